@@ -1,0 +1,77 @@
+"""Errors that a user can act on: one line of what went wrong and where, one of how to mend it, a number for scripts."""
+
+__all__ = [
+    "ArtifactError",
+    "ConfigError",
+    "DataError",
+    "ManifestError",
+    "NonFiniteError",
+    "RAError",
+    "ResumeError",
+    "TooFewImagesError",
+    "WeightsError",
+]
+
+
+class RAError(Exception):
+    """An error with a hint; each subclass has its own exit code (`docs/exit_codes.md`).
+
+    Args:
+        message: what went wrong and where, on one line.
+        hint: what the user can do about it, on one line.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class ConfigError(RAError):
+    """A configuration file is missing, is no YAML, or holds an unknown key or a bad value."""
+
+    exit_code = 10
+
+
+class DataError(RAError):
+    """The data folder is missing, or an image can't be read or is unfit."""
+
+    exit_code = 11
+
+
+class ManifestError(RAError):
+    """The manifest breaks a rule: unknown column, missing file, a patient in two splits, and the like."""
+
+    exit_code = 12
+
+
+class TooFewImagesError(RAError):
+    """A site has no or too few healthy images for what was asked."""
+
+    exit_code = 13
+
+
+class WeightsError(RAError):
+    """No pretrained perceptual weights were found, or they are not the ones expected."""
+
+    exit_code = 14
+
+
+class ArtifactError(RAError):
+    """A model file is missing, damaged, or made for another architecture."""
+
+    exit_code = 15
+
+
+class NonFiniteError(RAError):
+    """A loss term or weight became NaN or infinite; the last good weights were kept."""
+
+    exit_code = 16
+
+
+class ResumeError(RAError):
+    """The output folder holds another run, or a checkpoint that can't be read."""
+
+    exit_code = 17

@@ -1,0 +1,1 @@
+"""The aggregation of what hospitals send."""

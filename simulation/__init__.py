@@ -1,0 +1,1 @@
+"""Many hospitals on one machine, and the studies run on them."""
