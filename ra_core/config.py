@@ -1,0 +1,127 @@
+"""Every setting as a frozen pydantic model, loaded from YAML; unknown keys are refused by name.
+
+Two files: a *site* config says where one hospital's images are and what its machine is; a *study* config says what is
+trained and how, the same for every hospital. Both have a default for everything a beginner need not know.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import types
+import typing
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ra_core.errors import ConfigError
+
+__all__ = [
+    "AugmentationConfig",
+    "Config",
+    "DataConfig",
+    "EvaluationConfig",
+    "PerceptualConfig",
+    "PreprocessingConfig",
+    "RuntimeConfig",
+    "SiteConfig",
+    "StudyConfig",
+    "TrainingConfig",
+    "commented_yaml",
+    "load_config",
+]
+
+
+class Config(BaseModel):
+    """Base of all settings: immutable, no unknown keys, no silent type conversion from text to numbers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
+
+    def digest(self) -> str:
+        """SHA-256 of the settings as canonical JSON: equal settings, equal digest."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+class PreprocessingConfig(Config):
+    """How pixels become the float32 (1, size, size) array in [0, 1] that every method sees."""
+
+    size: int = Field(128, ge=32, le=1024, multiple_of=32, description="side of the square image, in pixels")
+    low_percentile: float = Field(1.0, ge=0, lt=50, description="foreground percentile that becomes 0")
+    high_percentile: float = Field(99.0, gt=50, le=100, description="foreground percentile that becomes 1")
+    foreground_above: float = Field(
+        0.05,
+        ge=0,
+        lt=1,
+        description="foreground = pixels above this share of the range from the minimum to the 99.5th percentile",
+    )
+    slice_position: float = Field(
+        0.5, ge=0, le=1, description="which axial slice of a NIfTI volume, as a share of its height from the feet"
+    )
+
+
+class AugmentationConfig(Config):
+    """Random changes of training images, drawn anew at every step."""
+
+    rotate_degrees: float = Field(5.0, ge=0, le=180, description="largest rotation either way")
+    shift: float = Field(0.05, ge=0, lt=0.5, description="largest shift either way, as a share of the side")
+    scale: float = Field(0.05, ge=0, lt=0.5, description="largest change of size either way, as a share")
+    flip: bool = Field(False, description="mirror left and right half of the time (not where the heart shows)")
+
+
+class TrainingConfig(Config):
+    """The training loop. Steps count along one model's path."""
+
+    steps: int = Field(4000, ge=1, description="optimizer steps in all, warm-up included")
+    batch_size: int = Field(16, ge=1, description="images a step")
+    validate_every: int = Field(500, ge=1, description="steps between looks at the healthy validation images")
+    checkpoint_every: int = Field(100, ge=1, description="steps between checkpoints")
+    ema_decay: float = Field(0.0, ge=0, lt=1, description="moving average of the weights; 0 switches it off")
+    augmentation: AugmentationConfig = AugmentationConfig()
+
+
+class PerceptualConfig(Config):
+    """The pretrained network behind LPIPS."""
+
+    net: Literal["alex", "vgg", "squeeze"] = Field("alex", description="backbone; the authors scored with squeeze")
+    weights: Path | None = Field(None, description="file with the backbone's weights; searched for when empty")
+
+
+class EvaluationConfig(Config):
+    """How a trained method is scored and measured."""
+
+    batch_size: int = Field(16, ge=1, description="images scored at a time; no effect on the scores")
+    bootstrap: int = Field(1000, ge=100, description="patient-level bootstrap samples behind each interval")
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="coverage of the intervals")
+    pixel_fpr: float = Field(
+        0.05, gt=0, lt=1, description="share of healthy validation pixels above the map threshold, for Dice"
+    )
+    gallery: int = Field(6, ge=1, le=50, description="healthy and sick images shown in the gallery, each")
+
+
+class RuntimeConfig(Config):
+    """The machine. Resolved once at the start of a run and recorded; the bits of a model depend on it."""
+
+    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="cpu, cuda or cuda:N")
+    threads: int = Field(2, ge=1, description="CPU threads; another number gives other bits")
+    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 where the processor is fast at it")
+
+
+class DataConfig(Config):
+    """Where one site's images are."""
+
+    manifest: Path = Field(Path("manifest.csv"), description="CSV of all images, relative to the data root")
+    site: str = Field(description="only rows of the manifest with this site are used")
+
+
+class SiteConfig(Config):
+    """One hospital."""
+
+    name: str = Field(description="the hospital's name, for people")
+    anatomy: str = Field(description="for example brain, chest, hand")
+    modality: str = Field(description="DICOM's code: CR, DX, CT, MR, ...")
+    data: DataConfig
+    runtime: RuntimeConfig = RuntimeConfig()
