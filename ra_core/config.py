@@ -6,22 +6,16 @@ trained and how, the same for every hospital. Both have a default for everything
 
 from __future__ import annotations
 
-import difflib
-import hashlib
-import json
-import types
-import typing
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field
 
-from ra_core.errors import ConfigError
+from ra_core.models.ra import RAConfig
+from ra_core.settings import Config
 
 __all__ = [
     "AugmentationConfig",
-    "Config",
     "DataConfig",
     "EvaluationConfig",
     "PerceptualConfig",
@@ -30,20 +24,7 @@ __all__ = [
     "SiteConfig",
     "StudyConfig",
     "TrainingConfig",
-    "commented_yaml",
-    "load_config",
 ]
-
-
-class Config(BaseModel):
-    """Base of all settings: immutable, no unknown keys, no silent type conversion from text to numbers."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
-
-    def digest(self) -> str:
-        """SHA-256 of the settings as canonical JSON: equal settings, equal digest."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
 
 
 class PreprocessingConfig(Config):
@@ -99,6 +80,9 @@ class EvaluationConfig(Config):
     pixel_fpr: float = Field(
         0.05, gt=0, lt=1, description="share of healthy validation pixels above the map threshold, for Dice"
     )
+    reference_images: int = Field(
+        256, ge=2, description="healthy training images behind the mean and spread of standardised maps"
+    )
     gallery: int = Field(6, ge=1, le=50, description="healthy and sick images shown in the gallery, each")
 
 
@@ -125,3 +109,14 @@ class SiteConfig(Config):
     modality: str = Field(description="DICOM's code: CR, DX, CT, MR, ...")
     data: DataConfig
     runtime: RuntimeConfig = RuntimeConfig()
+
+
+class StudyConfig(Config):
+    """What is trained and how: the same at every hospital."""
+
+    seed: int = Field(0, ge=0, description="of initial weights, batches, augmentation, noise and bootstrap")
+    preprocessing: PreprocessingConfig = PreprocessingConfig()
+    method: RAConfig = RAConfig()
+    training: TrainingConfig = TrainingConfig()
+    perceptual: PerceptualConfig = PerceptualConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()

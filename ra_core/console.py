@@ -1,0 +1,86 @@
+"""What the three programs have in common on a terminal: progress bars, one-line errors with a hint, exit codes."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+from ra_core.errors import RAError
+
+__all__ = ["INTERRUPTED", "TerminalReporter", "run_app"]
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C or SIGTERM, as shells have it."""
+
+
+class TerminalReporter:
+    """Progress on standard error: bars on a terminal, a line now and then in a log."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+    def say(self, text: str) -> None:
+        """One line that stays."""
+        self.console.print(text)
+
+    @contextmanager
+    def task(self, title: str, total: int | None, done: int = 0) -> Iterator[Callable[[int, str], None]]:
+        """A bar with time left; the value is a function (done, detail) that moves it."""
+        if not self.console.is_terminal:
+            yield self._lines(title, total)
+            return
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[detail]}"),
+        )
+        with Progress(*columns, console=self.console) as progress:
+            bar = progress.add_task(title, total=total, completed=done, detail="")
+            yield lambda done, detail: progress.update(bar, completed=done, **({"detail": detail} if detail else {}))
+
+    def _lines(self, title: str, total: int | None) -> Callable[[int, str], None]:
+        """Every tenth of the way, or every new detail where the length is unknown."""
+        said: set[int | str] = set()
+
+        def move(done: int, detail: str) -> None:
+            key = detail if total is None else 10 * done // total
+            if key not in said:
+                said.add(key)
+                place = "" if total is None else f" {done}/{total}"
+                self.console.print(f"{title}{place}" + (f": {detail}" if detail else ""))
+
+        return move
+
+
+def run_app(app: typer.Typer) -> None:
+    """Run a program: an `RAError` becomes one line, its hint another, and its exit code; a signal stops cleanly."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    try:
+        app(standalone_mode=True)
+    except RAError as error:
+        console.print(f"[bold red]error:[/] {_plain(error.message)}")
+        if error.hint:
+            console.print(f"[bold]hint:[/] {_plain(error.hint)}")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _plain(text: str) -> str:
+    """Keep square brackets of file names from being read as markup."""
+    return text.replace("[", "\\[")

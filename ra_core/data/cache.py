@@ -1,0 +1,94 @@
+"""Arrays on disk under names that reveal nothing; a damaged file is the same as none."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import tempfile
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ra_core.errors import DataError
+
+__all__ = ["ArrayCache", "content_hash"]
+
+_DIGEST = hashlib.sha256().digest_size
+
+
+def content_hash(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hex. A file that didn't change is read once a process.
+
+    Raises:
+        DataError: the file can't be read.
+    """
+    try:
+        stat = path.stat()
+        return _content_hash(path, stat.st_size, stat.st_mtime_ns)
+    except OSError as error:
+        raise DataError(f"{path}: can't be read ({type(error).__name__})", "bring the file back") from None
+
+
+@lru_cache(maxsize=1 << 18)
+def _content_hash(path: Path, _size: int, _mtime_ns: int) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+class ArrayCache:
+    """One .npy file an array, followed by the SHA-256 of its bytes; readable by its owner alone.
+
+    Args:
+        folder: made when first written to. Whoever can read it can see the images.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def get(self, key: str, compute: Callable[[], NDArray[np.float32]]) -> NDArray[np.float32]:
+        """The array under `key`, computed and stored where there is no sound one.
+
+        Raises:
+            DataError: the folder can't be read or written.
+        """
+        file = self.folder / f"{hashlib.sha256(key.encode()).hexdigest()}.npy"
+        try:
+            stored = _load(file)
+            if stored is None:
+                stored = compute()
+                _store(file, stored)
+        except OSError as error:
+            reason = f"{self.folder}: can't be used as a cache ({type(error).__name__})"
+            raise DataError(reason, "choose another cache folder or make room") from None
+        return stored
+
+
+def _load(file: Path) -> NDArray[np.float32] | None:
+    try:
+        content = file.read_bytes()
+    except FileNotFoundError:
+        return None
+    array, digest = content[:-_DIGEST], content[-_DIGEST:]
+    if hashlib.sha256(array).digest() != digest:
+        return None
+    loaded: NDArray[np.float32] = np.load(io.BytesIO(array), allow_pickle=False)
+    return loaded
+
+
+def _store(file: Path, array: NDArray[np.float32]) -> None:
+    """Write beside the place and move there, so that nobody ever reads half a file."""
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=file.parent, suffix=".tmp")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(buffer.getvalue() + hashlib.sha256(buffer.getvalue()).digest())
+        temporary.replace(file)
+    finally:
+        temporary.unlink(missing_ok=True)

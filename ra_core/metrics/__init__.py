@@ -1,0 +1,18 @@
+"""How well anomalies are found and images reconstructed, each number with its counts and its patient-level interval."""
+
+from ra_core.metrics.bootstrap import Estimate, Resampling
+from ra_core.metrics.detection import dice, image_auprc, image_auroc, oracle_dice, pixel_auprc, pixel_auroc
+from ra_core.metrics.reconstruction import mean_estimate, ssim
+
+__all__ = [
+    "Estimate",
+    "Resampling",
+    "dice",
+    "image_auprc",
+    "image_auroc",
+    "mean_estimate",
+    "oracle_dice",
+    "pixel_auprc",
+    "pixel_auroc",
+    "ssim",
+]

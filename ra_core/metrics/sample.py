@@ -1,0 +1,113 @@
+"""Scored items counted by bin, class and patient.
+
+Each distinct score is a bin. Histograms by patient have at most `MAX_BINS`: where there are more distinct scores, bins
+are quantiles that give both classes the same weight, so that a rare class is not squeezed into a few of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ra_core.metrics.inputs import BoolArray, FloatArray, IntArray, binary, encode, finite
+
+__all__ = ["MAX_BINS", "Sample"]
+
+MAX_BINS = 4096
+
+Ranked = tuple[IntArray, int]
+"""The bin of each value, by ascending value, and how many bins there are."""
+
+
+def rank(values: FloatArray) -> Ranked:
+    """One bin for each distinct value of (M,) values."""
+    distinct, bins = np.unique(values, return_inverse=True)
+    return bins.astype(np.int64), len(distinct)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Scored items (M of them: images or pixels) of patients.
+
+    Attributes:
+        kind: what an item is, in plural.
+        bins: (M,), each item's bin, by ascending score.
+        n_bins: how many there are.
+        anomalous: (M,).
+        patients: (M,), each item's patient.
+        n_patients: how many there are.
+        n_healthy, n_anomalous: images, not items.
+    """
+
+    kind: str
+    bins: IntArray
+    n_bins: int
+    anomalous: BoolArray
+    patients: IntArray
+    n_patients: int
+    n_healthy: int
+    n_anomalous: int
+
+    @classmethod
+    def of_images(cls, scores: ArrayLike, labels: ArrayLike, patients: Sequence[str]) -> Sample:
+        """Each image is an item."""
+        values = finite(scores, "scores")
+        if values.ndim != 1:
+            raise ValueError(f"need scores (N,), got {values.shape}")
+        anomalous = binary(labels, len(values))
+        codes, n_patients = encode(patients, len(values))
+        bins, n_bins = rank(values)
+        sick = int(anomalous.sum())
+        return cls("images", bins, n_bins, anomalous, codes, n_patients, len(values) - sick, sick)
+
+    @classmethod
+    def of_pixels(
+        cls, maps: ArrayLike, masks: BoolArray, patients: Sequence[str], rank: Callable[[FloatArray], Ranked] = rank
+    ) -> Sample:
+        """Each pixel is an item, in the bin that `rank` gives it."""
+        values = finite(maps, "map values")
+        if values.ndim != 3 or values.shape != masks.shape:
+            raise ValueError(f"need maps (N, H, W) and masks (N, H, W), got {values.shape} and {masks.shape}")
+        if masks.dtype != np.bool_:
+            raise ValueError(f"masks must be bool, got {masks.dtype}")
+        codes, n_patients = encode(patients, len(values))
+        bins, n_bins = rank(values.ravel())
+        of_pixels = np.repeat(codes, values[0].size if len(values) else 0)
+        sick = int(masks.any(axis=(1, 2)).sum())
+        return cls("pixels", bins, n_bins, masks.ravel(), of_pixels, n_patients, len(values) - sick, sick)
+
+    def missing(self, *, needs_healthy: bool) -> str:
+        """Why nothing can be measured, or "" if something can."""
+        if not len(self.bins):
+            return "no images"
+        if not self.anomalous.any():
+            return f"no anomalous {self.kind}"
+        return f"no healthy {self.kind}" if needs_healthy and self.anomalous.all() else ""
+
+    def totals(self) -> tuple[FloatArray, FloatArray]:
+        """Healthy and anomalous items by bin, (n_bins,) each."""
+        return self._by_class(self.bins, self.n_bins)
+
+    def by_patient(self) -> tuple[FloatArray, FloatArray]:
+        """Healthy and anomalous items by patient and bin, of at most `MAX_BINS` bins, (n_patients, K) each."""
+        coarse = _coarsen(*self.totals())
+        width = int(coarse[-1]) + 1
+        shape = (self.n_patients, width)
+        neg, pos = self._by_class(self.patients * width + coarse[self.bins], self.n_patients * width)
+        return neg.reshape(shape), pos.reshape(shape)
+
+    def _by_class(self, cells: IntArray, n: int) -> tuple[FloatArray, FloatArray]:
+        neg, pos = (np.bincount(cells[of], minlength=n).astype(np.float64) for of in (~self.anomalous, self.anomalous))
+        return neg, pos
+
+
+def _coarsen(neg: FloatArray, pos: FloatArray) -> IntArray:
+    """From bins to at most `MAX_BINS` of them, (K,): the identity if so few, else quantiles of both classes' mean."""
+    if len(neg) <= MAX_BINS:
+        return np.arange(len(neg))
+    neg_below, pos_below = ((np.cumsum(n) - n) / max(n.sum(), 1) for n in (neg, pos))
+    coarse: IntArray = np.floor(MAX_BINS * (neg_below + pos_below) / 2).astype(np.int64)
+    return coarse

@@ -1,0 +1,63 @@
+"""Building blocks that several methods share."""
+
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ["FrozenBatchNorm2d", "Norm", "ResidualBlock", "enlarge", "norm_layer", "shrink"]
+
+Norm = Literal["group", "frozen_batch", "batch"]
+"""group: GroupNorm, nothing to average over sites. frozen_batch: BatchNorm whose statistics stay at mean 0 and
+variance 1, so only a learned scale and shift, as the authors' trainer has it. batch: BatchNorm in train mode."""
+
+
+class FrozenBatchNorm2d(nn.BatchNorm2d):
+    """BatchNorm that always uses its initial running statistics (mean 0, variance 1), in training too."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        self.eval()
+
+    def train(self, mode: bool = True) -> "FrozenBatchNorm2d":  # noqa: ARG002
+        """Stay in evaluation mode whatever is asked."""
+        super().train(False)
+        return self
+
+
+def norm_layer(norm: Norm, channels: int) -> nn.Module:
+    """A normalisation layer for (N, channels, H, W)."""
+    if norm == "group":
+        return nn.GroupNorm(min(8, channels), channels)
+    return FrozenBatchNorm2d(channels) if norm == "frozen_batch" else nn.BatchNorm2d(channels)
+
+
+class ResidualBlock(nn.Module):
+    """conv3-norm-LeakyReLU-conv3-norm, added to the identity, then LeakyReLU 0.2: (N, C_in, H, W) -> (N, C_out, H, W).
+
+    Convolutions have no bias; a 1 x 1 convolution stands on the skip where the widths differ.
+    """
+
+    def __init__(self, c_in: int, c_out: int, norm: Norm) -> None:
+        super().__init__()
+        self.skip = nn.Identity() if c_in == c_out else nn.Conv2d(c_in, c_out, 1, bias=False)
+        self.conv1 = nn.Conv2d(c_in, c_out, 3, padding=1, bias=False)
+        self.norm1 = norm_layer(norm, c_out)
+        self.conv2 = nn.Conv2d(c_out, c_out, 3, padding=1, bias=False)
+        self.norm2 = norm_layer(norm, c_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the block."""
+        h = F.leaky_relu(self.norm1(self.conv1(x)), 0.2)
+        h = self.norm2(self.conv2(h))
+        return F.leaky_relu(h + self.skip(x), 0.2)
+
+
+def shrink(x: Tensor, side: int) -> Tensor:
+    """Area average: (N, C, S, S) -> (N, C, side, side)."""
+    return F.interpolate(x, size=(side, side), mode="area")
+
+
+def enlarge(low: Tensor, like: Tensor) -> Tensor:
+    """Bilinear interpolation to the height and width of `like`."""
+    return F.interpolate(low, size=like.shape[-2:], mode="bilinear", align_corners=False)

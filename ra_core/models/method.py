@@ -1,0 +1,132 @@
+"""What every method offers, whichever way it learns."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from ra_core.errors import NonFiniteError
+from ra_core.rng import generator
+
+__all__ = ["FittedMethod", "GradientMethod", "Images", "Scorer", "StepState"]
+
+Scorer = Callable[[Tensor, Tensor], Tensor]
+"""(x, x̂), both (N, 1, H, W) in [0, 1] -> anomaly map (N, 1, H, W), at least 0."""
+
+
+class Images(Protocol):
+    """Preprocessed images by index; `ra_core.data.ImageSet` is one."""
+
+    def __len__(self) -> int:
+        """How many images there are."""
+        ...
+
+    def images(self, indices: Sequence[int]) -> Tensor:
+        """Float32 (N, 1, H, W) in [0, 1]."""
+        ...
+
+
+@dataclass(frozen=True)
+class StepState:
+    """What a training step may use beside its batch: where it is on the model's path, noise, precision, optimizers."""
+
+    step: int
+    seed: int
+    optimizers: Mapping[str, Optimizer]
+    autocast: Callable[[], AbstractContextManager[object]]
+    device: torch.device
+
+    def noise(self, name: str, *shape: int) -> Tensor:
+        """Standard normal noise that depends on seed, step and name alone."""
+        draws = torch.randn(*shape, generator=generator(self.seed, "noise", name, self.step))
+        return draws.to(self.device)
+
+    def check(self, **terms: Tensor) -> None:
+        """Stop where a loss term is NaN or infinite.
+
+        Raises:
+            NonFiniteError: names the first bad term and the step.
+        """
+        for name, value in terms.items():
+            if not torch.isfinite(value).all():
+                raise NonFiniteError(
+                    f"loss term '{name}' is not finite at step {self.step}",
+                    "lower the learning rate, or raise w_neg if KL ran away; the last good weights were kept",
+                )
+
+    def descend(self, name: str, loss: Tensor, *names: str) -> None:
+        """One step of the named optimizers down `loss`; no other parameter gets a gradient.
+
+        Raises:
+            NonFiniteError: the loss or a gradient is not finite; no parameter was changed.
+        """
+        self.check(**{name: loss})
+        optimizers = [self.optimizers[n] for n in names]
+        parameters = [p for o in optimizers for group in o.param_groups for p in group["params"]]
+        gradients = torch.autograd.grad(loss, parameters)
+        self.check(**{f"gradient of {name}": torch.nn.utils.get_total_norm(gradients)})
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+
+
+class Method(nn.Module, ABC):
+    """A method that turns an image into its pseudo-healthy twin."""
+
+    @abstractmethod
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """Pseudo-healthy twin of x, deterministic: (N, 1, H, W) in [0, 1] -> the same."""
+
+    def anomaly_map(self, x: Tensor, scorer: Scorer) -> Tensor:
+        """Anomaly map, at least 0: (N, 1, H, W) -> (N, 1, H, W)."""
+        return scorer(x, self.reconstruct(x))
+
+
+class GradientMethod(Method):
+    """A method that learns by steps of gradient descent."""
+
+    @abstractmethod
+    def optimizers(self) -> dict[str, Optimizer]:
+        """Fresh optimizers by name."""
+
+    @abstractmethod
+    def training_step(self, batch: Tensor, state: StepState) -> dict[str, float]:
+        """One whole step on (N, 1, H, W) in [0, 1], alternation included; returns its loss terms by name.
+
+        Raises:
+            NonFiniteError: a term is NaN or infinite.
+        """
+
+    @abstractmethod
+    def shared_parts(self) -> dict[str, nn.Module]:
+        """The parts that a federation may exchange, by name."""
+
+    def ready_for_selection(self, step: int) -> bool:  # noqa: ARG002
+        """Whether the weights after `step` steps may be chosen as the final model."""
+        return True
+
+
+class FittedMethod(Method):
+    """A method computed from statistics of the healthy training images, without gradient steps."""
+
+    federates: bool
+    """Whether the statistics are sums, which hospitals can add up without showing a single image."""
+
+    @classmethod
+    @abstractmethod
+    def statistics(cls, batches: Iterable[Tensor]) -> dict[str, Tensor]:
+        """Statistics of batches of (N, 1, H, W)."""
+
+    @classmethod
+    @abstractmethod
+    def from_statistics(cls, statistics: Mapping[str, Tensor]) -> FittedMethod:
+        """The fitted method."""

@@ -1,0 +1,128 @@
+"""LPIPS v0.1, a distance between images that agrees with people: Zhang et al., CVPR 2018, arXiv 1801.03924.
+
+Features φ_k of both images are scaled to unit length at every pixel; their squared difference is weighted by channel
+with a learned head w_k and summed over channels: d_k = Σ_c w_kc (φ̂_kc(a) − φ̂_kc(b))². The distance map is the sum of
+all d_k, enlarged to the image's size; the distance is the sum of their means.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import lpips
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ra_core.config import PerceptualConfig
+from ra_core.errors import WeightsError
+from ra_core.hashing import tensor_digest
+from ra_core.perceptual.weights import load_backbone
+
+__all__ = ["Perceptual"]
+
+
+class Perceptual:
+    """A frozen perceptual network. Make it with `Perceptual.load`.
+
+    Images are greys (N, 1, H, W) in [0, 1], H and W at least 32, on `device`. All is computed in float32 without TF32,
+    also under autocast, and no result depends on a random draw. Gradients flow to the images, never to the network.
+
+    Attributes:
+        device: where the network is.
+        digest: SHA-256 over all its tensors (`tensor_digest`).
+    """
+
+    def __init__(self, net: lpips.LPIPS, device: torch.device) -> None:
+        self._net = net.eval().requires_grad_(False).to(device, torch.float32)
+        self.device = device
+        self.digest = tensor_digest(self._net.state_dict())
+
+    @classmethod
+    def load(cls, config: PerceptualConfig, device: str | torch.device = "cpu") -> Perceptual:
+        """The network a config asks for, from files on this machine alone.
+
+        Raises:
+            WeightsError: the backbone's weights are nowhere, damaged, or of another network; says where to get them.
+        """
+        weights, source = load_backbone(config)
+        net = _untrained(config.net)
+        _fill(net.net, weights, f"{source}: not the weights of '{config.net}'")
+        return cls(net, torch.device(device))
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        """Feature maps [(N, C_k, H_k, W_k), ...] after the rectifiers that LPIPS looks at, finest first.
+
+        Raises:
+            ValueError: `x` isn't (N, 1, H, W).
+        """
+        if x.dim() != 4 or x.shape[1] != 1:
+            raise ValueError(f"expected greys (N, 1, H, W), not {tuple(x.shape)}")
+        with _exact_float32(self.device):
+            rgb = 2 * x.float().expand(-1, 3, -1, -1) - 1
+            return list(self._net.net(self._net.scaling_layer(rgb)))
+
+    def distance_map(self, a: Tensor, b: Tensor) -> Tensor:
+        """LPIPS at every pixel: (N, 1, H, W), at least 0, symmetric, 0 where equal.
+
+        Raises:
+            ValueError: the images aren't (N, 1, H, W) both.
+        """
+        size = a.shape[2:]
+        levels = [F.interpolate(level, size, mode="bilinear", align_corners=False) for level in self._levels(a, b)]
+        return torch.stack(levels).sum(0)
+
+    def distance(self, a: Tensor, b: Tensor) -> Tensor:
+        """LPIPS of each pair: (N,), at least 0, the number that papers report.
+
+        Raises:
+            ValueError: the images aren't (N, 1, H, W) both.
+        """
+        return torch.stack([level.mean((1, 2, 3)) for level in self._levels(a, b)]).sum(0)
+
+    def _levels(self, a: Tensor, b: Tensor) -> list[Tensor]:
+        """The d_k: [(N, 1, H_k, W_k), ...]."""
+        if a.shape != b.shape:
+            raise ValueError(f"expected two images of one shape, not {tuple(a.shape)} and {tuple(b.shape)}")
+        pairs = zip(self._net.lins, self.features(a), self.features(b), strict=True)
+        with _exact_float32(self.device):
+            return [head((_unit_length(u) - _unit_length(v)) ** 2) for head, u, v in pairs]
+
+
+def _unit_length(features: Tensor) -> Tensor:
+    # the gradient of a norm is finite at 0, that of a root is not
+    norm: Tensor = torch.linalg.vector_norm(features, dim=1, keepdim=True)
+    return features / (norm + 1e-10)  # the constant is LPIPS' own
+
+
+@contextmanager
+def _exact_float32(device: torch.device) -> Iterator[None]:
+    """Neither autocast nor TF32, and the same convolution algorithm each time."""
+    with (
+        torch.autocast(device.type, enabled=False),
+        torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False),
+    ):
+        yield
+
+
+def _untrained(name: str) -> lpips.LPIPS:
+    """LPIPS with its learned heads, which ship with the package, and a random backbone: no download."""
+    # a random backbone must not shift what the run draws
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the package calls torchvision by deprecated names
+        return lpips.LPIPS(net=name, pnet_rand=True, verbose=False)  # type: ignore[no-untyped-call]
+
+
+def _fill(backbone: torch.nn.Module, weights: Mapping[str, Tensor], complaint: str) -> None:
+    """Copy torchvision's `features.3.weight` to the package's `slice2.3.weight`, and so on."""
+    for name, parameter in backbone.state_dict().items():
+        source = "features." + name.split(".", 1)[1]
+        found = weights.get(source)
+        if found is None or found.shape != parameter.shape:
+            shape = "missing" if found is None else f"of shape {tuple(found.shape)}, not {tuple(parameter.shape)}"
+            raise WeightsError(f"{complaint} ({source} is {shape})", "give the file of the network in `perceptual.net`")
+        if not found.isfinite().all():
+            raise WeightsError(f"{complaint} ({source} holds NaN or infinity)", "get the file again")
+        parameter.copy_(found)

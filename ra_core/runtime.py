@@ -1,0 +1,81 @@
+"""The machine a run computes on, resolved once at its start and recorded: the bits of a model depend on it."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from importlib.metadata import version
+
+import torch
+
+from ra_core.config import RuntimeConfig
+from ra_core.errors import ConfigError
+
+__all__ = ["Runtime", "software_versions"]
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Device, threads and precision in force. Make it with `Runtime.resolve`.
+
+    bf16 means autocast of the forward pass; weights, losses, optimizer states and all of scoring stay in float32.
+    """
+
+    device: torch.device
+    threads: int
+    precision: str
+    processor: str
+
+    @classmethod
+    def resolve(cls, config: RuntimeConfig) -> Runtime:
+        """Settle what "auto" means here and set torch's threads and determinism for this process.
+
+        Raises:
+            ConfigError: the device asked for isn't there.
+        """
+        device = torch.device(config.device)
+        if device.type == "cuda" and not torch.cuda.is_available():
+            raise ConfigError(f"device '{config.device}' is not available", "set runtime.device to cpu")
+        precision = config.precision
+        if precision == "auto":
+            precision = "bf16" if _fast_bf16(device) else "fp32"
+        torch.set_num_threads(config.threads)
+        torch.use_deterministic_algorithms(True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # a debugging aid that costs 14 % of a step
+        return cls(device, config.threads, precision, _processor(device))
+
+    @property
+    def autocast(self) -> Callable[[], AbstractContextManager[object]]:
+        """A factory of the context in which forward passes of training run."""
+        return lambda: torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+
+    def record(self) -> dict[str, str | int]:
+        """For cards and run records."""
+        return {
+            "device": str(self.device),
+            "threads": self.threads,
+            "precision": self.precision,
+            "processor": self.processor,
+        }
+
+
+def software_versions() -> dict[str, str]:
+    """Versions that a result may depend on, by package name."""
+    packages = ("federated-ra", "torch", "torchvision", "lpips", "numpy", "scikit-image", "pillow", "pydicom", "nibabel")
+    return {"python": platform.python_version()} | {name: version(name) for name in packages}
+
+
+def _fast_bf16(device: torch.device) -> bool:
+    """AMX or AVX512-BF16 on a CPU, compute capability 8 or more on a GPU; elsewhere bf16 is emulated and slow."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device)[0] >= 8
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
+
+
+def _processor(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return str(torch.cpu.get_capabilities().get("cpu_name") or platform.processor() or platform.machine())

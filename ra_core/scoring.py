@@ -1,0 +1,185 @@
+"""From a reconstruction to an anomaly map to an image score: always float32, deterministic, each image by itself.
+
+The paper's map is CLAHE residual × perceptual maps, A = |C(x̂) − C(x)| · P(x̂, x) · P(C(x̂), C(x)), and its image score
+is the mean of A over all pixels. Every factor can be switched off, and a map can be standardised by what it shows on
+the site's own healthy images. Values of A are tiny (a threshold of 0.009 in the authors' code): compare them only
+within one scoring and one perceptual network.
+
+Reference: Bercea et al., arXiv 2401.10637, and the authors' code as described in `docs/method.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from pydantic import Field, model_validator
+from scipy.ndimage import gaussian_filter
+from skimage.exposure import equalize_adapthist
+from torch import Tensor
+
+from ra_core.perceptual import Perceptual
+from ra_core.settings import Config
+
+__all__ = ["SCORINGS", "HealthyStatistics", "Scorer", "ScoringConfig", "equalize", "image_scores"]
+
+Factor = Literal["residual", "clahe_residual", "perceptual", "clahe_perceptual"]
+
+
+class ScoringConfig(Config):
+    """One way to score: a product of factor maps, perhaps smoothed and standardised, then pooled to a number."""
+
+    name: str = Field(description="how results call it")
+    factors: tuple[Factor, ...] = Field(min_length=1, description="maps that are multiplied")
+    perceptual_blur: float = Field(2.0, ge=0, description="sigma in pixels of the blur of each perceptual map")
+    smooth: float = Field(0.0, ge=0, description="sigma in pixels of a blur of the product")
+    standardise: bool = Field(False, description="subtract mean and divide by spread of healthy maps at each pixel")
+    pool: Literal["mean", "max"] = Field("mean", description="image score from the map")
+
+    @model_validator(mode="after")
+    def _no_factor_twice(self) -> ScoringConfig:
+        if len(set(self.factors)) < len(self.factors):
+            raise ValueError("a factor stands twice")
+        return self
+
+
+SCORINGS: tuple[ScoringConfig, ...] = (
+    ScoringConfig(name="paper", factors=("clahe_residual", "perceptual", "clahe_perceptual")),
+    ScoringConfig(name="clahe_residual", factors=("clahe_residual",)),
+    ScoringConfig(name="perceptual", factors=("perceptual",)),
+    ScoringConfig(name="residual", factors=("residual",)),
+    ScoringConfig(name="residual_max", factors=("residual",), smooth=3.0, pool="max"),
+    ScoringConfig(name="standardised_residual", factors=("residual",), smooth=1.0, standardise=True),
+    ScoringConfig(name="standardised_residual_max", factors=("residual",), smooth=3.0, standardise=True, pool="max"),
+    ScoringConfig(name="standardised_perceptual", factors=("perceptual",), standardise=True),
+    ScoringConfig(
+        name="standardised_paper",
+        factors=("clahe_residual", "perceptual", "clahe_perceptual"),
+        standardise=True,
+    ),
+)
+"""The scorings every report shows: the paper's, each of its factors, the plain residual, and standardised ones."""
+
+
+@dataclass(frozen=True)
+class HealthyStatistics:
+    """Mean and spread of a site's healthy maps at each pixel, both (H, W) float64, smoothed over neighbours."""
+
+    mean: np.ndarray
+    spread: np.ndarray
+
+    @classmethod
+    def of(cls, maps: Iterable[np.ndarray], sigma: float = 2.0) -> HealthyStatistics:
+        """From maps (H, W); `sigma` in pixels smooths both moments, since a site may have few images.
+
+        Raises:
+            ValueError: fewer than two maps.
+        """
+        count, total, squares = 0, np.zeros(()), np.zeros(())
+        for m in maps:
+            count, total, squares = count + 1, total + m.astype(np.float64), squares + m.astype(np.float64) ** 2
+        if count < 2:
+            raise ValueError(f"{count} healthy maps: a spread needs at least two")
+        mean = gaussian_filter(total / count, sigma)
+        spread = np.sqrt(np.maximum(gaussian_filter(squares / count, sigma) - mean**2, 0))
+        return cls(mean, spread)
+
+    def standardise(self, maps: Tensor) -> Tensor:
+        """Spreads above the healthy mean, 0 below it: (N, 1, H, W) -> the same.
+
+        Half the average spread is added to each pixel's own, so that a pixel that never varied (a corner of the
+        background) can't turn noise into an alarm.
+        """
+        mean = torch.from_numpy(self.mean).to(maps.device)
+        spread = torch.from_numpy(self.spread + 0.5 * self.spread.mean() + 1e-12).to(maps.device)
+        return ((maps.double() - mean) / spread).clamp_min(0).float()
+
+
+class Scorer:
+    """Anomaly maps under several scorings at once, sharing the factor maps they have in common.
+
+    Args:
+        perceptual: the pretrained network; may be None where no scoring asks for it.
+
+    Example:
+        >>> x, x_hat = torch.rand(2, 1, 64, 64), torch.rand(2, 1, 64, 64)
+        >>> Scorer(None).maps(x, x_hat, [ScoringConfig(name="plain", factors=("residual",))])["plain"].shape
+        torch.Size([2, 1, 64, 64])
+    """
+
+    def __init__(self, perceptual: Perceptual | None) -> None:
+        self.perceptual = perceptual
+
+    def maps(self, x: Tensor, x_hat: Tensor, scorings: Iterable[ScoringConfig]) -> dict[str, Tensor]:
+        """Unstandardised anomaly maps by scoring name, each (N, 1, H, W) float32, at least 0.
+
+        Args:
+            x: images (N, 1, H, W); clamped to [0, 1].
+            x_hat: reconstructions of the same shape; clamped to [0, 1].
+            scorings: what to compute.
+
+        Raises:
+            ValueError: an image or reconstruction holds NaN or infinity, or a perceptual factor is asked for without
+                a network.
+        """
+        scorings = list(scorings)
+        x, x_hat = _valid(x, "image"), _valid(x_hat, "reconstruction")
+        needed = {factor for scoring in scorings for factor in scoring.factors}
+        pairs = {"": (x, x_hat)}
+        if any(factor.startswith("clahe") for factor in needed):
+            pairs["clahe_"] = (equalize(x), equalize(x_hat))
+        factors: dict[str, Tensor] = {}
+        for prefix, (a, b) in pairs.items():
+            if prefix + "residual" in needed:
+                factors[prefix + "residual"] = (a - b).abs()
+            if prefix + "perceptual" in needed:
+                factors[prefix + "perceptual"] = self._distance(b, a)
+        return {scoring.name: _combine(factors, scoring) for scoring in scorings}
+
+    def _distance(self, a: Tensor, b: Tensor) -> Tensor:
+        if self.perceptual is None:
+            raise ValueError("this scoring needs a perceptual network, and none was given")
+        return self.perceptual.distance_map(a, b)
+
+
+def equalize(x: Tensor) -> Tensor:
+    """Contrast-limited adaptive histogram equalisation of each image: (N, 1, H, W) in [0, 1] -> the same.
+
+    scikit-image's `equalize_adapthist` at its defaults, as the authors use it: tiles of an eighth of each side, clip
+    limit 0.01, 256 bins, each image stretched to its own range before and after. A constant image has no contrast to
+    equalise and comes back as it is (the stretch would divide by zero).
+    """
+    out = [img if img.min() == img.max() else equalize_adapthist(img) for img in x[:, 0].double().cpu().numpy()]
+    return torch.from_numpy(np.stack(out)).float()[:, None].to(x.device)
+
+
+def image_scores(maps: Tensor, scoring: ScoringConfig) -> np.ndarray:
+    """Image scores, float64 (N,), from maps (N, 1, H, W) in their final form."""
+    flat = maps.double().flatten(1)
+    return (flat.mean(1) if scoring.pool == "mean" else flat.amax(1)).cpu().numpy()
+
+
+def _combine(factors: dict[str, Tensor], scoring: ScoringConfig) -> Tensor:
+    product = torch.ones(())
+    for name in scoring.factors:
+        blur = scoring.perceptual_blur if name.endswith("perceptual") else 0.0
+        product = product * _blur(factors[name], blur)
+    return _blur(product, scoring.smooth)
+
+
+def _blur(maps: Tensor, sigma: float) -> Tensor:
+    """Gaussian blur of each map, float32."""
+    if not sigma:
+        return maps
+    out = gaussian_filter(maps.cpu().numpy(), (0, 0, sigma, sigma))
+    return torch.from_numpy(out).to(maps.device)
+
+
+def _valid(x: Tensor, what: str) -> Tensor:
+    bad = (~torch.isfinite(x)).flatten(1).any(1).nonzero().flatten().tolist()
+    if bad:
+        raise ValueError(f"{what} {bad[0]} of the batch holds NaN or infinity")
+    return x.float().clamp(0, 1)

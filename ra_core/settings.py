@@ -1,0 +1,116 @@
+"""Configuration machinery: frozen pydantic models read from YAML, whose unknown keys are refused by name."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails, PydanticUndefined
+
+from ra_core.errors import ConfigError
+
+__all__ = ["Config", "commented_yaml", "load_config"]
+
+
+class Config(BaseModel):
+    """Base of all settings: immutable, no unknown keys, no NaN."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def digest(self) -> str:
+        """SHA-256 of the settings as canonical JSON: equal settings, equal digest."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+C = TypeVar("C", bound=Config)
+
+
+def load_config(path: Path, kind: type[C]) -> C:
+    """Read one YAML file into a settings class.
+
+    Raises:
+        ConfigError: the file can't be read, is no YAML mapping, or breaks the schema; names file, key and reason.
+    """
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file", "check the path; `ra-simulate config` prints a default") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: can't be read ({type(error).__name__})", "give a UTF-8 YAML file") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        raise ConfigError(f"{path}{where}: not valid YAML", "mind indentation, colons and quotes") from None
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: holds no settings", "`ra-simulate config` prints a commented default") from None
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        raise _explain(path, error, kind) from None
+
+
+def _explain(path: Path, error: ValidationError, kind: type[Config]) -> ConfigError:
+    first, more = error.errors()[0], error.error_count() - 1
+    key = ".".join(str(part) for part in first["loc"]) or "settings"
+    also = f" (and {more} more)" if more else ""
+    if first["type"] != "extra_forbidden":
+        return ConfigError(f"{path}: {key}: {_reason(first)}{also}", "`ra-simulate config` explains every key")
+    known = [name for name, _ in _fields(kind)]
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
+    return ConfigError(f"{path}: unknown key '{key}'{also}", f"did you mean '{near[0]}'? `ra-simulate config` lists all")
+
+
+def _reason(error: ErrorDetails) -> str:
+    if error["type"] == "missing":
+        return "is required"
+    return f"{error['msg'][:1].lower()}{error['msg'][1:]}, not {error['input']!r:.60}"
+
+
+def _fields(kind: type[Config], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted names of all settings, depth first."""
+    for name, field in kind.model_fields.items():
+        yield prefix + name, field
+        nested = nested_config(field.annotation)
+        if nested:
+            yield from _fields(nested, f"{prefix}{name}.")
+
+
+def nested_config(annotation: Any) -> type[Config] | None:
+    """The settings class an annotation stands for, if it does."""
+    for candidate in (annotation, *typing.get_args(annotation)):
+        if isinstance(candidate, type) and issubclass(candidate, Config):
+            return candidate
+    return None
+
+
+def commented_yaml(kind: type[Config], example: dict[str, Any] | None = None) -> str:
+    """A YAML text with every setting, its default (or the example's value) and what it means."""
+    return "\n".join(_lines(kind, example or {}, "")) + "\n"
+
+
+def _lines(kind: type[Config], example: dict[str, Any], indent: str) -> Iterator[str]:
+    for name, field in kind.model_fields.items():
+        default = None if field.default is PydanticUndefined else field.default
+        value = example.get(name, default)
+        nested = nested_config(field.annotation)
+        if nested:
+            yield f"{indent}{name}:  # {(nested.__doc__ or '').splitlines()[0]}"
+            given = value.model_dump(mode="json") if isinstance(value, Config) else value
+            yield from _lines(nested, given or {}, indent + "  ")
+        else:
+            text = yaml.safe_dump(_plain(value), default_flow_style=True, width=1000).removesuffix("...\n").strip()
+            yield f"{indent}{name}: {text}  # {field.description or ''}".rstrip(" #")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return list(value)
+    return str(value) if isinstance(value, Path) else value

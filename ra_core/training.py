@@ -1,0 +1,200 @@
+"""Some steps of a gradient method on some images of one site; no idea of rounds.
+
+A trainer's whole state is `tensors()` and `facts()`. Batches, augmentation and noise depend on the seed and the step
+alone, so a trainer restored at step k goes on exactly as the one that wrote it would have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ra_core.config import AugmentationConfig, TrainingConfig
+from ra_core.errors import NonFiniteError, TooFewImagesError
+from ra_core.models.method import GradientMethod, Images, StepState
+from ra_core.rng import generator
+from ra_core.runtime import Runtime
+
+__all__ = ["LocalTrainer", "augment", "validation_error"]
+
+Row = dict[str, float]
+
+
+class LocalTrainer:
+    """Trains a method in place.
+
+    Args:
+        method: what is trained; moved to the runtime's device.
+        train: healthy training images.
+        val: healthy validation images, on which the weights to keep are chosen.
+        config: steps, batch size and the like.
+        runtime: device and precision.
+        seed: of batches, augmentation and noise.
+
+    Attributes:
+        step: steps done.
+        history: loss terms of every step that reached a multiple of 20, and validation errors.
+
+    Raises:
+        TooFewImagesError: there is no training or no validation image.
+    """
+
+    def __init__(
+        self,
+        method: GradientMethod,
+        train: Images,
+        val: Images,
+        config: TrainingConfig,
+        runtime: Runtime,
+        seed: int,
+    ) -> None:
+        if not len(train) or not len(val):
+            raise TooFewImagesError(
+                f"{len(train)} training and {len(val)} validation images: at least one of each is needed",
+                "check the manifest's splits",
+            )
+        self.method = method.to(runtime.device)
+        self.train, self.val = train, val
+        self.config, self.runtime, self.seed = config, runtime, seed
+        self.step = 0
+        self.history: list[Row] = []
+        self.optimizers = method.optimizers()
+        self.average = _copy(self._parameters()) if config.ema_decay else {}
+        self.best: dict[str, Tensor] = {}
+        self.best_error = float("inf")
+        self.best_step = 0
+
+    def run(self, until: int, on_step: Callable[[LocalTrainer, Row], None] | None = None) -> None:
+        """Train until `until` steps are done, calling `on_step` after each.
+
+        Raises:
+            NonFiniteError: a loss term, gradient or weight is not finite. The weights are those before that step.
+        """
+        self.method.train()
+        while self.step < until:
+            terms = self._one_step()
+            if self.step % self.config.validate_every == 0 or self.step == self.config.steps:
+                terms |= {"validation_error": self._validate()}
+            if self.step % 20 == 0 or "validation_error" in terms:
+                self.history.append({"step": self.step} | terms)
+            if on_step:
+                on_step(self, terms)
+
+    def select_best(self) -> None:
+        """Load the weights with the lowest reconstruction error on healthy validation images."""
+        if self.best:
+            self.method.load_state_dict(self.best)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors of the trainer's state, by name."""
+        named = {f"method/{k}": v for k, v in self.method.state_dict().items()}
+        named |= {f"average/{k}": v for k, v in self.average.items()}
+        named |= {f"best/{k}": v for k, v in self.best.items()}
+        for part, optimizer in self.optimizers.items():
+            for index, entries in optimizer.state_dict()["state"].items():
+                named |= {f"optimizer/{part}/{index}/{k}": v for k, v in entries.items()}
+        return named
+
+    def facts(self) -> dict[str, Any]:
+        """The rest of the state, fit for JSON."""
+        best_error = self.best_error if self.best else None
+        return {"step": self.step, "history": self.history, "best_error": best_error, "best_step": self.best_step}
+
+    def restore(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        """Go back to a state that `tensors()` and `facts()` gave.
+
+        Raises:
+            KeyError, RuntimeError: the state is of another method.
+        """
+        self.method.load_state_dict(_under("method/", tensors))
+        self.average, self.best = _under("average/", tensors), _under("best/", tensors)
+        for part, optimizer in self.optimizers.items():
+            state: dict[int, dict[str, Tensor]] = {}
+            for name, tensor in _under(f"optimizer/{part}/", tensors).items():
+                index, entry = name.split("/")
+                state.setdefault(int(index), {})[entry] = tensor
+            optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
+        self.step, self.history = facts["step"], list(facts["history"])
+        self.best_step = facts["best_step"]
+        self.best_error = float("inf") if facts["best_error"] is None else facts["best_error"]
+
+    def _one_step(self) -> Row:
+        before = _copy(self._parameters())
+        state = StepState(self.step, self.seed, self.optimizers, self.runtime.autocast, self.runtime.device)
+        try:
+            terms = self.method.training_step(self._batch(), state)
+            state.check(weights=torch.nn.utils.get_total_norm(self.method.parameters()))
+        except NonFiniteError:
+            _assign(self._parameters(), before)
+            raise
+        self.step += 1
+        for name, parameter in self._parameters().items() if self.config.ema_decay else ():
+            self.average[name].lerp_(parameter, 1 - self.config.ema_decay)
+        return terms
+
+    def _batch(self) -> Tensor:
+        """Images of this step: each epoch is a fresh permutation; what doesn't fill a batch is left out."""
+        size = min(self.config.batch_size, len(self.train))
+        epoch, place = divmod(self.step, len(self.train) // size)
+        order = torch.randperm(len(self.train), generator=generator(self.seed, "batches", epoch))
+        images = self.train.images(order[place * size : (place + 1) * size].tolist())
+        images = augment(images, self.config.augmentation, generator(self.seed, "augmentation", self.step))
+        return images.to(self.runtime.device)
+
+    def _validate(self) -> float:
+        """Validation error of the weights (their average, where one is kept), which are kept if they are the best."""
+        parameters = self._parameters()
+        trained = _copy(parameters)
+        if self.average:
+            _assign(parameters, self.average)
+        error = validation_error(self.method, self.val, self.config.batch_size, self.runtime.device)
+        if error < self.best_error and self.method.ready_for_selection(self.step):
+            self.best, self.best_error, self.best_step = _copy(self.method.state_dict()), error, self.step
+        _assign(parameters, trained)
+        return error
+
+    def _parameters(self) -> dict[str, Tensor]:
+        return {name: parameter.data for name, parameter in self.method.named_parameters()}
+
+
+def validation_error(method: GradientMethod, images: Images, batch_size: int, device: torch.device) -> float:
+    """Mean squared error per pixel of deterministic reconstructions, in float32, over all images; at least 0."""
+    was_training = method.training
+    method.eval()
+    total = 0.0
+    with torch.inference_mode():
+        for start in range(0, len(images), batch_size):
+            x = images.images(range(start, min(start + batch_size, len(images)))).to(device)
+            total += float((method.reconstruct(x) - x).square().flatten(1).mean(1).double().sum())
+    method.train(was_training)
+    return total / len(images)
+
+
+def augment(x: Tensor, config: AugmentationConfig, draws: torch.Generator) -> Tensor:
+    """Rotate, shift, scale and perhaps mirror each image at random, with 0 outside: (N, 1, S, S) -> the same."""
+    u = torch.rand(len(x), 5, generator=draws) * 2 - 1  # in [-1, 1)
+    angle = torch.deg2rad(u[:, 0] * config.rotate_degrees)
+    zoom = 1 + u[:, 1] * config.scale
+    mirror = torch.where((u[:, 4] < 0) & config.flip, -1.0, 1.0)
+    cos, sin = angle.cos() * zoom, angle.sin() * zoom
+    shift = 2 * config.shift * u[:, 2:4]  # grid coordinates span 2
+    theta = torch.stack([cos * mirror, -sin, shift[:, 0], sin * mirror, cos, shift[:, 1]], 1).view(-1, 2, 3)
+    grid = F.affine_grid(theta, list(x.shape), align_corners=False)
+    return F.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def _copy(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in tensors.items()}
+
+
+def _assign(targets: Mapping[str, Tensor], sources: Mapping[str, Tensor]) -> None:
+    for name, target in targets.items():
+        target.copy_(sources[name])
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

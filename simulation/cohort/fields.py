@@ -1,0 +1,30 @@
+"""Smooth random fields on a square grid: deformations, bias fields, texture."""
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+__all__ = ["Array", "smooth_field"]
+
+Array = NDArray[np.float32]
+
+
+def smooth_field(rng: np.random.Generator, size: int, knots: int) -> Array:
+    """A float32 (size, size) field with mean 0 and deviation near 1: cubic splines through knots x knots normal draws.
+
+    >>> smooth_field(np.random.default_rng(0), 128, 5).shape
+    (128, 128)
+    """
+    spline = _spline_matrix(size, knots)
+    draws = rng.standard_normal((knots, knots), dtype=np.float32)
+    return np.asarray(spline @ draws @ spline.T, dtype=np.float32)
+
+
+@lru_cache(maxsize=32)
+def _spline_matrix(size: int, knots: int) -> Array:
+    """The (size, knots) matrix of cubic interpolation: zooming is linear, so it is the zoomed identity."""
+    matrix: Array = ndimage.zoom(np.eye(knots, dtype=np.float32), (size / knots, 1), order=3, mode="nearest")
+    matrix.flags.writeable = False
+    return matrix

@@ -1,0 +1,281 @@
+"""One site's run from images to model, numbers and pictures; stops at any moment and goes on where it was."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from ra_core.artifact import Artifact, Card, DataSummary, model_hash, save_artifact
+from ra_core.config import SiteConfig, StudyConfig
+from ra_core.data import ImageSet, Manifest
+from ra_core.errors import ResumeError, TooFewImagesError
+from ra_core.evaluation import Evaluation, SiteImages, Table, evaluate, evaluate_baselines
+from ra_core.models.registry import build_method
+from ra_core.perceptual import Perceptual
+from ra_core.results import write_results
+from ra_core.runtime import Runtime, software_versions
+from ra_core.scoring import Scorer
+from ra_core.storage import load_tensors, save_tensors, write_atomically
+from ra_core.training import LocalTrainer
+from simulation.gallery import draw_gallery
+
+__all__ = ["Reporter", "SiteRun", "open_site"]
+
+FEWEST = {"train": 8, "val": 4}
+"""Fewer healthy images than these can't train or validate anything."""
+
+
+class Reporter(Protocol):
+    """What a run tells its user."""
+
+    def say(self, text: str) -> None:
+        """One line that stays."""
+        ...
+
+    @contextmanager
+    def task(self, title: str, total: int | None, done: int = 0) -> Iterator[Any]:
+        """A bar; the value is a function (done, detail) that moves it."""
+        ...
+
+
+def open_site(site: SiteConfig, study: StudyConfig, root: Path, cache: Path | None) -> SiteImages:
+    """The site's images, checked for being enough.
+
+    Raises:
+        DataError: the data root is missing.
+        ManifestError: the manifest breaks a rule.
+        TooFewImagesError: too few healthy images to train, validate or test.
+    """
+    manifest = Manifest.load(root / site.data.manifest, root, site=site.data.site)
+    images = SiteImages(
+        site.data.site,
+        *(
+            ImageSet(manifest.select(split=split), root, study.preprocessing, cache)
+            for split in ("train", "val", "test")
+        ),
+    )
+    for split, fewest in FEWEST.items():
+        found = len(getattr(images, split))
+        if found < fewest:
+            raise TooFewImagesError(
+                f"site '{site.data.site}' has {found} healthy {split} images: at least {fewest} are needed",
+                f"add rows with split {split} to the manifest; a site without any can only be tested on",
+            )
+    if not len(images.test):
+        raise TooFewImagesError(
+            f"site '{site.data.site}' has no test images", "give some healthy and anomalous images the split test"
+        )
+    return images
+
+
+@dataclass
+class SiteRun:
+    """A run in a folder of its own.
+
+    Attributes:
+        site, study, images, runtime: what runs on what.
+        out: the run's folder.
+        reporter: told what goes on.
+    """
+
+    site: SiteConfig
+    study: StudyConfig
+    images: SiteImages
+    runtime: Runtime
+    out: Path
+    reporter: Reporter
+
+    def run(self) -> Evaluation:
+        """Train, or go on training, then measure and write everything.
+
+        Raises:
+            ResumeError: the folder holds another run, or a damaged checkpoint.
+            NonFiniteError: training diverged.
+            WeightsError: the perceptual network's weights are nowhere to be found.
+        """
+        perceptual = Perceptual.load(self.study.perceptual, str(self.runtime.device))
+        self._read_images()
+        record = self._claim_folder(perceptual)
+        begun = time.monotonic()
+        trainer = self._trainer()
+        self._train(trainer)
+        record["seconds"]["training"] += time.monotonic() - begun
+        self._write_record(record)
+
+        begun = time.monotonic()
+        evaluation = self._evaluate(trainer, perceptual)
+        self._write_outputs(trainer, perceptual, evaluation)
+        record["seconds"]["evaluation"] += time.monotonic() - begun
+        outcome = {
+            "status": "completed",
+            "model_hash": model_hash(trainer.method),
+            "chosen_scoring": evaluation.chosen.name,
+            "synthetic_auroc": dict(evaluation.synthetic),
+        }
+        self._write_record(record | outcome)
+        return evaluation
+
+    def _read_images(self) -> None:
+        for split in ("train", "val", "test"):
+            images = getattr(self.images, split)
+            with self.reporter.task(f"reading {split} images", len(images)) as move:
+                images.prepare(lambda done, _total, move=move: move(done, ""))
+
+    def _claim_folder(self, perceptual: Perceptual) -> dict[str, Any]:
+        """The run's record: fresh, or that of the same run begun earlier."""
+        plan = {
+            "site": self.site.data.site,
+            "study": self.study.model_dump(mode="json"),
+            "runtime": self.runtime.record(),
+            "perceptual_hash": perceptual.digest,
+            "data": {split: getattr(self.images, split).fingerprint() for split in ("train", "val", "test")},
+            "software": software_versions(),
+        }
+        record: dict[str, Any] = {
+            "plan": plan,
+            "status": "training",
+            "seconds": {"training": 0.0, "evaluation": 0.0},
+        }
+        path = self.out / "run.json"
+        if path.exists():
+            record = self._earlier_record(path, plan)
+        self._write_record(record)
+        return record
+
+    def _earlier_record(self, path: Path, plan: dict[str, Any]) -> dict[str, Any]:
+        hint = f"give another --out, or delete {self.out} to start afresh"
+        try:
+            record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            earlier = record["plan"]
+            changed = sorted(key for key in plan if earlier.get(key) != plan[key])
+        except (OSError, ValueError, KeyError, AttributeError, TypeError):
+            raise ResumeError(f"{path}: is no record of a run", hint) from None
+        if changed:
+            raise ResumeError(f"{self.out}: holds a run with another {', '.join(changed)}", hint)
+        return record
+
+    def _trainer(self) -> LocalTrainer:
+        """A trainer, restored from the last checkpoint if there is one."""
+        study = self.study
+        method = build_method(study.method, study.preprocessing.size, study.seed)
+        trainer = LocalTrainer(
+            method, self.images.train, self.images.val, study.training, self.runtime, study.seed
+        )
+        path = self._checkpoint
+        if path.exists():
+            try:
+                trainer.restore(*load_tensors(path))
+            except (OSError, ValueError, KeyError, RuntimeError) as error:
+                raise ResumeError(
+                    f"{path}: can't be resumed from ({type(error).__name__})", f"delete {self.out} and start afresh"
+                ) from None
+            self.reporter.say(f"going on from step {trainer.step}")
+        return trainer
+
+    def _train(self, trainer: LocalTrainer) -> None:
+        steps, every = self.study.training.steps, self.study.training.checkpoint_every
+
+        with self.reporter.task("training", steps, trainer.step) as move:
+
+            def on_step(trainer: LocalTrainer, terms: dict[str, float]) -> None:
+                move(trainer.step, _summary(terms))
+                if trainer.step % every == 0 or trainer.step == steps:
+                    self._save(trainer)
+
+            try:
+                trainer.run(steps, on_step)
+            finally:
+                # Whatever stopped it: the weights are those after the last whole step.
+                self._save(trainer)
+        trainer.select_best()
+
+    def _save(self, trainer: LocalTrainer) -> None:
+        save_tensors(self._checkpoint, trainer.tensors(), trainer.facts())
+
+    def _evaluate(self, trainer: LocalTrainer, perceptual: Perceptual) -> Evaluation:
+        site, study = self.images.site, self.study
+        table = Table("local", site, site, study.seed, study.evaluation)
+        with self.reporter.task("evaluating", None) as move:
+            evaluation = evaluate(
+                trainer.method,
+                study.method.name,
+                Scorer(perceptual),
+                self.images,
+                table,
+                device=self.runtime.device,
+                progress=lambda what: move(0, what),
+            )
+            evaluation.rows.extend(evaluate_baselines(self.images, table, lambda what: move(0, what)))
+        return evaluation
+
+    def _write_outputs(self, trainer: LocalTrainer, perceptual: Perceptual, evaluation: Evaluation) -> None:
+        write_results(self.out / "results.csv", evaluation.rows)
+        write_atomically(self.out / "training.csv", _history_csv(trainer.history))
+        card = self._card(trainer, perceptual, evaluation)
+        save_artifact(self.out / "model", Artifact(trainer.method, card, evaluation.scorer.healthy))
+        title = f"{self.site.name}: {self.study.method.name}, test images evenly spaced by score"
+        draw_gallery(self.out / "gallery.png", self.images.test, evaluation, self.study.evaluation.gallery, title)
+
+    def _card(self, trainer: LocalTrainer, perceptual: Perceptual, evaluation: Evaluation) -> Card:
+        chosen, site = evaluation.chosen, self.images.site
+        return Card(
+            method=self.study.method,
+            preprocessing=self.study.preprocessing,
+            seed=self.study.seed,
+            steps=trainer.step,
+            selected_step=trainer.best_step,
+            rounds=1,
+            sites=(site,),
+            data=(_summarise(self.images),),
+            runtime=self.runtime.record(),
+            software=software_versions(),
+            scoring=chosen,
+            pixel_threshold=evaluation.thresholds[chosen.name],
+            perceptual=self.study.perceptual,
+            perceptual_hash=perceptual.digest,
+            metrics=tuple(
+                {"metric": r.metric, "anomaly": r.anomaly, "value": r.value, "ci": [r.ci_low, r.ci_high],
+                 "n_healthy": r.n_healthy, "n_anomalous": r.n_anomalous, "note": r.note}
+                for r in evaluation.rows
+                if r.method == self.study.method.name and r.scoring == chosen.name
+            ),
+            model_hash=model_hash(trainer.method),
+        )
+
+    def _write_record(self, record: dict[str, Any]) -> None:
+        write_atomically(self.out / "run.json", (json.dumps(record, indent=2) + "\n").encode())
+
+    @property
+    def _checkpoint(self) -> Path:
+        return self.out / "checkpoint.safetensors"
+
+
+def _summarise(images: SiteImages) -> DataSummary:
+    return DataSummary(
+        site=images.site,
+        train_images=len(images.train),
+        train_patients=len({row.patient_id for row in images.train.rows}),
+        val_images=len(images.val),
+        val_patients=len({row.patient_id for row in images.val.rows}),
+    )
+
+
+def _summary(terms: dict[str, float]) -> str:
+    shown = {"error": "error", "kl_real": "KL real", "kl_fake": "KL fake", "validation_error": "validation"}
+    return ", ".join(f"{label} {terms[name]:.4g}" for name, label in shown.items() if name in terms)
+
+
+def _history_csv(history: list[dict[str, float]]) -> bytes:
+    columns = list(dict.fromkeys(name for row in history for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(history)
+    return text.getvalue().encode()

@@ -1,0 +1,195 @@
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+
+from ra_core.config import PreprocessingConfig, SiteConfig
+from ra_core.data import ArrayCache, ImageSet, Manifest, Row, cache, content_hash, dataset, load_image
+from ra_core.errors import DataError
+from ra_core.settings import load_config
+
+ROOT = Path(__file__).parents[3]
+SHARED = ROOT / ".." / "shared" / "data"
+CONFIG = PreprocessingConfig(size=32)
+SITES = sorted((ROOT / "site_configs").glob("*.yaml"))
+
+
+def row(path: str, label: str = "healthy", mask: str = "") -> Row:
+    return Row(path, "x", "brain", "MR", "test", label, "", path, "", "", mask, 2)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for index in range(3):
+        pixels = np.random.default_rng(index).integers(0, 255, (40, 30), dtype=np.uint8)
+        PIL.Image.fromarray(pixels).save(tmp_path / f"{index}.png")
+    mask = np.zeros((40, 30), dtype=np.uint8)
+    mask[10:20, 5:15] = 255
+    PIL.Image.fromarray(mask).save(tmp_path / "mask.png")
+    return tmp_path
+
+
+def make(root: Path, cached: bool = True) -> ImageSet:
+    rows = [row("0.png"), row("1.png", "anomalous", "mask.png"), row("2.png", "anomalous")]
+    return ImageSet(rows, root, CONFIG, root / "cache" if cached else None)
+
+
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Paths of the images that were decoded."""
+    seen: list[Path] = []
+
+    def counting(path: Path, config: PreprocessingConfig) -> object:
+        seen.append(path)
+        return load_image(path, config)
+
+    monkeypatch.setattr(dataset, "load_image", counting)
+    return seen
+
+
+def test_images_come_in_the_order_asked(root: Path) -> None:
+    images = make(root).images([2, 0, 2])
+    assert images.shape == (3, 1, 32, 32)
+    assert images.dtype == torch.float32
+    expected = torch.from_numpy(load_image(root / "0.png", CONFIG).pixels)
+    assert torch.equal(images[1], expected)
+    assert torch.equal(images[0], images[2])
+    assert make(root).images([]).shape == (0, 1, 32, 32)
+    assert torch.equal(images, make(root, cached=False).images([2, 0, 2]))
+
+
+def test_the_cache_is_hit_and_kept_between_runs(root: Path, loads: list[Path]) -> None:
+    first = make(root).images([0, 1, 2])
+    assert len(loads) == 3
+    assert torch.equal(make(root).images([0, 1, 2]), first)
+    assert len(loads) == 3
+
+
+def test_the_cache_follows_content_settings_and_reader(
+    root: Path, loads: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(root).images([0])
+    (root / "0.png").rename(root / "renamed.png")
+    ImageSet([row("renamed.png")], root, CONFIG, root / "cache").images([0])
+    assert len(loads) == 1
+    ImageSet([row("renamed.png")], root, PreprocessingConfig(size=64), root / "cache").images([0])
+    assert len(loads) == 2
+    monkeypatch.setattr(dataset, "READER_VERSION", 0)
+    ImageSet([row("renamed.png")], root, CONFIG, root / "cache").images([0])
+    assert len(loads) == 3
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda b: b"", lambda b: b[:100], lambda b: b[:-40] + b"\xff" + b[-39:], lambda b: b"junk" * 999]
+)
+def test_a_damaged_entry_is_computed_again(root: Path, loads: list[Path], damage: Callable[[bytes], bytes]) -> None:
+    first = make(root).images([0])
+    (entry,) = (root / "cache").iterdir()
+    entry.write_bytes(damage(entry.read_bytes()))
+    assert torch.equal(make(root).images([0]), first)
+    assert torch.equal(make(root).images([0]), first)
+    assert len(loads) == 2
+
+
+def test_cache_names_reveal_nothing_and_only_the_owner_may_look(root: Path) -> None:
+    images = make(root)
+    images.prepare()
+    entries = list((root / "cache").iterdir())
+    assert len(entries) == 3
+    for entry in entries:
+        assert len(entry.stem) == 64
+        assert entry.suffix == ".npy"
+        assert entry.stem not in {content_hash(root / r.path) for r in images.rows}
+        assert entry.stat().st_mode & 0o077 == 0
+        assert np.load(entry, allow_pickle=False).shape == (1, 32, 32)
+    assert (root / "cache").stat().st_mode & 0o077 == 0
+
+
+def test_an_interrupted_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: Path, target: Path) -> None:
+        raise OSError
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(DataError, match="can't be used as a cache"):
+        ArrayCache(tmp_path).get("key", lambda: np.zeros(3, dtype=np.float32))
+    assert not list(tmp_path.iterdir())
+
+
+def test_prepare_reports_progress_and_finds_bad_files(root: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    make(root).prepare(lambda done, total: seen.append((done, total)))
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+    (root / "1.png").write_bytes(b"junk")
+    with pytest.raises(DataError, match=r"1\.png"):
+        make(root).prepare()
+
+
+def test_masks_are_empty_known_or_unknown(root: Path) -> None:
+    healthy, known, unknown = make(root).masks([0, 1, 2])
+    assert healthy is not None
+    assert healthy.shape == (32, 32)
+    assert healthy.dtype == torch.bool
+    assert not healthy.any()
+    assert known is not None
+    assert 40 < int(known.sum()) < 90  # 10 × 10 of a 40 × 40 square, at 32 × 32
+    assert unknown is None
+
+
+def test_a_mask_of_another_size_is_refused(root: Path) -> None:
+    PIL.Image.new("1", (40, 30)).save(root / "mask.png")
+    with pytest.raises(DataError, match="30 × 40 pixels for an image of 40 × 30"):
+        make(root).masks([1])
+
+
+def test_the_fingerprint_follows_content_not_order_or_names(root: Path) -> None:
+    rows = make(root).rows
+    whole = ImageSet(rows, root, CONFIG, None).fingerprint()
+    assert ImageSet(rows[::-1], root, CONFIG, None).fingerprint() == whole
+    assert ImageSet(rows[:2], root, CONFIG, None).fingerprint() != whole
+    assert ImageSet([*rows, rows[0]], root, CONFIG, None).fingerprint() != whole
+    (root / "0.png").write_bytes((root / "0.png").read_bytes() + b"x")
+    assert ImageSet(rows, root, CONFIG, None).fingerprint() != whole
+
+
+def test_a_file_is_hashed_once_a_process(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[object] = []
+    digest = hashlib.file_digest
+    monkeypatch.setattr(cache.hashlib, "file_digest", lambda *a: calls.append(a) or digest(*a))
+    for _ in range(3):
+        make(root).images([0])
+        make(root).fingerprint()
+    assert len(calls) == 3
+    with pytest.raises(DataError, match="FileNotFoundError"):
+        content_hash(root / "none.png")
+
+
+def test_spacing_is_that_of_the_result(tmp_path: Path) -> None:
+    nib = pytest.importorskip("nibabel")
+    voxels = np.random.default_rng(0).random((64, 48, 3)).astype(np.float32)
+    nib.save(nib.Nifti1Image(voxels, np.diag([1.5, 1.5, 5, 1])), tmp_path / "a.nii")
+    assert load_image(tmp_path / "a.nii", CONFIG).spacing == (3.0, 3.0)
+    nib.save(nib.Nifti1Image(voxels, np.diag([1.5, 3, 5, 1])), tmp_path / "b.nii")
+    with pytest.raises(DataError, match="not square"):
+        load_image(tmp_path / "b.nii", CONFIG)
+
+
+def test_site_configs_are_here() -> None:
+    assert len(SITES) >= 9
+
+
+@pytest.mark.parametrize("path", SITES, ids=lambda path: path.stem)
+def test_a_site_config_fits_the_sample_data(path: Path) -> None:
+    config = load_config(path, SiteConfig)
+    assert config.data.site == path.stem
+    if not SHARED.is_dir():
+        pytest.skip("the shared sample data is not here")
+    manifest = Manifest.load(SHARED / config.data.manifest, SHARED, site=config.data.site)
+    assert {r.anatomy for r in manifest.rows} == {config.anatomy}
+    assert {r.modality for r in manifest.rows} == {config.modality}
+    images = ImageSet(manifest.select(split="test", label="anomalous")[:2], SHARED, CONFIG, None)
+    assert images.images([0, 1]).max() > 0.5
+    assert len(images.masks([0, 1])) == 2

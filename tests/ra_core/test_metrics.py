@@ -1,0 +1,320 @@
+"""Metrics against reference libraries, their symmetries, and what they say where they are undefined."""
+
+from __future__ import annotations
+
+import doctest
+from statistics import NormalDist
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
+from torchmetrics.functional.image import structural_similarity_index_measure
+
+from ra_core.metrics import (
+    Estimate,
+    Resampling,
+    detection,
+    dice,
+    image_auprc,
+    image_auroc,
+    mean_estimate,
+    oracle_dice,
+    pixel_auprc,
+    pixel_auroc,
+    reconstruction,
+    ssim,
+)
+from ra_core.metrics.sample import MAX_BINS
+
+QUICK: Resampling = {"bootstrap": 50, "confidence": 0.9, "seed": 3}
+PIXEL_METRICS = [pixel_auroc, pixel_auprc, oracle_dice]
+
+
+def _ids(n: int, per_patient: int = 1) -> list[str]:
+    return [f"p{i // per_patient:04d}" for i in range(n)]
+
+
+@st.composite
+def _scored(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
+    """Scores with many ties, and labels of both classes."""
+    rows = draw(st.lists(st.tuples(st.integers(-6, 6), st.booleans()), min_size=2, max_size=40))
+    scores, labels = np.array(rows, dtype=np.float64).T
+    assume(0 < labels.sum() < len(labels))
+    return scores, labels
+
+
+def _pixels(n: int = 12, side: int = 16, levels: int | None = None) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Maps that see lesions of every second image, of `levels` distinct values where given."""
+    rng = np.random.default_rng(1)
+    masks = rng.random((n, side, side)) < 0.1
+    masks[::2] = False
+    maps = rng.normal(size=masks.shape) + 1.5 * masks
+    return (maps if levels is None else np.round(maps * levels) / levels), masks, _ids(n, 2)
+
+
+@pytest.mark.parametrize("module", [detection, reconstruction])
+def test_docstring_examples(module):
+    assert doctest.testmod(module).failed == 0
+
+
+# --- values against scikit-learn ------------------------------------------------------------------------------------
+
+
+@given(_scored())
+def test_image_metrics_equal_scikit_learn(scored):
+    scores, labels = scored
+    patients = _ids(len(scores))
+    assert image_auroc(scores, labels, patients, **QUICK).value == pytest.approx(roc_auc_score(labels, scores))
+    assert image_auprc(scores, labels, patients, **QUICK).value == pytest.approx(
+        average_precision_score(labels, scores)
+    )
+
+
+@pytest.mark.parametrize("levels", [2, None])
+def test_pixel_metrics_equal_scikit_learn(levels):
+    maps, masks, patients = _pixels(n=20, side=24, levels=levels)
+    assert levels or len(np.unique(maps)) > MAX_BINS
+    truth, flat = masks.ravel(), maps.ravel()
+    assert pixel_auroc(maps, masks, patients, **QUICK).value == pytest.approx(roc_auc_score(truth, flat))
+    assert pixel_auprc(maps, masks, patients, **QUICK).value == pytest.approx(average_precision_score(truth, flat))
+
+
+@pytest.mark.parametrize("threshold", [-10.0, 0.0, 0.5, 1.0, 10.0])
+def test_dice_equals_f1_of_pixels(threshold):
+    maps, masks, patients = _pixels(levels=2)
+    expected = f1_score(masks.ravel(), maps.ravel() > threshold, zero_division=0)
+    assert dice(maps, masks, patients, threshold, **QUICK).value == pytest.approx(expected)
+
+
+def test_oracle_dice_is_the_best_of_all_thresholds():
+    maps, masks, patients = _pixels(n=4, side=8, levels=4)
+    thresholds = [-np.finfo(float).max, *np.unique(maps)]
+    best = max(dice(maps, masks, patients, float(t), **QUICK).value for t in thresholds)
+    assert oracle_dice(maps, masks, patients, **QUICK).value == best
+
+
+def test_ssim_equals_torchmetrics():
+    rng = np.random.default_rng(0)
+    x = rng.random((3, 32, 40))
+    y = np.clip(x + rng.normal(scale=0.2, size=x.shape), 0, 1)
+    _, per_pixel = structural_similarity_index_measure(
+        torch.from_numpy(y)[:, None], torch.from_numpy(x)[:, None], data_range=1.0, sigma=1.5, return_full_image=True
+    )
+    inside = float(per_pixel[..., 5:-5, 5:-5].mean())  # torchmetrics' own mean includes its padded border
+    assert ssim(x, y, _ids(3), **QUICK).value == pytest.approx(inside)
+    assert ssim(x, x, _ids(3), **QUICK) == Estimate(1.0, 1.0, 1.0, 3, 0)
+
+
+def test_mean_counts_images_not_patients():
+    found = mean_estimate([1.0, 2.0, 6.0], ["a", "b", "b"], labels=[0, 0, 1], **QUICK)
+    assert (found.value, found.n_healthy, found.n_anomalous) == (3.0, 2, 1)
+    assert (found.ci_low, found.ci_high) == (1.0, 4.0)
+
+
+# --- properties -----------------------------------------------------------------------------------------------------
+
+
+@given(_scored())
+def test_auroc_of_negated_scores_is_the_rest(scored):
+    scores, labels = scored
+    patients = _ids(len(scores))
+    found, mirrored = (image_auroc(s, labels, patients, **QUICK).value for s in (scores, -scores))
+    assert found + mirrored == pytest.approx(1)
+
+
+@given(_scored())
+def test_only_the_order_of_scores_matters(scored):
+    scores, labels = scored
+    patients = _ids(len(scores), 2)
+    for metric in (image_auroc, image_auprc):
+        plain = metric(scores, labels, patients, **QUICK)
+        assert plain == metric(np.exp(3 * scores) + 7, labels, patients, **QUICK)
+        assert 0 <= plain.value <= 1
+
+
+@given(_scored(), st.randoms(use_true_random=False))
+@settings(max_examples=50)
+def test_rows_may_come_in_any_order(scored, random):
+    scores, labels = scored
+    patients = np.array(_ids(len(scores), 3))
+    order = np.array(random.sample(range(len(scores)), len(scores)))
+    shuffled = patients[order].tolist()
+    for metric in (image_auroc, image_auprc):
+        before = metric(scores, labels, patients.tolist(), **QUICK)
+        assert metric(scores[order], labels[order], shuffled, **QUICK) == before
+    values = scores / 3
+    before = mean_estimate(values, patients.tolist(), labels=labels, **QUICK)
+    assert mean_estimate(values[order], shuffled, labels=labels[order], **QUICK) == before
+
+
+@pytest.mark.parametrize("metric", PIXEL_METRICS)
+def test_images_may_come_in_any_order(metric):
+    maps, masks, patients = _pixels()
+    order = np.random.default_rng(2).permutation(len(maps))
+    shuffled = [patients[i] for i in order]
+    assert metric(maps[order], masks[order], shuffled, **QUICK) == metric(maps, masks, patients, **QUICK)
+
+
+@given(_scored())
+@settings(max_examples=30)
+def test_a_second_copy_of_every_patient_leaves_the_value(scored):
+    scores, labels = scored
+    once, twice = _ids(len(scores)), _ids(2 * len(scores))
+    for metric in (image_auroc, image_auprc):
+        single = metric(scores, labels, once, **QUICK)
+        double = metric(np.tile(scores, 2), np.tile(labels, 2), twice, **QUICK)
+        assert double.value == pytest.approx(single.value)
+        assert (double.n_healthy, double.n_anomalous) == (2 * single.n_healthy, 2 * single.n_anomalous)
+
+
+# --- intervals ------------------------------------------------------------------------------------------------------
+
+
+def test_interval_equals_patients_drawn_one_by_one():
+    rng = np.random.default_rng(5)
+    labels = np.repeat([0, 1], 30)
+    scores, patients = np.round(rng.normal(labels, 1.0), 1), np.array(_ids(60, 2))
+    groups = [np.flatnonzero(patients == p) for p in np.unique(patients)]
+    drawn = [np.concatenate([groups[i] for i in rng.integers(30, size=30)]) for _ in range(1000)]
+    low, high = np.quantile([roc_auc_score(labels[d], scores[d]) for d in drawn], [0.05, 0.95])
+    found = image_auroc(scores, labels, patients.tolist(), bootstrap=4000, confidence=0.9, seed=0)
+    assert (found.ci_low, found.ci_high) == pytest.approx((low, high), abs=0.015)
+
+
+def test_interval_covers_the_truth_about_as_often_as_it_says():
+    truth = NormalDist().cdf(1 / 2**0.5)
+    rng = np.random.default_rng(0)
+    labels, covered = np.repeat([0, 1], 50), 0
+    for _ in range(300):
+        found = image_auroc(rng.normal(labels), labels, _ids(100), bootstrap=200, confidence=0.9, seed=0)
+        covered += found.ci_low <= truth <= found.ci_high
+    assert 0.83 <= covered / 300 <= 0.96
+
+
+def test_images_of_one_patient_do_not_count_as_independent():
+    rng = np.random.default_rng(4)
+    labels = np.repeat([0, 1], 100)
+    scores = rng.normal(labels) + np.repeat(rng.normal(size=20), 10)
+    one, many = (image_auroc(scores, labels, _ids(200, k), **QUICK | {"bootstrap": 500}) for k in (1, 10))
+    assert one.value == many.value
+    assert many.ci_high - many.ci_low > 1.3 * (one.ci_high - one.ci_low)
+
+
+@pytest.mark.parametrize("metric", PIXEL_METRICS)
+def test_quantile_bins_give_the_interval_of_all_distinct_values(metric, monkeypatch):
+    maps, masks, patients = _pixels(n=20, side=24)
+    masks &= np.random.default_rng(6).random(masks.shape) < 0.1  # a rare class, to be resolved as well
+    binned = metric(maps, masks, patients, **QUICK)
+    monkeypatch.setattr("ra_core.metrics.sample.MAX_BINS", maps.size)
+    exact = metric(maps, masks, patients, **QUICK)
+    assert binned.value == exact.value
+    assert (binned.ci_low, binned.ci_high) == pytest.approx((exact.ci_low, exact.ci_high), abs=2e-3)
+
+
+def test_seed_and_confidence_shape_the_interval_only():
+    rng = np.random.default_rng(7)
+    labels = np.repeat([0, 1], 20)
+    scores, patients = rng.normal(labels), _ids(40)
+    narrow = image_auroc(scores, labels, patients, bootstrap=200, confidence=0.5, seed=0)
+    wide = image_auroc(scores, labels, patients, bootstrap=200, confidence=0.95, seed=0)
+    other = image_auroc(scores, labels, patients, bootstrap=200, confidence=0.95, seed=1)
+    assert wide == image_auroc(scores, labels, patients, bootstrap=200, confidence=0.95, seed=0)
+    assert narrow.value == wide.value == other.value
+    assert wide.ci_low < narrow.ci_low < narrow.ci_high < wide.ci_high
+    assert (other.ci_low, other.ci_high) != (wide.ci_low, wide.ci_high)
+
+
+# --- where there is no number ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("metric", [image_auroc, image_auprc])
+@pytest.mark.parametrize(
+    ("labels", "reason"), [([], "no images"), ([0, 0], "no anomalous images"), ([1, 1], "no healthy images")]
+)
+def test_a_missing_class_gives_none_with_the_reason(metric, labels, reason):
+    n = len(labels)
+    expected = Estimate(None, None, None, labels.count(0), labels.count(1), reason)
+    assert metric(np.arange(n), labels, _ids(n), **QUICK) == expected
+
+
+def test_missing_pixels_give_none_with_the_reason():
+    maps, none = np.ones((2, 4, 4)), np.zeros((2, 4, 4), bool)
+    for metric in PIXEL_METRICS:
+        assert metric(maps, none, _ids(2), **QUICK) == Estimate(None, None, None, 2, 0, "no anomalous pixels")
+        assert metric(maps[:0], none[:0], [], **QUICK).note == "no images"
+    assert pixel_auroc(maps, ~none, _ids(2), **QUICK).note == "no healthy pixels"
+    assert dice(maps, ~none, _ids(2), 0.5, **QUICK) == Estimate(1.0, 1.0, 1.0, 0, 2)
+    assert dice(maps, none, _ids(2), 0.5, **QUICK).value is None
+    assert ssim(maps[:0], maps[:0], [], **QUICK) == mean_estimate([], [], **QUICK)
+    assert mean_estimate([], [], **QUICK) == Estimate(None, None, None, 0, 0, "no images")
+
+
+def test_one_patient_has_a_value_and_no_interval():
+    found = image_auroc([0.0, 1.0], [0, 1], ["a", "a"], **QUICK)
+    assert found == Estimate(1.0, None, None, 1, 1, "no interval: fewer than 2 patients")
+
+
+def test_resamples_without_a_class_are_left_out_and_counted():
+    found = image_auroc([0.0, 1.0], [0, 1], ["a", "b"], **QUICK)
+    count = int(found.note.split()[0])
+    assert 10 < count < 40
+    assert found == Estimate(1.0, 1.0, 1.0, 1, 1, f"{count} of 50 resamples lack a class and were left out")
+
+
+def test_an_interval_without_any_usable_resample_is_none():
+    patients, once = ["a", "b"], {"bootstrap": 1, "confidence": 0.9}
+    found = {image_auroc([0.0, 1.0], [0, 1], patients, seed=seed, **once) for seed in range(20)}
+    assert found == {
+        Estimate(1.0, 1.0, 1.0, 1, 1),
+        Estimate(1.0, None, None, 1, 1, "no interval: 1 of 1 resamples lack a class"),
+    }
+
+
+# --- what is refused ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_scores_that_are_not_finite_are_refused_and_counted(bad):
+    masks = np.zeros((2, 12, 12), bool)
+    maps = np.zeros(masks.shape)
+    maps[1, 0, :3] = bad
+    with pytest.raises(ValueError, match="2 of 3 scores are not finite"):
+        image_auroc([bad, 1.0, bad], [0, 1, 1], _ids(3), **QUICK)
+    for metric in PIXEL_METRICS:
+        with pytest.raises(ValueError, match="3 of 288 map values are not finite"):
+            metric(maps, masks, _ids(2), **QUICK)
+    with pytest.raises(ValueError, match="thresholds are not finite"):
+        dice(np.zeros_like(maps), masks, _ids(2), bad, **QUICK)
+    with pytest.raises(ValueError, match="3 of 288 reconstruction pixels are not finite"):
+        ssim(np.zeros_like(maps), maps, _ids(2), **QUICK)
+    with pytest.raises(ValueError, match="1 of 2 values are not finite"):
+        mean_estimate([bad, 1.0], _ids(2), **QUICK)
+
+
+def test_arguments_that_do_not_fit_are_refused():
+    maps, masks = np.zeros((2, 12, 12)), np.zeros((2, 12, 12), bool)
+    with pytest.raises(ValueError, match="must be 0"):
+        image_auroc([1.0, 2.0], [0, 2], _ids(2), **QUICK)
+    with pytest.raises(ValueError, match=r"labels of shape \(1,\) for 2 images"):
+        image_auroc([1.0, 2.0], [0], _ids(2), **QUICK)
+    with pytest.raises(ValueError, match="3 patients for 2 images"):
+        image_auroc([1.0, 2.0], [0, 1], _ids(3), **QUICK)
+    with pytest.raises(ValueError, match="need scores"):
+        image_auroc(maps, [0, 1], _ids(2), **QUICK)
+    with pytest.raises(ValueError, match="need maps"):
+        pixel_auroc(maps[0], masks[0], _ids(2), **QUICK)
+    with pytest.raises(ValueError, match="must be bool"):
+        pixel_auroc(maps, masks.astype(int), _ids(2), **QUICK)
+    with pytest.raises(ValueError, match="need images"):
+        ssim(maps, maps[:1], _ids(2), **QUICK)
+    with pytest.raises(ValueError, match="need values"):
+        mean_estimate(maps, _ids(2), **QUICK)
+
+
+@pytest.mark.parametrize("wrong", [{"bootstrap": 0}, {"confidence": 1.0}, {"confidence": 0.0}])
+def test_impossible_intervals_are_refused(wrong):
+    with pytest.raises(ValueError, match="need bootstrap"):
+        image_auroc([1.0, 2.0], [0, 1], _ids(2), **QUICK | wrong)
