@@ -158,5 +158,6 @@ def _require_same_architecture(path: Path, expected: Mapping[str, Tensor], found
         other = found[name]
         if tensor.shape != other.shape or tensor.dtype != other.dtype:
             raise ArtifactError(
-                f"{path}: '{name}' is {other.dtype} {tuple(other.shape)}, not {tensor.dtype} {tuple(tensor.shape)}", hint
+                f"{path}: '{name}' is {other.dtype} {tuple(other.shape)}, not {tensor.dtype} {tuple(tensor.shape)}",
+                hint,
             )

@@ -57,7 +57,7 @@ class TrainingConfig(Config):
     """The training loop. Steps count along one model's path."""
 
     steps: int = Field(4000, ge=1, description="optimizer steps in all, warm-up included")
-    batch_size: int = Field(16, ge=1, description="images a step")
+    batch_size: int = Field(8, ge=1, description="images a step")
     validate_every: int = Field(500, ge=1, description="steps between looks at the healthy validation images")
     checkpoint_every: int = Field(100, ge=1, description="steps between checkpoints")
     ema_decay: float = Field(0.0, ge=0, lt=1, description="moving average of the weights; 0 switches it off")
@@ -91,7 +91,9 @@ class RuntimeConfig(Config):
 
     device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="cpu, cuda or cuda:N")
     threads: int = Field(2, ge=1, description="CPU threads; another number gives other bits")
-    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 where the processor is fast at it")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="auto: bf16 where the processor is fast at it"
+    )
 
 
 class DataConfig(Config):

@@ -46,7 +46,13 @@ class TerminalReporter:
         )
         with Progress(*columns, console=self.console) as progress:
             bar = progress.add_task(title, total=total, completed=done, detail="")
-            yield lambda done, detail: progress.update(bar, completed=done, **({"detail": detail} if detail else {}))
+
+            def move(done: int, detail: str) -> None:
+                progress.update(bar, completed=done)
+                if detail:
+                    progress.update(bar, detail=detail)
+
+            yield move
 
     def _lines(self, title: str, total: int | None) -> Callable[[int, str], None]:
         """Every tenth of the way, or every new detail where the length is unknown."""

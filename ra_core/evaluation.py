@@ -106,8 +106,12 @@ class Table:
         """AUROC and AUPRC of all anomalous images, and AUROC of each frequent pathology against all healthy ones."""
         labels, patients = _labels(rows), _patients(rows)
         out = [
-            self.row(method, scoring, "auroc", metrics.image_auroc(scores, labels, patients, **self.settings), note=note),
-            self.row(method, scoring, "auprc", metrics.image_auprc(scores, labels, patients, **self.settings), note=note),
+            self.row(
+                method, scoring, "auroc", metrics.image_auroc(scores, labels, patients, **self.settings), note=note
+            ),
+            self.row(
+                method, scoring, "auprc", metrics.image_auprc(scores, labels, patients, **self.settings), note=note
+            ),
         ]
         for pathology in _frequent_pathologies(rows):
             keep = np.array([not row.pathology or row.pathology == pathology for row in rows])
@@ -226,16 +230,17 @@ def _reconstruction(site: SiteScorer, name: str, test: ImageSet, table: Table) -
     """SSIM, LPIPS and squared error of healthy reconstructions."""
     healthy = [index for index, row in enumerate(test.rows) if row.label == "healthy"]
     patients = [test.rows[index].patient_id for index in healthy]
-    x = torch.cat([test.images([]), *batches(test, table.config.batch_size, healthy)])
-    x_hat = torch.cat([x[:0], *(site.reconstruct(b) for b in x.split(table.config.batch_size))])
+    x = test.images(healthy)
+    x_hat = torch.cat([x[:0], *(site.reconstruct(b) for b in batches(test, table.config.batch_size, healthy))])
     found = {
         "ssim": metrics.ssim(x[:, 0].numpy(), x_hat[:, 0].numpy(), patients, **table.settings),
         "squared_error": metrics.mean_estimate(_squared_errors(x, x_hat), patients, **table.settings),
     }
     perceptual = site.scorer.perceptual
     if perceptual is not None:
-        pairs = zip(x.split(16), x_hat.split(16), strict=True)
-        lpips = np.concatenate([perceptual.distance(a, b).double().cpu().numpy() for a, b in pairs])
+        starts = range(0, len(x), table.config.batch_size)
+        parts = [slice(start, start + table.config.batch_size) for start in starts]
+        lpips = np.concatenate([np.zeros(0), *(perceptual.distance(x[p], x_hat[p]).cpu().numpy() for p in parts)])
         found["lpips"] = metrics.mean_estimate(lpips, patients, **table.settings)
     return [table.row(name, "reconstruction", metric, e, "healthy") for metric, e in found.items()]
 
@@ -251,7 +256,8 @@ def _known_masks(test: ImageSet) -> tuple[list[int], np.ndarray, list[str]]:
     if not any(test.rows[index].label == "anomalous" for index in known):
         known = []
     found = [np.asarray(masks[index]) for index in known]
-    return known, np.stack(found) if found else np.zeros((0, 1, 1), bool), [test.rows[i].patient_id for i in known]
+    none = np.zeros((0, test.preprocessing.size, test.preprocessing.size), bool)
+    return known, np.stack(found) if found else none, [test.rows[i].patient_id for i in known]
 
 
 def _labels(rows: Sequence[Row]) -> np.ndarray:
@@ -269,7 +275,6 @@ def _frequent_pathologies(rows: Sequence[Row]) -> list[str]:
 
 def _joined(parts: Mapping[str, list[np.ndarray]]) -> dict[str, np.ndarray]:
     return {name: np.concatenate(found) for name, found in parts.items()}
-
 
 
 def _residual(x: Tensor, x_hat: Tensor) -> Tensor:

@@ -55,8 +55,8 @@ def reversed_similarity(real: Sequence[Tensor], reconstructed: Sequence[Tensor])
         reconstructed: embeddings E_l(x̂) of the same shapes.
     """
     total = torch.zeros((), device=real[0].device)
-    for a, b in zip(real, reconstructed, strict=True):
-        a, b = _wide(a).flatten(1), _wide(b).flatten(1)  # (N, C·H·W)
+    for level, other in zip(real, reconstructed, strict=True):
+        a, b = _wide(level).flatten(1), _wide(other).flatten(1)  # (N, C·H·W)
         total = total + 0.5 * F.mse_loss(a, b) + (1 - F.cosine_similarity(a, b, dim=1)).mean()
     return total
 

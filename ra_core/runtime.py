@@ -43,7 +43,8 @@ class Runtime:
             precision = "bf16" if _fast_bf16(device) else "fp32"
         torch.set_num_threads(config.threads)
         torch.use_deterministic_algorithms(True)
-        torch.utils.deterministic.fill_uninitialized_memory = False  # a debugging aid that costs 14 % of a step
+        # A debugging aid that costs 14 % of a step.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         return cls(device, config.threads, precision, _processor(device))
 
     @property
@@ -63,7 +64,17 @@ class Runtime:
 
 def software_versions() -> dict[str, str]:
     """Versions that a result may depend on, by package name."""
-    packages = ("federated-ra", "torch", "torchvision", "lpips", "numpy", "scikit-image", "pillow", "pydicom", "nibabel")
+    packages = (
+        "federated-ra",
+        "torch",
+        "torchvision",
+        "lpips",
+        "numpy",
+        "scikit-image",
+        "pillow",
+        "pydicom",
+        "nibabel",
+    )
     return {"python": platform.python_version()} | {name: version(name) for name in packages}
 
 

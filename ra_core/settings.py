@@ -65,7 +65,9 @@ def _explain(path: Path, error: ValidationError, kind: type[Config]) -> ConfigEr
         return ConfigError(f"{path}: {key}: {_reason(first)}{also}", "`ra-simulate config` explains every key")
     known = [name for name, _ in _fields(kind)]
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
-    return ConfigError(f"{path}: unknown key '{key}'{also}", f"did you mean '{near[0]}'? `ra-simulate config` lists all")
+    return ConfigError(
+        f"{path}: unknown key '{key}'{also}", f"did you mean '{near[0]}'? `ra-simulate config` lists all"
+    )
 
 
 def _reason(error: ErrorDetails) -> str:

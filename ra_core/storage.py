@@ -4,31 +4,46 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from platformdirs import user_cache_path
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
-__all__ = ["load_tensors", "save_tensors", "write_atomically"]
+__all__ = ["cache_folder", "load_tensors", "save_tensors", "write_atomically"]
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that a crash at any moment leaves either the old or the new one, never half of it."""
+def cache_folder() -> Path:
+    """Our folder for things that can be made again: the environment variable RA_CACHE, else the user's cache."""
+    return Path(os.environ.get("RA_CACHE") or user_cache_path("federated-ra", appauthor=False))
+
+
+def write_atomically(path: Path, content: bytes, mode: int = 0o666) -> None:
+    """Write a file so that a crash at any moment leaves either the old or the new one, never half of it.
+
+    Args:
+        path: its folder is made where it is missing.
+        content: the whole file.
+        mode: rights of the file, less the process's umask.
+
+    Raises:
+        OSError: the disk is full or the folder can't be written.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    half_written = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
+        handle = os.open(half_written, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+        half_written.replace(path)
+    finally:
+        half_written.unlink(missing_ok=True)
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
@@ -37,16 +52,8 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, 
     Raises:
         OSError: the disk is full or the folder can't be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    half_written = path.with_name(f".{path.name}.{os.getpid()}")
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    try:
-        save_file(contiguous, half_written, metadata={"facts": json.dumps(facts)})
-        with half_written.open("rb") as file:
-            os.fsync(file.fileno())
-        half_written.replace(path)
-    finally:
-        half_written.unlink(missing_ok=True)
+    write_atomically(path, save(contiguous, metadata={"facts": json.dumps(facts)}))
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], Any]:

@@ -55,7 +55,8 @@ def _region(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     u, v = dx * np.cos(angle) + dy * np.sin(angle), dy * np.cos(angle) - dx * np.sin(angle)
     wobble = gaussian_filter(rng.standard_normal((side, side)), side / 24)
     distance = np.hypot(u / radii[0], v / radii[1]) + 0.25 * wobble / wobble.std()
-    return gaussian_filter((distance < 1).astype(float), side / 64)
+    soft: np.ndarray = gaussian_filter((distance < 1).astype(float), side / 64)
+    return soft
 
 
 def _brighten(image: np.ndarray, region: np.ndarray, _: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -68,12 +69,14 @@ def _darken(image: np.ndarray, region: np.ndarray, _: np.ndarray, rng: np.random
 
 def _blur(image: np.ndarray, region: np.ndarray, _: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     blurred = gaussian_filter(image, rng.uniform(0.015, 0.04) * image.shape[0])
-    return image + region * (blurred - image)
+    out: np.ndarray = image + region * (blurred - image)
+    return out
 
 
 def _foreign(image: np.ndarray, region: np.ndarray, other: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     shifted = np.roll(other, rng.integers(-16, 17, 2), (0, 1))
-    return image + rng.uniform(0.4, 0.9) * region * (shifted - image)
+    out: np.ndarray = image + rng.uniform(0.4, 0.9) * region * (shifted - image)
+    return out
 
 
 def _deform(image: np.ndarray, region: np.ndarray, _: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -57,7 +57,7 @@ class LocalTrainer:
                 f"{len(train)} training and {len(val)} validation images: at least one of each is needed",
                 "check the manifest's splits",
             )
-        self.method = method.to(runtime.device)
+        self.method = method.to(runtime.device).to(memory_format=method.memory_format)
         self.train, self.val = train, val
         self.config, self.runtime, self.seed = config, runtime, seed
         self.step = 0
@@ -143,7 +143,7 @@ class LocalTrainer:
         order = torch.randperm(len(self.train), generator=generator(self.seed, "batches", epoch))
         images = self.train.images(order[place * size : (place + 1) * size].tolist())
         images = augment(images, self.config.augmentation, generator(self.seed, "augmentation", self.step))
-        return images.to(self.runtime.device)
+        return images.to(self.runtime.device, memory_format=self.method.memory_format)
 
     def _validate(self) -> float:
         """Validation error of the weights (their average, where one is kept), which are kept if they are the best."""

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from platformdirs import user_cache_path
+from rich.table import Table
 
 from ra_core.config import SiteConfig, StudyConfig
 from ra_core.console import TerminalReporter, run_app
 from ra_core.errors import DataError
+from ra_core.perceptual import fetch_weights
+from ra_core.results import ResultRow
 from ra_core.runtime import Runtime
 from ra_core.settings import commented_yaml, load_config
+from ra_core.storage import cache_folder
+from simulation.single_site import SiteRun, open_site
 
 __all__ = ["app", "main"]
 
@@ -61,44 +64,27 @@ def train(
     Writes DIR/model (the model and its card), DIR/results.csv, DIR/training.csv, DIR/gallery.png and DIR/run.json.
     Ctrl-C keeps a checkpoint; the same command goes on from it.
     """
-    from simulation.single_site import SiteRun, open_site
-
     site_config = load_config(site, SiteConfig)
     study_config = load_config(study, StudyConfig) if study else StudyConfig()
     if seed is not None:
         study_config = study_config.model_copy(update={"seed": seed})
-    changes = {"precision": precision and precision.value, "threads": threads}
-    runtime_config = site_config.runtime.model_copy(update={k: v for k, v in changes.items() if v is not None})
-    runtime = Runtime.resolve(runtime_config)
+    overrides = {"precision": precision and precision.value, "threads": threads}
+    chosen = {name: value for name, value in overrides.items() if value is not None}
+    runtime = Runtime.resolve(site_config.runtime.model_copy(update=chosen))
     reporter = TerminalReporter()
-    images = open_site(site_config, study_config, _data_root(data), _cache("images"))
+    images = open_site(site_config, study_config, _data_root(data), cache_folder() / "images")
     reporter.say(
-        f"{site_config.name}: {len(images.train)} training, {len(images.val)} validation, {len(images.test)} test images; "
-        f"{runtime.precision} on {runtime.device}, {runtime.threads} threads"
+        f"{site_config.name}: {len(images.train)} training, {len(images.val)} validation and {len(images.test)} test "
+        f"images; {runtime.precision} on {runtime.device}, {runtime.threads} threads"
     )
     try:
         evaluation = SiteRun(site_config, study_config, images, runtime, out, reporter).run()
     except KeyboardInterrupt:
-        reporter.say(f"stopped; run the same command to go on from the checkpoint in {out}")
+        reporter.say(f"stopped; the same command goes on from the checkpoint in {out}")
         raise
-    _summarise(evaluation, out)
-
-
-def _summarise(evaluation, out: Path) -> None:  # type: ignore[no-untyped-def]
-    from rich.table import Table as RichTable
-
-    table = RichTable(title="image AUROC on the test images (95 % interval by patient)")
-    for column in ("method", "scoring", "AUROC", "interval", ""):
-        table.add_column(column)
-    for row in evaluation.rows:
-        if row.metric == "auroc" and row.anomaly == "all":
-            value = "-" if row.value is None else f"{row.value:.3f}"
-            interval = "" if row.ci_low is None else f"{row.ci_low:.3f} to {row.ci_high:.3f}"
-            table.add_row(row.method, row.scoring, value, interval, row.note)
-    reporter = TerminalReporter()
-    reporter.console.print(table)
-    typer.echo(str(out / "results.csv"))
-    typer.echo(str(out / "gallery.png"))
+    reporter.console.print(auroc_table(evaluation.rows))
+    for name in ("results.csv", "gallery.png", "model"):
+        typer.echo(str(out / name))
 
 
 @app.command()
@@ -107,11 +93,8 @@ def weights() -> None:
 
     They are checked against known hashes. Afterwards nothing needs a network.
     """
-    from ra_core.perceptual import fetch_weights
-
-    reporter = TerminalReporter()
-    with reporter.task("fetching pretrained weights", None) as move:
-        paths = fetch_weights(lambda what: move(0, what))
+    with TerminalReporter().task("fetching pretrained weights", 3) as move:
+        paths = fetch_weights(lambda stage, done, _total: move(done, stage))
     for path in paths:
         typer.echo(str(path))
 
@@ -119,22 +102,28 @@ def weights() -> None:
 @app.command()
 def config(kind: Annotated[Which, typer.Argument(help="Which settings.")] = Which.study) -> None:
     """Print a commented default: `ra-simulate config study > study.yaml`, or `config site`."""
-    if kind is Which.study:
-        typer.echo(commented_yaml(StudyConfig), nl=False)
-        return
     example = {"name": "My hospital", "anatomy": "chest", "modality": "CR", "data": {"site": "my_site"}}
-    typer.echo(commented_yaml(SiteConfig, example), nl=False)
+    text = commented_yaml(StudyConfig) if kind is Which.study else commented_yaml(SiteConfig, example)
+    typer.echo(text, nl=False)
+
+
+def auroc_table(rows: list[ResultRow]) -> Table:
+    """Image AUROC of every method and scoring on all anomalous images."""
+    table = Table(title="image AUROC on the test images (95 % interval by patient)")
+    for column in ("method", "scoring", "AUROC", "interval", "note"):
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        if row.metric == "auroc" and row.anomaly == "all":
+            value = "-" if row.value is None else f"{row.value:.3f}"
+            interval = "" if row.ci_low is None else f"{row.ci_low:.3f} to {row.ci_high:.3f}"
+            table.add_row(row.method, row.scoring, value, interval, row.note)
+    return table
 
 
 def _data_root(given: Path | None) -> Path:
     if given is None:
         raise DataError("no data root given", "add --data FOLDER, or set the environment variable RA_DATA")
     return given
-
-
-def _cache(name: str) -> Path:
-    """Our folder for things that can be made again; RA_CACHE moves it."""
-    return Path(os.environ.get("RA_CACHE") or user_cache_path("federated-ra")) / name
 
 
 def main() -> None:

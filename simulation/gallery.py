@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from torch import Tensor
 
 from ra_core.data import ImageSet
@@ -58,16 +59,17 @@ def draw_gallery(path: Path, test: ImageSet, evaluation: Evaluation, count: int,
     axes = figure.subplots(rows, width, squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()
-    picture = None
+    picture: AxesImage | None = None
     for g, (label, group) in enumerate(groups.items()):
         for r, index in enumerate(group):
-            picture = _draw_row(axes[r, len(COLUMNS) * g :], test, evaluation, index)
+            picture = _draw_row(list(axes[r, len(COLUMNS) * g :]), test, evaluation, index)
             axes[r, len(COLUMNS) * g].set_title(f"{label}, score {scores[index]:.3g}", fontsize=7, loc="left")
         for c, name in enumerate(COLUMNS):
             axes[-1, len(COLUMNS) * g + c].text(
                 0.5, -0.12, name, transform=axes[-1, len(COLUMNS) * g + c].transAxes, ha="center", fontsize=8
             )
     threshold = evaluation.thresholds[evaluation.chosen.name]
+    assert picture is not None  # noqa: S101 - a test set has at least one image
     bar = figure.colorbar(picture, ax=axes, shrink=0.5, fraction=0.02)
     bar.set_ticks([0, threshold, 3 * threshold], labels=["0", f"threshold\n{threshold:.2g}", f"{3 * threshold:.2g}"])
     bar.ax.tick_params(labelsize=7)
@@ -77,7 +79,7 @@ def draw_gallery(path: Path, test: ImageSet, evaluation: Evaluation, count: int,
     write_atomically(path, buffer.getvalue())
 
 
-def _draw_row(axes: Sequence[Axes], test: ImageSet, evaluation: Evaluation, index: int) -> object:
+def _draw_row(axes: Sequence[Axes], test: ImageSet, evaluation: Evaluation, index: int) -> AxesImage:
     x = test.images([index])
     found = evaluation.scorer.maps(x)[evaluation.chosen.name][0, 0].numpy()
     threshold = evaluation.thresholds[evaluation.chosen.name]

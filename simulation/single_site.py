@@ -165,9 +165,7 @@ class SiteRun:
         """A trainer, restored from the last checkpoint if there is one."""
         study = self.study
         method = build_method(study.method, study.preprocessing.size, study.seed)
-        trainer = LocalTrainer(
-            method, self.images.train, self.images.val, study.training, self.runtime, study.seed
-        )
+        trainer = LocalTrainer(method, self.images.train, self.images.val, study.training, self.runtime, study.seed)
         path = self._checkpoint
         if path.exists():
             try:
@@ -241,8 +239,15 @@ class SiteRun:
             perceptual=self.study.perceptual,
             perceptual_hash=perceptual.digest,
             metrics=tuple(
-                {"metric": r.metric, "anomaly": r.anomaly, "value": r.value, "ci": [r.ci_low, r.ci_high],
-                 "n_healthy": r.n_healthy, "n_anomalous": r.n_anomalous, "note": r.note}
+                {
+                    "metric": r.metric,
+                    "anomaly": r.anomaly,
+                    "value": r.value,
+                    "ci": [r.ci_low, r.ci_high],
+                    "n_healthy": r.n_healthy,
+                    "n_anomalous": r.n_anomalous,
+                    "note": r.note,
+                }
                 for r in evaluation.rows
                 if r.method == self.study.method.name and r.scoring == chosen.name
             ),

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
-import tempfile
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ra_core.errors import DataError
+from ra_core.storage import write_atomically
 
 __all__ = ["ArrayCache", "content_hash"]
 
@@ -80,15 +79,7 @@ def _load(file: Path) -> NDArray[np.float32] | None:
 
 
 def _store(file: Path, array: NDArray[np.float32]) -> None:
-    """Write beside the place and move there, so that nobody ever reads half a file."""
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=file.parent, suffix=".tmp")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(buffer.getvalue() + hashlib.sha256(buffer.getvalue()).digest())
-        temporary.replace(file)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_atomically(file, buffer.getvalue() + hashlib.sha256(buffer.getvalue()).digest(), mode=0o600)

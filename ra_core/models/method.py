@@ -94,6 +94,9 @@ class Method(nn.Module, ABC):
 class GradientMethod(Method):
     """A method that learns by steps of gradient descent."""
 
+    memory_format: torch.memory_format = torch.contiguous_format
+    """How images and weights lie in memory; channels-last where a method is wide enough to gain from it."""
+
     @abstractmethod
     def optimizers(self) -> dict[str, Optimizer]:
         """Fresh optimizers by name."""

@@ -51,4 +51,3 @@ class NearestNeighbour(FittedMethod):
     def _nearest(self, low: Tensor) -> Tensor:
         squared = torch.stack([(self.bank - image).square().flatten(1).sum(1) for image in low])
         return self.bank[squared.argmin(1)]
-

@@ -77,4 +77,3 @@ class PCA(FittedMethod):
     def _project(self, low: Tensor) -> Tensor:
         centred = low.flatten(1) - self.mean
         return (self.mean + centred @ self.components.T @ self.components).view_as(low)
-

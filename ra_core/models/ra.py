@@ -11,6 +11,7 @@ Where paper and authors' code leave room, `docs/method.md` says what was chosen 
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, Literal
 
 import torch
@@ -50,7 +51,7 @@ PRESETS: dict[str, dict[str, object]] = {
 
 
 class RAConfig(Config):
-    """Architecture and objective of a Reversed Autoencoder; `preset: paper` or `small` (the defaults) may stand first."""
+    """Architecture and objective of a Reversed Autoencoder; `preset: paper` or `small` may stand first."""
 
     name: Literal["ra"] = "ra"
     channels: tuple[int, ...] = Field((16, 32, 64, 128, 128), min_length=2, description="widths, from fine to coarse")
@@ -96,7 +97,7 @@ class Encoder(nn.Module):
         self.stem = nn.Sequential(
             nn.Conv2d(1, widths[0], 5, padding=2, bias=False), norm_layer(config.norm, widths[0]), nn.LeakyReLU(0.2)
         )
-        pairs = zip(widths[:-1], widths[1:], strict=True)
+        pairs = pairwise(widths)
         self.blocks = nn.ModuleList(ResidualBlock(a, b, config.norm) for a, b in pairs)
         self.last = ResidualBlock(widths[-1], widths[-1], config.norm)
         side = size // 2 ** len(widths)
@@ -129,7 +130,7 @@ class Decoder(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """Decode."""
-        h = F.relu(self.tail(z)).unflatten(1, self.shape)
+        h = F.relu(self.tail(z)).view(-1, *self.shape)
         for block in self.blocks:
             h = F.interpolate(block(h), scale_factor=2, mode="nearest")
         return torch.sigmoid(self.head(self.last(h)))
@@ -153,6 +154,7 @@ class RA(GradientMethod):
         if size % 2 ** len(config.channels):
             raise ValueError(f"size {size} is no multiple of {2 ** len(config.channels)}")
         self.config = config
+        self.memory_format = torch.channels_last if config.channels[0] >= 64 else torch.contiguous_format
         self.encoder = Encoder(config, size)
         self.decoder = Decoder(config, size)
 
@@ -254,7 +256,7 @@ class RA(GradientMethod):
 
 
 def _sample(mu: Tensor, logvar: Tensor, noise: Tensor) -> Tensor:
-    """z = mu + σ·noise in float32: the latent is too small to gain from half precision."""
+    """Z = mu + σ·noise in float32: the latent is too small to gain from half precision."""
     return mu.float() + (0.5 * logvar.float()).exp() * noise
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import pickle
 import subprocess
 import sys
@@ -27,6 +26,7 @@ from torch import Tensor
 
 from ra_core.errors import WeightsError
 from ra_core.perceptual.weights import PINNED, cache_file, load_cached, ways_to_get
+from ra_core.storage import write_atomically
 
 __all__ = ["Progress", "fetch_weights"]
 
@@ -151,13 +151,8 @@ def _convert(net: str, arrays: Mapping[str, Any]) -> dict[str, Tensor]:
 
 
 def _store(tensors: dict[str, Tensor], path: Path) -> None:
-    """Write atomically: whoever reads meanwhile sees the old file or the new one."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            new = Path(folder) / path.name
-            new.write_bytes(save(tensors))  # safetensors' own save_file would hide it from the daemon's user
-            os.replace(new, path)
+        write_atomically(path, save(tensors))
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise WeightsError(f"{path}: can't be written ({reason})", "name a writable folder in RA_CACHE") from None

@@ -112,7 +112,7 @@ def _untrained(name: str) -> lpips.LPIPS:
     # a random backbone must not shift what the run draws
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the package calls torchvision by deprecated names
-        return lpips.LPIPS(net=name, pnet_rand=True, verbose=False)  # type: ignore[no-untyped-call]
+        return lpips.LPIPS(net=name, pnet_rand=True, verbose=False)
 
 
 def _fill(backbone: torch.nn.Module, weights: Mapping[str, Tensor], complaint: str) -> None:

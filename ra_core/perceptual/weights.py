@@ -6,11 +6,9 @@ The first place that has a file decides: a damaged file is an error, never a rea
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 
 import torch
-from platformdirs import user_cache_path
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -18,6 +16,7 @@ from torch import Tensor
 from ra_core.config import PerceptualConfig
 from ra_core.errors import WeightsError
 from ra_core.hashing import tensor_digest
+from ra_core.storage import cache_folder
 
 __all__ = ["HUB_FILES", "PINNED", "cache_file", "hub_file", "load_backbone", "load_cached", "ways_to_get"]
 
@@ -65,8 +64,7 @@ def load_cached(net: str) -> dict[str, Tensor]:
 
 def cache_file(net: str) -> Path:
     """Our own copy, in the folder that RA_CACHE names, else in the user's cache folder."""
-    folder = os.environ.get("RA_CACHE")
-    return (Path(folder) if folder else user_cache_path("federated-ra", appauthor=False)) / f"lpips_{net}.safetensors"
+    return cache_folder() / f"lpips_{net}.safetensors"
 
 
 def hub_file(net: str) -> Path:

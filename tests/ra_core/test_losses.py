@@ -31,7 +31,9 @@ def sse(a, b):
 
 
 def kl(mu, logvar):
-    return np.array([0.5 * sum(m**2 + np.exp(v) - 1 - v for m, v in zip(mu[n], logvar[n])) for n in range(N)])
+    return np.array(
+        [0.5 * sum(m**2 + np.exp(v) - 1 - v for m, v in zip(mu[n], logvar[n], strict=True)) for n in range(N)]
+    )
 
 
 def close(ours, reference):
@@ -66,9 +68,7 @@ def test_kl_divergence_against_torch_distributions(arrays):
 def test_reversed_similarity(arrays):
     reference = 0.0
     for a, b in zip(arrays["e_real"], arrays["e_hat"], strict=True):
-        cosines = [
-            (a[n] * b[n]).sum() / (np.sqrt((a[n] ** 2).sum()) * np.sqrt((b[n] ** 2).sum())) for n in range(N)
-        ]
+        cosines = [(a[n] * b[n]).sum() / (np.sqrt((a[n] ** 2).sum()) * np.sqrt((b[n] ** 2).sum())) for n in range(N)]
         reference += 0.5 * ((a - b) ** 2).mean() + np.mean([1 - c for c in cosines])
     ours = losses.reversed_similarity([tensor(e) for e in arrays["e_real"]], [tensor(e) for e in arrays["e_hat"]])
     close(ours, reference)
@@ -104,9 +104,7 @@ def test_decoder_loss_equals_the_authors_with_sums_over_pixels(arrays):
     kl_hat, kl_fake = (kl(a["mu_" + k], a["logvar_" + k]) for k in ("hat", "fake"))
     generated = sse(a["x_hat"], a["x_hat2"]) + sse(a["x_fake"], a["x_fake2"])
     reference = s * (
-        beta_rec * sse(a["x"], a["x_hat"])
-        + 0.5 * beta_kl * (kl_hat + kl_fake)
-        + 0.5 * GAMMA * beta_rec * generated
+        beta_rec * sse(a["x"], a["x_hat"]) + 0.5 * beta_kl * (kl_hat + kl_fake) + 0.5 * GAMMA * beta_rec * generated
     )
     errors, kls = torch_terms(a)
     ours = losses.decoder_loss(

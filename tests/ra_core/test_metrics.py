@@ -178,10 +178,10 @@ def test_interval_equals_patients_drawn_one_by_one():
     labels = np.repeat([0, 1], 30)
     scores, patients = np.round(rng.normal(labels, 1.0), 1), np.array(_ids(60, 2))
     groups = [np.flatnonzero(patients == p) for p in np.unique(patients)]
-    drawn = [np.concatenate([groups[i] for i in rng.integers(30, size=30)]) for _ in range(1000)]
+    drawn = [np.concatenate([groups[i] for i in rng.integers(30, size=30)]) for _ in range(500)]
     low, high = np.quantile([roc_auc_score(labels[d], scores[d]) for d in drawn], [0.05, 0.95])
     found = image_auroc(scores, labels, patients.tolist(), bootstrap=4000, confidence=0.9, seed=0)
-    assert (found.ci_low, found.ci_high) == pytest.approx((low, high), abs=0.015)
+    assert (found.ci_low, found.ci_high) == pytest.approx((low, high), abs=0.02)
 
 
 def test_interval_covers_the_truth_about_as_often_as_it_says():

@@ -1,0 +1,94 @@
+"""What several test packages need: small sites on disk, a small study, a perceptual network without a download."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ra_core.config import StudyConfig
+from ra_core.perceptual import Perceptual
+from ra_core.runtime import Runtime
+
+COLUMNS = "path,site,anatomy,modality,split,label,pathology,patient_id,region_mask,source,lesion_mask".split(",")
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """Real data beside the checkout, where there is any."""
+    folder = Path(__file__).resolve().parents[2] / "shared"
+    if not folder.is_dir():
+        pytest.skip("no ../shared beside this checkout")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def runtime():
+    from ra_core.config import RuntimeConfig
+
+    return Runtime.resolve(RuntimeConfig(precision="fp32", threads=torch.get_num_threads()))
+
+
+@pytest.fixture(scope="session")
+def tiny_study():
+    """Seconds on one core, yet every phase and branch is in it."""
+    return StudyConfig.model_validate(
+        {
+            "preprocessing": {"size": 64},
+            "method": {"channels": [4, 8, 8], "latent": 8, "warmup_steps": 4},
+            "training": {"steps": 10, "batch_size": 4, "validate_every": 3, "checkpoint_every": 4},
+            "evaluation": {"bootstrap": 100, "gallery": 2, "reference_images": 8},
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def untrained_perceptual():
+    """LPIPS with random features: maps of the right kind without any weights on disk."""
+    import lpips
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False)
+    return Perceptual(net, torch.device("cpu"))
+
+
+def disc_image(rng, sick=False):
+    """A 64 x 64 bright disc with texture; a sick one has a dark hole. Returns image and hole, both uint8."""
+    rows, columns = np.mgrid[:64, :64]
+    centre = 32 + rng.uniform(-3, 3, 2)
+    disc = np.hypot(rows - centre[0], columns - centre[1]) < 22 + rng.uniform(-2, 2)
+    image = disc * (150 + 40 * np.sin(rows / 4)) + rng.normal(0, 4, (64, 64))
+    hole = np.hypot(rows - 30, columns - 38) < 6
+    if sick:
+        image = np.where(hole, 20, image)
+    return image.clip(0, 255).astype(np.uint8), (hole * 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def site_root(tmp_path_factory):
+    """A data root with one site 'discs': 12 train, 5 val, 6 healthy and 6 sick test images, with masks."""
+    root = tmp_path_factory.mktemp("root")
+    rng = np.random.default_rng(0)
+    rows = []
+    for split, label, count in (
+        ("train", "healthy", 12),
+        ("val", "healthy", 5),
+        ("test", "healthy", 6),
+        ("test", "anomalous", 6),
+    ):
+        for i in range(count):
+            image, hole = disc_image(rng, label == "anomalous")
+            name = f"{split}_{label}_{i}"
+            Image.fromarray(image).save(root / f"{name}.png")
+            mask = ""
+            if label == "anomalous":
+                mask = f"{name}_mask.png"
+                Image.fromarray(hole).save(root / mask)
+            pathology = "hole" if mask else ""
+            rows.append([f"{name}.png", "discs", "none", "OT", split, label, pathology, name, "", "test", mask])
+    with (root / "manifest.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([COLUMNS, *rows])
+    return root

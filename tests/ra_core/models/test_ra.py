@@ -1,0 +1,189 @@
+import pytest
+import torch
+from torch import nn
+
+from ra_core.models.ra import RA, RAConfig, paper, small
+from ra_core.models.registry import build_method
+from ra_core.losses import reversed_similarity
+from ra_core.rng import generator
+from ra_core.training import LocalTrainer
+
+TINY = {"channels": (4, 8, 8), "latent": 8, "warmup_steps": 0}
+
+
+class Tensors:
+    def __init__(self, x):
+        self.x = x
+
+    def __len__(self):
+        return len(self.x)
+
+    def images(self, indices):
+        return self.x[list(indices)]
+
+
+def pictures(n=6, size=32):
+    return torch.rand(n, 1, size, size, generator=generator(0, "pictures"))
+
+
+def snapshot(module):
+    return {k: v.clone() for k, v in module.state_dict().items()}
+
+
+def same(a, b):
+    return all(torch.equal(a[k], b[k]) for k in a)
+
+
+def trainer(tiny_study, runtime, config, images=None):
+    images = Tensors(pictures() if images is None else images)
+    return LocalTrainer(build_method(config, 32, 0), images, images, tiny_study.training, runtime, 0)
+
+
+def test_paper_preset_has_the_published_size_and_embeddings():
+    model = RA(paper(), 128)
+    assert sum(p.numel() for p in model.parameters()) == 29_430_785
+    with torch.inference_mode():
+        mu, logvar, embeddings = model.encoder(torch.rand(1, 1, 128, 128))
+    assert mu.shape == logvar.shape == (1, 128)
+    assert [tuple(e.shape[1:]) for e in embeddings] == [
+        (64, 64, 64), (128, 32, 32), (256, 16, 16), (512, 8, 8), (512, 4, 4),
+    ]  # fmt: skip
+
+
+def test_paper_preset_weights_are_the_authors():
+    c = paper()
+    assert (c.w_rec, c.w_kl, c.w_neg, c.w_rev) == (0.5, 1 / 16384, 128 / 16384, 0.005)
+    assert (c.gamma_r, c.learning_rate, c.warmup_steps) == (1e-8, 5e-5, 0)
+
+
+def test_frozen_batch_norm_keeps_its_statistics_in_training():
+    model = RA(paper(channels=(4, 8)), 32).train()
+    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert norms
+    model.reconstruct(pictures() * 5)
+    assert all(not n.training and torch.all(n.running_mean == 0) and torch.all(n.running_var == 1) for n in norms)
+
+
+@pytest.mark.parametrize("size", [64, 128])
+def test_small_preset_works_at_two_sizes(size):
+    with torch.inference_mode():
+        x_hat = RA(small(), size).reconstruct(torch.rand(2, 1, size, size))
+    assert x_hat.shape == (2, 1, size, size)
+    assert 0 <= x_hat.min() <= x_hat.max() <= 1
+
+
+def test_a_size_that_cannot_be_halved_often_enough_is_refused():
+    with pytest.raises(ValueError, match="multiple"):
+        RA(small(), 48)
+
+
+def test_an_unknown_preset_is_refused():
+    with pytest.raises(ValueError, match="preset"):
+        RAConfig.model_validate({"preset": "big"})
+
+
+def test_keys_beside_a_preset_win():
+    assert paper(latent=32).latent == 32
+    assert paper(latent=32).norm == "frozen_batch"
+
+
+def test_initial_weights_depend_on_the_seed_alone():
+    torch.rand(3)
+    first = build_method(RAConfig(**TINY), 32, 7).state_dict()
+    torch.rand(5)
+    assert same(first, build_method(RAConfig(**TINY), 32, 7).state_dict())
+    assert not same(first, build_method(RAConfig(**TINY), 32, 8).state_dict())
+
+
+def test_reversed_term_reaches_the_encoder_by_both_passes_and_never_the_decoder():
+    model = build_method(RAConfig(**TINY), 32, 0)
+    x = pictures()
+    mu, _, seen = model.encoder(x)
+    generated = model.decoder(mu)
+    _, _, seen_again = model.encoder(generated.detach())
+    loss = reversed_similarity(seen, seen_again)
+    through_both = torch.autograd.grad(loss, model.encoder.stem.parameters(), retain_graph=True)
+    through_first = torch.autograd.grad(
+        reversed_similarity(seen, [e.detach() for e in seen_again]), model.encoder.stem.parameters(), retain_graph=True
+    )
+    through_second = torch.autograd.grad(
+        reversed_similarity([e.detach() for e in seen], seen_again), model.encoder.stem.parameters(), retain_graph=True
+    )
+    for both, one, two in zip(through_both, through_first, through_second, strict=True):
+        assert one.abs().max() > 0
+        assert two.abs().max() > 0
+        torch.testing.assert_close(both, one + two, rtol=1e-3, atol=1e-6)
+    decoder = torch.autograd.grad(loss, model.decoder.parameters(), allow_unused=True)
+    assert all(g is None for g in decoder)
+
+
+def test_in_the_step_the_reversed_term_moves_the_encoder_only(tiny_study, runtime):
+    """Two encoders that differ in w_rev alone come out different; after one step the decoders saw the same loss."""
+    with_term, without = (trainer(tiny_study, runtime, RAConfig(**TINY, w_rev=w)) for w in (0.5, 0.0))
+    seen = []
+    for t in (with_term, without):
+        t.method._decoder_step = lambda *_: {}
+        decoder = snapshot(t.method.decoder)
+        t.run(1)
+        assert same(decoder, t.method.decoder.state_dict())
+        seen.append(snapshot(t.method.encoder))
+    assert not same(*seen)
+
+
+def test_encoder_step_leaves_the_decoder_untouched_and_the_other_way_round(tiny_study, runtime):
+    t = trainer(tiny_study, runtime, RAConfig(**TINY, gamma_r=0.5))
+    model, observed = t.method, {}
+    encoder_step, decoder_step = model._encoder_step, model._decoder_step
+
+    def watched(name, step):
+        def run(*args):
+            before = {part: snapshot(module) for part, module in model.shared_parts().items()}
+            out = step(*args)
+            observed[name] = {p: not same(before[p], m.state_dict()) for p, m in model.shared_parts().items()}
+            assert all(parameter.grad is None for parameter in model.parameters())
+            return out
+
+        return run
+
+    model._encoder_step = watched("encoder", encoder_step)
+    model._decoder_step = watched("decoder", decoder_step)
+    t.run(1)
+    assert observed == {
+        "encoder": {"encoder": True, "decoder": False},
+        "decoder": {"encoder": False, "decoder": True},
+    }
+
+
+def test_warmup_is_a_plain_vae_with_its_own_learning_rate(tiny_study, runtime):
+    t = trainer(tiny_study, runtime, RAConfig(**TINY | {"warmup_steps": 2}))
+    names = []
+    t.run(3, lambda _, terms: names.append(set(terms)))
+    assert "vae" in names[0]
+    assert {"encoder", "decoder", "kl_gap", "reversed"} <= names[2]
+    assert t.optimizers["encoder"].param_groups[0]["lr"] == t.method.config.learning_rate
+
+
+def test_kl_gap_is_fake_minus_real(tiny_study, runtime):
+    t = trainer(tiny_study, runtime, RAConfig(**TINY))
+    found = {}
+    t.run(1, lambda _, terms: found.update(terms))
+    assert found["kl_gap"] == pytest.approx(found["kl_fake"] - found["kl_real"])
+
+
+def test_reconstruction_is_deterministic():
+    model = build_method(RAConfig(**TINY), 32, 0).eval()
+    with torch.inference_mode():
+        assert torch.equal(model.reconstruct(pictures()), model.reconstruct(pictures()))
+
+
+def test_it_overfits_a_handful_of_images(tiny_study, runtime):
+    """Four smooth pictures: after 150 steps the error is a fraction of what predicting the mean picture costs."""
+    x = torch.nn.functional.interpolate(pictures(4, 4), size=(32, 32), mode="bilinear")
+    training = tiny_study.training.model_copy(update={"steps": 200, "validate_every": 200})
+    training = training.model_copy(update={"augmentation": type(training.augmentation)(rotate_degrees=0, shift=0, scale=0)})
+    config = RAConfig(channels=(8, 16, 16), latent=16, warmup_steps=150, warmup_learning_rate=3e-3)
+    t = LocalTrainer(build_method(config, 32, 0), Tensors(x), Tensors(x), training, runtime, 0)
+    t.run(200)
+    with torch.inference_mode():
+        error = (t.method.eval().reconstruct(x) - x).square().mean()
+    assert error < 0.3 * (x - x.mean(0)).square().mean()
