@@ -13,8 +13,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from ra_core.errors import RAError
+from ra_core.runtime import software_versions
 
-__all__ = ["INTERRUPTED", "TerminalReporter", "run_app"]
+__all__ = ["INTERRUPTED", "TerminalReporter", "new_app", "run_app"]
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C or SIGTERM, as shells have it."""
@@ -66,6 +67,30 @@ class TerminalReporter:
                 self.console.print(f"{title}{place}" + (f": {detail}" if detail else ""))
 
         return move
+
+
+def new_app(purpose: str, epilog: str = "") -> typer.Typer:
+    """A program with the command that all have: `version`."""
+    app = typer.Typer(
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="markdown",
+        help=purpose,
+        epilog=f"{epilog} Exit codes are listed in docs/exit_codes.md. Not a medical device.".strip(),
+    )
+
+    @app.callback()
+    def _commands() -> None:
+        # Without a callback typer folds a program's only command into the program itself.
+        pass
+
+    @app.command()
+    def version() -> None:
+        """Print the versions that a result may depend on, for a bug report."""
+        for name, found in software_versions().items():
+            typer.echo(f"{name} {found}")
+
+    return app
 
 
 def run_app(app: typer.Typer) -> None:

@@ -37,7 +37,9 @@ class ScoringConfig(Config):
     perceptual_blur: float = Field(2.0, ge=0, description="sigma in pixels of the blur of each perceptual map")
     smooth: float = Field(0.0, ge=0, description="sigma in pixels of a blur of the product")
     standardise: bool = Field(False, description="subtract mean and divide by spread of healthy maps at each pixel")
-    pool: Literal["mean", "max"] = Field("mean", description="image score from the map")
+    pool: Literal["mean", "top"] = Field(
+        "mean", description="image score from the map: mean of all pixels, or of the highest 5 %"
+    )
 
     @model_validator(mode="after")
     def _no_factor_twice(self) -> ScoringConfig:
@@ -51,9 +53,9 @@ SCORINGS: tuple[ScoringConfig, ...] = (
     ScoringConfig(name="clahe_residual", factors=("clahe_residual",)),
     ScoringConfig(name="perceptual", factors=("perceptual",)),
     ScoringConfig(name="residual", factors=("residual",)),
-    ScoringConfig(name="residual_max", factors=("residual",), smooth=3.0, pool="max"),
+    ScoringConfig(name="residual_top", factors=("residual",), smooth=3.0, pool="top"),
     ScoringConfig(name="standardised_residual", factors=("residual",), smooth=1.0, standardise=True),
-    ScoringConfig(name="standardised_residual_max", factors=("residual",), smooth=3.0, standardise=True, pool="max"),
+    ScoringConfig(name="standardised_residual_top", factors=("residual",), smooth=3.0, standardise=True, pool="top"),
     ScoringConfig(name="standardised_perceptual", factors=("perceptual",), standardise=True),
     ScoringConfig(
         name="standardised_paper",
@@ -62,6 +64,10 @@ SCORINGS: tuple[ScoringConfig, ...] = (
     ),
 )
 """The scorings every report shows: the paper's, each of its factors, the plain residual, and standardised ones."""
+
+
+TOP_SHARE = 0.05
+"""Share of pixels behind the pool `top`. On synthetic anomalies it beat 1, 10 and 25 % and the maximum."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +165,9 @@ def equalize(x: Tensor) -> Tensor:
 def image_scores(maps: Tensor, scoring: ScoringConfig) -> np.ndarray:
     """Image scores, float64 (N,), from maps (N, 1, H, W) in their final form."""
     flat = maps.double().flatten(1)
-    return (flat.mean(1) if scoring.pool == "mean" else flat.amax(1)).cpu().numpy()
+    if scoring.pool == "top":
+        flat = flat.topk(max(1, round(TOP_SHARE * flat.shape[1])), dim=1).values
+    return flat.mean(1).cpu().numpy()
 
 
 def _combine(factors: dict[str, Tensor], scoring: ScoringConfig) -> Tensor:

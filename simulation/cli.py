@@ -10,24 +10,21 @@ import typer
 from rich.table import Table
 
 from ra_core.config import SiteConfig, StudyConfig
-from ra_core.console import TerminalReporter, run_app
+from ra_core.console import TerminalReporter, new_app, run_app
 from ra_core.errors import DataError
 from ra_core.perceptual import fetch_weights
 from ra_core.results import ResultRow
 from ra_core.runtime import Runtime
 from ra_core.settings import commented_yaml, load_config
 from ra_core.storage import cache_folder
+from simulation.cohort import CohortConfig, write_cohort
 from simulation.single_site import SiteRun, open_site
 
 __all__ = ["app", "main"]
 
-app = typer.Typer(
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
-    help="Train Reversed Autoencoders on healthy images and see what they find in sick ones, on one machine.",
-    epilog="Start with `ra-simulate weights`, then `ra-simulate train SITE.yaml --data FOLDER --out DIR`. "
-    "Exit codes are listed in docs/exit_codes.md. Not a medical device.",
+app = new_app(
+    "Train Reversed Autoencoders on healthy images and see what they find in sick ones, on one machine.",
+    "Start with `ra-simulate weights`, then `ra-simulate train SITE.yaml --data FOLDER --out DIR`.",
 )
 
 
@@ -85,6 +82,23 @@ def train(
     reporter.console.print(auroc_table(evaluation.rows))
     for name in ("results.csv", "gallery.png", "model"):
         typer.echo(str(out / name))
+
+
+@app.command()
+def cohort(
+    out: Annotated[Path, typer.Option(help="New or empty folder: images, masks, manifest and site configs.")],
+    size: Annotated[int, typer.Option(min=64, help="Side of the images, in pixels.")] = 128,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed makes other patients.")] = 0,
+) -> None:
+    """Make four virtual hospitals: brain slices with real anatomy and lesions whose masks are exact.
+
+    They are files with a manifest, read as any hospital's: data for trying things out where there is none.
+    """
+    config = CohortConfig(size=size, seed=seed)
+    patients = sum(h.train + h.val + h.test_healthy + h.test_anomalous for h in config.hospitals)
+    with TerminalReporter().task("making virtual patients", patients) as move:
+        manifest = write_cohort(config, out, lambda done, _total: move(done, ""))
+    typer.echo(str(manifest))
 
 
 @app.command()
