@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from ra_core.errors import RAError
 from ra_core.runtime import software_versions
 
-__all__ = ["INTERRUPTED", "TerminalReporter", "new_app", "run_app"]
+__all__ = ["INTERRUPTED", "TerminalReporter", "graceful_stop", "new_app", "run_app"]
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C or SIGTERM, as shells have it."""
@@ -106,6 +106,24 @@ def run_app(app: typer.Typer) -> None:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+
+
+@contextmanager
+def graceful_stop() -> Iterator[Callable[[], bool]]:
+    """Within, Ctrl-C and SIGTERM don't break in; the value tells whether one came. A second one breaks in."""
+    requested: list[int] = []
+
+    def request(number: int, frame: FrameType | None) -> None:
+        if requested:
+            _interrupt(number, frame)
+        requested.append(number)
+
+    earlier = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(requested)
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

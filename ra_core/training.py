@@ -68,14 +68,21 @@ class LocalTrainer:
         self.best_error = float("inf")
         self.best_step = 0
 
-    def run(self, until: int, on_step: Callable[[LocalTrainer, Row], None] | None = None) -> None:
-        """Train until `until` steps are done, calling `on_step` after each.
+    def run(
+        self,
+        until: int,
+        on_step: Callable[[LocalTrainer, Row], None] | None = None,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Train until `until` steps are done or `stop()` is true, which is asked between steps only.
+
+        `on_step` is called after each step with the trainer and the step's terms.
 
         Raises:
             NonFiniteError: a loss term, gradient or weight is not finite. The weights are those before that step.
         """
         self.method.train()
-        while self.step < until:
+        while self.step < until and not stop():
             terms = self._one_step()
             if self.step % self.config.validate_every == 0 or self.step == self.config.steps:
                 terms |= {"validation_error": self._validate()}

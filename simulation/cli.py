@@ -12,13 +12,13 @@ from rich.table import Table
 from ra_core.config import SiteConfig, StudyConfig
 from ra_core.console import TerminalReporter, new_app, run_app
 from ra_core.errors import DataError
-from ra_core.perceptual import fetch_weights
 from ra_core.results import ResultRow
 from ra_core.runtime import Runtime
 from ra_core.settings import commented_yaml, load_config
 from ra_core.storage import cache_folder
 from simulation.cohort import CohortConfig, write_cohort
 from simulation.single_site import SiteRun, open_site
+from simulation.weights import fetch_with_progress, load_or_fetch
 
 __all__ = ["app", "main"]
 
@@ -75,7 +75,8 @@ def train(
         f"images; {runtime.precision} on {runtime.device}, {runtime.threads} threads"
     )
     try:
-        evaluation = SiteRun(site_config, study_config, images, runtime, out, reporter).run()
+        perceptual = load_or_fetch(study_config.perceptual, str(runtime.device), reporter)
+        evaluation = SiteRun(site_config, study_config, images, runtime, perceptual, out, reporter).run()
     except KeyboardInterrupt:
         reporter.say(f"stopped; the same command goes on from the checkpoint in {out}")
         raise
@@ -107,9 +108,7 @@ def weights() -> None:
 
     They are checked against known hashes. Afterwards nothing needs a network.
     """
-    with TerminalReporter().task("fetching pretrained weights", 3) as move:
-        paths = fetch_weights(lambda stage, done, _total: move(done, stage))
-    for path in paths:
+    for path in fetch_with_progress(TerminalReporter()):
         typer.echo(str(path))
 
 

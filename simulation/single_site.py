@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from ra_core.artifact import Artifact, Card, DataSummary, model_hash, save_artifact
 from ra_core.config import SiteConfig, StudyConfig
+from ra_core.console import graceful_stop
 from ra_core.data import ImageSet, Manifest
 from ra_core.errors import ResumeError, TooFewImagesError
 from ra_core.evaluation import Evaluation, SiteImages, Table, evaluate, evaluate_baselines
@@ -80,7 +81,7 @@ class SiteRun:
     """A run in a folder of its own.
 
     Attributes:
-        site, study, images, runtime: what runs on what.
+        site, study, images, runtime, perceptual: what runs on what.
         out: the run's folder.
         reporter: told what goes on.
     """
@@ -89,6 +90,7 @@ class SiteRun:
     study: StudyConfig
     images: SiteImages
     runtime: Runtime
+    perceptual: Perceptual
     out: Path
     reporter: Reporter
 
@@ -98,11 +100,9 @@ class SiteRun:
         Raises:
             ResumeError: the folder holds another run, or a damaged checkpoint.
             NonFiniteError: training diverged.
-            WeightsError: the perceptual network's weights are nowhere to be found.
         """
-        perceptual = Perceptual.load(self.study.perceptual, str(self.runtime.device))
         self._read_images()
-        record = self._claim_folder(perceptual)
+        record = self._claim_folder()
         begun = time.monotonic()
         trainer = self._trainer()
         self._train(trainer)
@@ -110,8 +110,8 @@ class SiteRun:
         self._write_record(record)
 
         begun = time.monotonic()
-        evaluation = self._evaluate(trainer, perceptual)
-        self._write_outputs(trainer, perceptual, evaluation)
+        evaluation = self._evaluate(trainer)
+        self._write_outputs(trainer, evaluation)
         record["seconds"]["evaluation"] += time.monotonic() - begun
         outcome = {
             "status": "completed",
@@ -128,13 +128,13 @@ class SiteRun:
             with self.reporter.task(f"reading {split} images", len(images)) as move:
                 images.prepare(lambda done, _total, move=move: move(done, ""))
 
-    def _claim_folder(self, perceptual: Perceptual) -> dict[str, Any]:
+    def _claim_folder(self) -> dict[str, Any]:
         """The run's record: fresh, or that of the same run begun earlier."""
         plan = {
             "site": self.site.data.site,
             "study": self.study.model_dump(mode="json"),
             "runtime": self.runtime.record(),
-            "perceptual_hash": perceptual.digest,
+            "perceptual_hash": self.perceptual.digest,
             "data": {split: getattr(self.images, split).fingerprint() for split in ("train", "val", "test")},
             "software": software_versions(),
         }
@@ -179,32 +179,29 @@ class SiteRun:
 
     def _train(self, trainer: LocalTrainer) -> None:
         steps, every = self.study.training.steps, self.study.training.checkpoint_every
-
-        with self.reporter.task("training", steps, trainer.step) as move:
+        with self.reporter.task("training", steps, trainer.step) as move, graceful_stop() as stop:
 
             def on_step(trainer: LocalTrainer, terms: dict[str, float]) -> None:
                 move(trainer.step, _summary(terms))
-                if trainer.step % every == 0 or trainer.step == steps:
+                if trainer.step % every == 0 or trainer.step == steps or stop():
                     self._save(trainer)
 
-            try:
-                trainer.run(steps, on_step)
-            finally:
-                # Whatever stopped it: the weights are those after the last whole step.
-                self._save(trainer)
+            trainer.run(steps, on_step, stop)
+        if trainer.step < steps:
+            raise KeyboardInterrupt
         trainer.select_best()
 
     def _save(self, trainer: LocalTrainer) -> None:
         save_tensors(self._checkpoint, trainer.tensors(), trainer.facts())
 
-    def _evaluate(self, trainer: LocalTrainer, perceptual: Perceptual) -> Evaluation:
+    def _evaluate(self, trainer: LocalTrainer) -> Evaluation:
         site, study = self.images.site, self.study
         table = Table("local", site, site, study.seed, study.evaluation)
         with self.reporter.task("evaluating", None) as move:
             evaluation = evaluate(
                 trainer.method,
                 study.method.name,
-                Scorer(perceptual),
+                Scorer(self.perceptual),
                 self.images,
                 table,
                 device=self.runtime.device,
@@ -213,15 +210,15 @@ class SiteRun:
             evaluation.rows.extend(evaluate_baselines(self.images, table, lambda what: move(0, what)))
         return evaluation
 
-    def _write_outputs(self, trainer: LocalTrainer, perceptual: Perceptual, evaluation: Evaluation) -> None:
+    def _write_outputs(self, trainer: LocalTrainer, evaluation: Evaluation) -> None:
         write_results(self.out / "results.csv", evaluation.rows)
         write_atomically(self.out / "training.csv", _history_csv(trainer.history))
-        card = self._card(trainer, perceptual, evaluation)
+        card = self._card(trainer, evaluation)
         save_artifact(self.out / "model", Artifact(trainer.method, card, evaluation.scorer.healthy))
         title = f"{self.site.name}: {self.study.method.name}, test images evenly spaced by score"
         draw_gallery(self.out / "gallery.png", self.images.test, evaluation, self.study.evaluation.gallery, title)
 
-    def _card(self, trainer: LocalTrainer, perceptual: Perceptual, evaluation: Evaluation) -> Card:
+    def _card(self, trainer: LocalTrainer, evaluation: Evaluation) -> Card:
         chosen, site = evaluation.chosen, self.images.site
         return Card(
             method=self.study.method,
@@ -237,7 +234,7 @@ class SiteRun:
             scoring=chosen,
             pixel_threshold=evaluation.thresholds[chosen.name],
             perceptual=self.study.perceptual,
-            perceptual_hash=perceptual.digest,
+            perceptual_hash=self.perceptual.digest,
             metrics=tuple(
                 {
                     "metric": r.metric,

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 import torch
-from scipy.sparse.linalg import eigsh
+from scipy.linalg.blas import dsymv
+from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 
 from ra_core.models.blocks import enlarge, shrink
@@ -59,10 +60,11 @@ class PCA(FittedMethod):
         if count < 2:
             raise ValueError(f"PCA of {count} images: at least two are needed")
         mean = statistics["sum"] / count
-        covariance = (statistics["outer"] / count - torch.outer(mean, mean)).numpy()
-        k = min(64, count - 1)
+        # Scatter is covariance times count. Reading one triangle of it is half the work: memory is the bottleneck.
+        scatter = torch.addr(statistics["outer"], mean, statistics["sum"], alpha=-1).numpy()
+        product = LinearOperator(scatter.shape, matvec=lambda v: dsymv(1.0, scatter.T, v), dtype=scatter.dtype)
         # A fixed start vector: the iteration begins at a random one otherwise, and no two runs would agree.
-        _, vectors = eigsh(covariance, k=k, v0=np.ones(len(covariance)))
+        _, vectors = eigsh(product, k=min(64, count - 1), v0=np.ones(len(scatter)))
         return cls(mean.float(), torch.from_numpy(np.ascontiguousarray(vectors.T)).float())
 
     def reconstruct(self, x: Tensor) -> Tensor:
