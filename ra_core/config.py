@@ -18,6 +18,7 @@ __all__ = [
     "AugmentationConfig",
     "DataConfig",
     "EvaluationConfig",
+    "FederationConfig",
     "PerceptualConfig",
     "PreprocessingConfig",
     "RuntimeConfig",
@@ -113,6 +114,20 @@ class SiteConfig(Config):
     runtime: RuntimeConfig = RuntimeConfig()
 
 
+class FederationConfig(Config):
+    """How hospitals train together. A model's path has rounds x local_steps optimizer steps."""
+
+    rounds: int = Field(20, ge=1, description="times the model goes out to the sites and comes back")
+    local_steps: int = Field(200, ge=1, description="optimizer steps a site takes each round")
+    parts: tuple[str, ...] = Field(
+        ("encoder", "decoder"), min_length=1, description="parts that are shared; the rest stays at each site"
+    )
+    local_norms: bool = Field(False, description="keep the parameters of norm layers at each site (FedBN)")
+    proximal_mu: float = Field(0.0, ge=0, description="FedProx: weight of the pull towards the global model; 0 is FedAvg")
+    quorum: float = Field(1.0, gt=0, le=1, description="share of the sites that have to answer for a round to count")
+    deadline_seconds: float = Field(3600.0, gt=0, description="longest wait for the sites' answers in a round")
+
+
 class StudyConfig(Config):
     """What is trained and how: the same at every hospital."""
 
@@ -120,5 +135,6 @@ class StudyConfig(Config):
     preprocessing: PreprocessingConfig = PreprocessingConfig()
     method: RAConfig = RAConfig()
     training: TrainingConfig = TrainingConfig()
+    federation: FederationConfig = FederationConfig()
     perceptual: PerceptualConfig = PerceptualConfig()
     evaluation: EvaluationConfig = EvaluationConfig()

@@ -34,6 +34,8 @@ class LocalTrainer:
         config: steps, batch size and the like.
         runtime: device and precision.
         seed: of batches, augmentation and noise.
+        start_step: steps that the method has behind it.
+        proximal_mu: weight of a pull towards the weights that training starts from (FedProx); 0 is none.
 
     Attributes:
         step: steps done.
@@ -51,6 +53,8 @@ class LocalTrainer:
         config: TrainingConfig,
         runtime: Runtime,
         seed: int,
+        start_step: int = 0,
+        proximal_mu: float = 0.0,
     ) -> None:
         if not len(train) or not len(val):
             raise TooFewImagesError(
@@ -60,7 +64,9 @@ class LocalTrainer:
         self.method = method.to(runtime.device).to(memory_format=method.memory_format)
         self.train, self.val = train, val
         self.config, self.runtime, self.seed = config, runtime, seed
-        self.step = 0
+        self.step = start_step
+        self.proximal_mu = proximal_mu
+        self.anchors = {p: p.detach().clone() for p in method.parameters()} if proximal_mu else {}
         self.history: list[Row] = []
         self.optimizers = method.optimizers()
         self.average = _copy(self._parameters()) if config.ema_decay else {}
@@ -131,7 +137,15 @@ class LocalTrainer:
 
     def _one_step(self) -> Row:
         before = _copy(self._parameters())
-        state = StepState(self.step, self.seed, self.optimizers, self.runtime.autocast, self.runtime.device)
+        state = StepState(
+            self.step,
+            self.seed,
+            self.optimizers,
+            self.runtime.autocast,
+            self.runtime.device,
+            self.proximal_mu,
+            self.anchors,
+        )
         try:
             terms = self.method.training_step(self._batch(), state)
             state.check(weights=torch.nn.utils.get_total_norm(self.method.parameters()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -35,13 +35,24 @@ class Images(Protocol):
 
 @dataclass(frozen=True)
 class StepState:
-    """What a training step may use beside its batch: where it is on the model's path, noise, precision, optimizers."""
+    """What a training step may use beside its batch.
+
+    Attributes:
+        step: on the model's path, from 0.
+        seed: of noise.
+        optimizers: by name.
+        autocast: context of forward passes.
+        device: where the model is.
+        proximal_mu, anchors: FedProx's weight and the global model's parameters (Li et al. 2020, MLSys); empty without.
+    """
 
     step: int
     seed: int
     optimizers: Mapping[str, Optimizer]
     autocast: Callable[[], AbstractContextManager[object]]
     device: torch.device
+    proximal_mu: float = 0.0
+    anchors: Mapping[nn.Parameter, Tensor] = field(default_factory=dict)
 
     def noise(self, name: str, *shape: int) -> Tensor:
         """Standard normal noise that depends on seed, step and name alone."""
@@ -73,10 +84,15 @@ class StepState:
         gradients = torch.autograd.grad(loss, parameters)
         self.check(**{f"gradient of {name}": torch.nn.utils.get_total_norm(gradients)})
         for parameter, gradient in zip(parameters, gradients, strict=True):
-            parameter.grad = gradient
+            parameter.grad = gradient + self.proximal_mu * self._drift(parameter) if self.anchors else gradient
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad()
+
+
+    def _drift(self, parameter: nn.Parameter) -> Tensor:
+        """How far a parameter is from the global model's: FedProx's gradient, but for its weight."""
+        return parameter.detach() - self.anchors[parameter]
 
 
 class Method(nn.Module, ABC):
