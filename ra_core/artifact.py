@@ -100,7 +100,7 @@ def load_artifact(folder: Path) -> Artifact:
     """
     card = _load_card(folder / "card.json")
     tensors = _load(folder / "model.safetensors")
-    method = build_method(card.method, card.preprocessing.size, card.seed)
+    method = _build(folder / "card.json", card)
     _require_same_architecture(folder / "model.safetensors", _shared_tensors(method), tensors)
     if tensor_digest(tensors) != card.model_hash:
         raise ArtifactError(
@@ -110,7 +110,13 @@ def load_artifact(folder: Path) -> Artifact:
     for part, module in method.shared_parts().items():
         prefix = f"{part}."
         module.load_state_dict({n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)})
-    return Artifact(method.eval(), card, _load_healthy(folder / "healthy.safetensors"))
+    healthy = _load_healthy(folder / "healthy.safetensors")
+    if card.scoring.standardise and card.scoring.name not in healthy:
+        raise ArtifactError(
+            f"{folder / 'healthy.safetensors'}: statistics of scoring '{card.scoring.name}' are missing",
+            "copy the whole model folder again",
+        )
+    return Artifact(method.eval(), card, healthy)
 
 
 def _shared_tensors(method: GradientMethod) -> dict[str, Tensor]:
@@ -129,6 +135,13 @@ def _load_card(path: Path) -> Card:
         raise ArtifactError(
             f"{path}: {key}: {first['msg']}", "the card was edited, or made by another version of federated-ra"
         ) from None
+
+
+def _build(path: Path, card: Card) -> GradientMethod:
+    try:
+        return build_method(card.method, card.preprocessing.size, card.seed)
+    except ValueError as error:
+        raise ArtifactError(f"{path}: {error}", "the card was edited") from None
 
 
 def _load(path: Path) -> dict[str, Tensor]:
