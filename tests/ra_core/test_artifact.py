@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ra_core.artifact import Artifact, Card, DataSummary, load_artifact, model_hash, save_artifact
+from ra_core.artifact import Artifact, Card, DataSummary, healthy_hash, load_artifact, model_hash, save_artifact
 from ra_core.config import PerceptualConfig, PreprocessingConfig
 from ra_core.errors import ArtifactError
 from ra_core.models.ra import RAConfig
@@ -56,6 +56,7 @@ def artifact():
         perceptual_hash="none",
         metrics=({"metric": "auroc", "value": None, "ci": [None, None], "note": "no healthy images"},),
         model_hash=model_hash(method),
+        healthy_hash=healthy_hash(site_scorer(method).healthy),
     )
     return Artifact(method, card, site_scorer(method).healthy)
 
