@@ -78,7 +78,7 @@ def train(
         perceptual = load_or_fetch(study_config.perceptual, str(runtime.device), reporter)
         evaluation = SiteRun(site_config, study_config, images, runtime, perceptual, out, reporter).run()
     except KeyboardInterrupt:
-        reporter.say(f"stopped; the same command goes on from the checkpoint in {out}")
+        reporter.say(f"stopped; the same command goes on where it was in {out}")
         raise
     reporter.console.print(auroc_table(evaluation.rows))
     for name in ("results.csv", "gallery.png", "model"):

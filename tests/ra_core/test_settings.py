@@ -173,3 +173,7 @@ def test_devices_are_spelled_as_torch_has_them(device, fine):
     else:
         with pytest.raises(ValidationError):
             RuntimeConfig(device=device)
+
+
+def test_a_size_that_the_method_cannot_halve_often_enough_is_refused(tmp_path):
+    refused(tmp_path, "{preprocessing: {size: 96}, method: {channels: [4, 4, 4, 4, 4, 4]}}", "no multiple of 64")
