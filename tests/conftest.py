@@ -12,6 +12,7 @@ from ra_core.config import StudyConfig
 from ra_core.perceptual import Perceptual
 from ra_core.runtime import Runtime
 
+torch.set_num_threads(1)  # the tests' tensors are tiny: a second thread costs more than it gives
 HEADER = "path,site,anatomy,modality,split,label,pathology,patient_id,region_mask,source,lesion_mask"
 
 

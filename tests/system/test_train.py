@@ -97,7 +97,7 @@ def test_sigterm_during_evaluation_stops_as_cleanly(desk, start_until):
     assert stopped.code == 130
     assert stopped.stderr.splitlines()[-1] == "stopped; the same command goes on where it was in out"
     assert desk.checkpoint_step() == desk.steps
-    assert desk.files() == ["checkpoint.safetensors", "run.json"]
+    assert desk.files() == [".lock", "checkpoint.safetensors", "run.json"]
 
 
 @pytest.mark.parametrize("lost", [[], ["results.csv", "training.csv", "gallery.png"]], ids=["nothing", "outputs"])
