@@ -25,7 +25,7 @@ from ra_core.scoring import HealthyStatistics, ScoringConfig
 from ra_core.settings import Config
 from ra_core.storage import load_tensors, save_tensors, write_atomically
 
-__all__ = ["Artifact", "Card", "DataSummary", "load_artifact", "model_hash", "save_artifact"]
+__all__ = ["Artifact", "Card", "DataSummary", "healthy_hash", "load_artifact", "model_hash", "save_artifact"]
 
 
 class DataSummary(Config):
@@ -58,6 +58,7 @@ class Card(Config):
     perceptual_hash: str
     metrics: tuple[dict[str, Any], ...]
     model_hash: str
+    healthy_hash: str
 
 
 @dataclass(frozen=True)
@@ -74,20 +75,23 @@ def model_hash(method: GradientMethod) -> str:
     return tensor_digest(_shared_tensors(method))
 
 
+def healthy_hash(healthy: Mapping[str, HealthyStatistics]) -> str:
+    """SHA-256 over the healthy statistics, as `model_hash`."""
+    return tensor_digest(_statistics(healthy))
+
+
 def save_artifact(folder: Path, artifact: Artifact) -> None:
     """Write a model folder; each file atomically, the card last.
 
     Raises:
-        ValueError: the card's hash is not the method's.
+        ValueError: the card's hashes are not those of method and statistics.
     """
     if model_hash(artifact.method) != artifact.card.model_hash:
         raise ValueError("the card's model_hash is not the method's")
+    if healthy_hash(artifact.healthy) != artifact.card.healthy_hash:
+        raise ValueError("the card's healthy_hash is not that of the statistics")
     save_tensors(folder / "model.safetensors", _shared_tensors(artifact.method), {})
-    statistics = {}
-    for name, healthy in artifact.healthy.items():
-        statistics[f"{name}/mean"] = torch.from_numpy(healthy.mean)
-        statistics[f"{name}/spread"] = torch.from_numpy(healthy.spread)
-    save_tensors(folder / "healthy.safetensors", statistics, {})
+    save_tensors(folder / "healthy.safetensors", _statistics(artifact.healthy), {})
     write_atomically(folder / "card.json", (artifact.card.model_dump_json(indent=2) + "\n").encode())
 
 
@@ -100,17 +104,27 @@ def load_artifact(folder: Path) -> Artifact:
     """
     card = _load_card(folder / "card.json")
     tensors = _load(folder / "model.safetensors")
-    method = build_method(card.method, card.preprocessing.size, card.seed)
+    method = _build(folder / "card.json", card)
     _require_same_architecture(folder / "model.safetensors", _shared_tensors(method), tensors)
-    if tensor_digest(tensors) != card.model_hash:
-        raise ArtifactError(
-            f"{folder / 'model.safetensors'}: the weights are not those of the card (wrong hash)",
-            "copy the whole model folder again from where it was made",
-        )
+    _require_hash(folder / "model.safetensors", tensors, card.model_hash)
     for part, module in method.shared_parts().items():
         prefix = f"{part}."
         module.load_state_dict({n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)})
-    return Artifact(method.eval(), card, _load_healthy(folder / "healthy.safetensors"))
+    statistics = _load(folder / "healthy.safetensors")
+    healthy = _healthy(folder / "healthy.safetensors", statistics)
+    if card.scoring.standardise and card.scoring.name not in healthy:
+        raise ArtifactError(
+            f"{folder / 'healthy.safetensors'}: statistics of scoring '{card.scoring.name}' are missing",
+            "copy the whole model folder again",
+        )
+    _require_hash(folder / "healthy.safetensors", statistics, card.healthy_hash)
+    return Artifact(method.eval(), card, healthy)
+
+
+def _statistics(healthy: Mapping[str, HealthyStatistics]) -> dict[str, Tensor]:
+    moments = {f"{name}/mean": found.mean for name, found in healthy.items()}
+    moments |= {f"{name}/spread": found.spread for name, found in healthy.items()}
+    return {name: torch.from_numpy(array) for name, array in moments.items()}
 
 
 def _shared_tensors(method: GradientMethod) -> dict[str, Tensor]:
@@ -131,6 +145,13 @@ def _load_card(path: Path) -> Card:
         ) from None
 
 
+def _build(path: Path, card: Card) -> GradientMethod:
+    try:
+        return build_method(card.method, card.preprocessing.size, card.seed)
+    except ValueError as error:
+        raise ArtifactError(f"{path}: {error}", "the card was edited") from None
+
+
 def _load(path: Path) -> dict[str, Tensor]:
     try:
         return load_tensors(path)[0]
@@ -139,8 +160,12 @@ def _load(path: Path) -> dict[str, Tensor]:
         raise ArtifactError(f"{path}: can't be read ({reason})", "copy the whole model folder again") from None
 
 
-def _load_healthy(path: Path) -> dict[str, HealthyStatistics]:
-    tensors = _load(path)
+def _require_hash(path: Path, tensors: Mapping[str, Tensor], expected: str) -> None:
+    if tensor_digest(tensors) != expected:
+        raise ArtifactError(f"{path}: is not what the card describes (wrong hash)", "copy the whole model folder again")
+
+
+def _healthy(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, HealthyStatistics]:
     try:
         names = sorted({name.rpartition("/")[0] for name in tensors})
         return {n: HealthyStatistics(tensors[f"{n}/mean"].numpy(), tensors[f"{n}/spread"].numpy()) for n in names}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ra_core.models.ra import RAConfig
 from ra_core.settings import Config
@@ -138,3 +138,13 @@ class StudyConfig(Config):
     federation: FederationConfig = FederationConfig()
     perceptual: PerceptualConfig = PerceptualConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+
+    @model_validator(mode="after")
+    def _size_suits_the_method(self) -> StudyConfig:
+        step = 2 ** len(self.method.channels)
+        if self.preprocessing.size % step:
+            raise ValueError(
+                f"preprocessing.size {self.preprocessing.size} is no multiple of {step}: "
+                f"method.channels has {len(self.method.channels)} widths, and each halves the image"
+            )
+        return self

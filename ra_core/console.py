@@ -11,6 +11,7 @@ from types import FrameType
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from ra_core.errors import RAError
 from ra_core.runtime import software_versions
@@ -25,7 +26,9 @@ class TerminalReporter:
     """Progress on standard error: bars on a terminal, a line now and then in a log."""
 
     def __init__(self) -> None:
-        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self.console = _console()
+        if not self.console.is_terminal:
+            self.console.width = 120
 
     def say(self, text: str) -> None:
         """One line that stays."""
@@ -39,11 +42,11 @@ class TerminalReporter:
             return
         columns = (
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[detail]}"),
+            TextColumn("{task.fields[detail]}", markup=False),
         )
         with Progress(*columns, console=self.console) as progress:
             bar = progress.add_task(title, total=total, completed=done, detail="")
@@ -96,14 +99,15 @@ def new_app(purpose: str, epilog: str = "") -> typer.Typer:
 def run_app(app: typer.Typer) -> None:
     """Run a program: an `RAError` becomes one line, its hint another, and its exit code; a signal stops cleanly."""
     signal.signal(signal.SIGTERM, _interrupt)
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
     try:
         app(standalone_mode=True)
     except RAError as error:
-        console.print(f"[bold red]error:[/] {_plain(error.message)}")
-        if error.hint:
-            console.print(f"[bold]hint:[/] {_plain(error.hint)}")
+        _complain(error.message, error.hint)
         sys.exit(error.exit_code)
+    except OSError as error:  # a full disk, a folder without rights: any write may meet them
+        where = f"{error.filename}: " if error.filename else ""
+        _complain(f"{where}{error.strerror or error}", "check the folder's rights and the room on the disk")
+        sys.exit(RAError.exit_code)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
 
@@ -130,6 +134,13 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _plain(text: str) -> str:
-    """Keep square brackets of file names from being read as markup."""
-    return text.replace("[", "\\[")
+def _complain(message: str, hint: str) -> None:
+    console = _console()
+    console.print(Text.assemble(("error:", "bold red"), f" {message}"))
+    if hint:
+        console.print(Text.assemble(("hint:", "bold"), f" {hint}"))
+
+
+def _console() -> Console:
+    """Standard error; what is printed stays as it is, whatever brackets and colons a file name holds."""
+    return Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)

@@ -114,7 +114,7 @@ class Table:
             ),
         ]
         for pathology in _frequent_pathologies(rows):
-            keep = np.array([not row.pathology or row.pathology == pathology for row in rows])
+            keep = np.array([row.label == "healthy" or row.pathology == pathology for row in rows])
             some = [p for p, kept in zip(patients, keep, strict=True) if kept]
             estimate = metrics.image_auroc(scores[keep], labels[keep], some, **self.settings)
             out.append(self.row(method, scoring, "auroc", estimate, anomaly=pathology, note=note))
@@ -204,9 +204,9 @@ def evaluate_baselines(images: SiteImages, table: Table, progress: Progress = la
         pooled = torch.cat(maps)[known, 0].numpy()
         rows += table.pixel_level(name, "residual", pooled, masks, patients)
     progress("shortcuts")
-    test = torch.cat(list(batches(images.test, size)))
     for name, shortcut in SHORTCUTS.items():
-        rows += table.image_level("shortcut", name, shortcut(test).double().numpy(), images.test.rows)
+        scores = np.concatenate([shortcut(x).double().numpy() for x in batches(images.test, size)])
+        rows += table.image_level("shortcut", name, scores, images.test.rows)
     return rows
 
 
@@ -269,7 +269,7 @@ def _patients(rows: Sequence[Row]) -> list[str]:
 
 
 def _frequent_pathologies(rows: Sequence[Row]) -> list[str]:
-    counts = Counter(row.pathology for row in rows if row.pathology)
+    counts = Counter(row.pathology for row in rows if row.pathology and row.label == "anomalous")
     return sorted(name for name, count in counts.items() if count >= SMALLEST_GROUP) if len(counts) > 1 else []
 
 

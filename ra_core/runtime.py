@@ -36,7 +36,7 @@ class Runtime:
             ConfigError: the device asked for isn't there.
         """
         device = torch.device(config.device)
-        if device.type == "cuda" and not torch.cuda.is_available():
+        if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
             raise ConfigError(f"device '{config.device}' is not available", "set runtime.device to cpu")
         precision = config.precision
         if precision == "auto":

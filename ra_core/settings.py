@@ -45,7 +45,7 @@ def load_config(path: Path, kind: type[C]) -> C:
         raise ConfigError(f"{path}: no such file", "check the path; `ra-simulate config` prints a default") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: can't be read ({type(error).__name__})", "give a UTF-8 YAML file") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # a date that doesn't exist is a ValueError
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
         raise ConfigError(f"{path}{where}: not valid YAML", "mind indentation, colons and quotes") from None

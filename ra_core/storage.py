@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-__all__ = ["cache_folder", "load_tensors", "save_tensors", "write_atomically"]
+__all__ = ["cache_folder", "load_tensors", "save_tensors", "sweep", "write_atomically"]
 
 
 def cache_folder() -> Path:
@@ -43,6 +43,12 @@ def write_atomically(path: Path, content: bytes, mode: int = 0o666) -> None:
             os.fsync(file.fileno())
         half_written.replace(path)
     finally:
+        half_written.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Delete what killed processes had not finished writing with `write_atomically`."""
+    for half_written in folder.glob(".*." + 8 * "[0-9a-f]"):
         half_written.unlink(missing_ok=True)
 
 

@@ -30,7 +30,8 @@ def spoil(x: Tensor, kind: str, seed: int, others: Tensor, first: int = 0) -> tu
         first: index of x[0] in the whole set, so that batches don't matter.
 
     Returns:
-        Spoiled images in [0, 1] and masks (N, 1, S, S) of where they were changed.
+        Spoiled images in [0, 1] and bool masks (N, 1, S, S) of where the anomaly has more than a tenth of its strength.
+        Beyond its soft rim, an eighth of the side at most, nothing changes.
     """
     images, masks = [], []
     for n, image in enumerate(x[:, 0].double().numpy()):

@@ -17,6 +17,7 @@ from ra_core.runtime import Runtime
 from ra_core.settings import commented_yaml, load_config
 from ra_core.storage import cache_folder
 from simulation.cohort import CohortConfig, write_cohort
+from simulation.compare import compare
 from simulation.single_site import SiteRun, open_site
 from simulation.weights import fetch_with_progress, load_or_fetch
 
@@ -78,11 +79,19 @@ def train(
         perceptual = load_or_fetch(study_config.perceptual, str(runtime.device), reporter)
         evaluation = SiteRun(site_config, study_config, images, runtime, perceptual, out, reporter).run()
     except KeyboardInterrupt:
-        reporter.say(f"stopped; the same command goes on from the checkpoint in {out}")
+        reporter.say(f"stopped; the same command goes on where it was in {out}")
         raise
     reporter.console.print(auroc_table(evaluation.rows))
     for name in ("results.csv", "gallery.png", "model"):
         typer.echo(str(out / name))
+
+
+@app.command("compare")
+def compare_runs(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of finished runs.")],
+) -> None:
+    """Print several finished runs side by side, as Markdown tables."""
+    typer.echo(compare(runs))
 
 
 @app.command()

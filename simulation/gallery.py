@@ -83,8 +83,8 @@ def _draw_row(axes: Sequence[Axes], test: ImageSet, evaluation: Evaluation, inde
     x = test.images([index])
     found = evaluation.scorer.maps(x)[evaluation.chosen.name][0, 0].numpy()
     threshold = evaluation.thresholds[evaluation.chosen.name]
-    axes[0].imshow(x[0, 0], cmap="gray", vmin=0, vmax=1)
-    axes[1].imshow(evaluation.scorer.reconstruct(x)[0, 0], cmap="gray", vmin=0, vmax=1)
+    axes[0].imshow(x[0, 0].numpy(), cmap="gray", vmin=0, vmax=1)
+    axes[1].imshow(evaluation.scorer.reconstruct(x)[0, 0].numpy(), cmap="gray", vmin=0, vmax=1)
     picture = axes[2].imshow(found, cmap=mpl.colormaps["inferno"], vmin=0, vmax=3 * threshold)
     if found.min() < threshold < found.max():
         axes[2].contour(found, [threshold], colors="white", linewidths=0.4)
@@ -96,4 +96,4 @@ def _draw_mask(axis: Axes, x: Tensor, mask: Tensor | None) -> None:
     if mask is None:
         axis.text(0.5, 0.5, "not known", ha="center", va="center", fontsize=7, transform=axis.transAxes)
         return
-    axis.imshow(torch.where(mask, 1.0, 0.35 * x[0, 0]), cmap="gray", vmin=0, vmax=1)
+    axis.imshow(torch.where(mask, 1.0, 0.35 * x[0, 0]).numpy(), cmap="gray", vmin=0, vmax=1)

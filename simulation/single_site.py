@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from ra_core.artifact import Artifact, Card, DataSummary, model_hash, save_artifact
+from filelock import FileLock, Timeout
+
+from ra_core.artifact import Artifact, Card, DataSummary, healthy_hash, model_hash, save_artifact
 from ra_core.config import SiteConfig, StudyConfig
 from ra_core.console import graceful_stop
 from ra_core.data import ImageSet, Manifest
@@ -23,7 +25,7 @@ from ra_core.perceptual import Perceptual
 from ra_core.results import write_results
 from ra_core.runtime import Runtime, software_versions
 from ra_core.scoring import Scorer
-from ra_core.storage import load_tensors, save_tensors, write_atomically
+from ra_core.storage import load_tensors, save_tensors, sweep, write_atomically
 from ra_core.training import LocalTrainer
 from simulation.gallery import draw_gallery
 
@@ -98,9 +100,19 @@ class SiteRun:
         """Train, or go on training, then measure and write everything.
 
         Raises:
-            ResumeError: the folder holds another run, or a damaged checkpoint.
+            ResumeError: the folder holds another run or a damaged checkpoint, or another process is at work in it.
             NonFiniteError: training diverged.
         """
+        self.out.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(self.out / ".lock", timeout=0):
+                return self._run()
+        except Timeout:
+            raise ResumeError(
+                f"{self.out}: another process is at work in it", "wait for it, or give another --out"
+            ) from None
+
+    def _run(self) -> Evaluation:
         self._read_images()
         record = self._claim_folder()
         begun = time.monotonic()
@@ -145,7 +157,9 @@ class SiteRun:
         }
         path = self.out / "run.json"
         if path.exists():
-            record = self._earlier_record(path, plan)
+            record = self._earlier_record(path, plan) | {"status": "training"}
+        for folder in (self.out, self.out / "model"):
+            sweep(folder)
         self._write_record(record)
         return record
 
@@ -249,6 +263,7 @@ class SiteRun:
                 if r.method == self.study.method.name and r.scoring == chosen.name
             ),
             model_hash=model_hash(trainer.method),
+            healthy_hash=healthy_hash(evaluation.scorer.healthy),
         )
 
     def _write_record(self, record: dict[str, Any]) -> None:

@@ -12,7 +12,8 @@ from ra_core.config import StudyConfig
 from ra_core.perceptual import Perceptual
 from ra_core.runtime import Runtime
 
-COLUMNS = "path,site,anatomy,modality,split,label,pathology,patient_id,region_mask,source,lesion_mask".split(",")
+torch.set_num_threads(1)  # the tests' tensors are tiny: a second thread costs more than it gives
+HEADER = "path,site,anatomy,modality,split,label,pathology,patient_id,region_mask,source,lesion_mask"
 
 
 @pytest.fixture(scope="session")
@@ -90,5 +91,6 @@ def site_root(tmp_path_factory):
             pathology = "hole" if mask else ""
             rows.append([f"{name}.png", "discs", "none", "OT", split, label, pathology, name, "", "test", mask])
     with (root / "manifest.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([COLUMNS, *rows])
+        file.write(f"{HEADER}\n")
+        csv.writer(file).writerows(rows)
     return root

@@ -54,7 +54,7 @@ class PCA(FittedMethod):
         """The leading 64 components, or one fewer than there were images.
 
         Raises:
-            ValueError: fewer than two images.
+            ValueError: fewer than two images, or all the same.
         """
         count = int(statistics["count"])
         if count < 2:
@@ -62,6 +62,8 @@ class PCA(FittedMethod):
         mean = statistics["sum"] / count
         # Scatter is covariance times count. Reading one triangle of it is half the work: memory is the bottleneck.
         scatter = torch.addr(statistics["outer"], mean, statistics["sum"], alpha=-1).numpy()
+        if not scatter.any():
+            raise ValueError(f"PCA of {count} images that are all the same: there is nothing to find")
         product = LinearOperator(scatter.shape, matvec=lambda v: dsymv(1.0, scatter.T, v), dtype=scatter.dtype)
         # A fixed start vector: the iteration begins at a random one otherwise, and no two runs would agree.
         _, vectors = eigsh(product, k=min(64, count - 1), v0=np.ones(len(scatter)))

@@ -10,8 +10,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-import lpips
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -20,6 +20,9 @@ from ra_core.config import PerceptualConfig
 from ra_core.errors import WeightsError
 from ra_core.hashing import tensor_digest
 from ra_core.perceptual.weights import load_backbone
+
+if TYPE_CHECKING:
+    import lpips
 
 __all__ = ["Perceptual"]
 
@@ -109,6 +112,8 @@ def _exact_float32(device: torch.device) -> Iterator[None]:
 
 def _untrained(name: str) -> lpips.LPIPS:
     """LPIPS with its learned heads, which ship with the package, and a random backbone: no download."""
+    import lpips  # noqa: PLC0415 - it takes seconds, and `--help` doesn't need it
+
     # a random backbone must not shift what the run draws
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the package calls torchvision by deprecated names

@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import nn
 
+from ra_core.losses import reversed_similarity
 from ra_core.models.ra import RA, RAConfig, paper, small
 from ra_core.models.registry import build_method
-from ra_core.losses import reversed_similarity
 from ra_core.rng import generator
 from ra_core.training import LocalTrainer
 

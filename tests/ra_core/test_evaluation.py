@@ -1,0 +1,218 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from ra_core.data import ImageSet, Manifest
+from ra_core.data.manifest import Row
+from ra_core.evaluation import SMALLEST_GROUP, SiteImages, Table, evaluate, evaluate_baselines
+from ra_core.models.registry import build_method
+from ra_core.scoring import SCORINGS, Scorer
+from ra_core.shortcuts import SHORTCUTS
+from ra_core.synthetic import KINDS
+
+CPU = torch.device("cpu")
+IMAGE = ["auroc", "auprc"]
+PIXEL = ["pixel_auroc", "pixel_auprc", "oracle_dice", "dice"]
+RECONSTRUCTION = ["ssim", "squared_error", "lpips"]
+FEW = tuple(s for s in SCORINGS if s.name in ("residual", "standardised_residual"))
+
+
+@pytest.fixture(scope="module")
+def images(site_root, tiny_study):
+    manifest = Manifest.load(site_root / "manifest.csv", site_root)
+    splits = (
+        ImageSet(manifest.select(split=split), site_root, tiny_study.preprocessing, None)
+        for split in ("train", "val", "test")
+    )
+    return SiteImages("discs", *splits)
+
+
+@pytest.fixture(scope="module")
+def table(tiny_study):
+    return Table("local", "discs", "discs", 0, tiny_study.evaluation)
+
+
+@pytest.fixture(scope="module")
+def method(tiny_study):
+    return build_method(tiny_study.method, tiny_study.preprocessing.size, 0)
+
+
+@pytest.fixture(scope="module")
+def evaluation(method, images, table, untrained_perceptual):
+    return evaluate(method, "ra", Scorer(untrained_perceptual), images, table, device=CPU)
+
+
+def with_test_rows(images, rows):
+    test = images.test
+    return replace(images, test=ImageSet(rows, test.root, test.preprocessing, None))
+
+
+def quick(method, images, table):
+    return evaluate(method, "ra", Scorer(None), images, table, device=CPU, scorings=FEW)
+
+
+def select(rows, **where):
+    return [row for row in rows if all(getattr(row, k) == v for k, v in where.items())]
+
+
+def test_every_scoring_has_every_metric_once(evaluation):
+    found = [(r.scoring, r.metric, r.anomaly) for r in evaluation.rows]
+    expected = [(s.name, metric, "all") for s in SCORINGS for metric in IMAGE + PIXEL]
+    expected += [("reconstruction", metric, "healthy") for metric in RECONSTRUCTION]
+    expected += [(s.name, "auroc", f"synthetic: {kind}") for s in SCORINGS for kind in KINDS]
+    assert sorted(found) == sorted(expected)
+
+
+def test_every_row_says_where_it_comes_from(evaluation):
+    for row in evaluation.rows:
+        assert (row.arm, row.method, row.train_sites, row.test_site, row.seed) == ("local", "ra", "discs", "discs", 0)
+        assert row.value is not None
+        assert row.ci_low <= row.ci_high
+    for row in select(evaluation.rows, anomaly="all"):
+        assert (row.n_healthy, row.n_anomalous) == (6, 6)
+    for row in select(evaluation.rows, scoring="reconstruction"):
+        assert (row.n_healthy, row.n_anomalous) == (6, 0)
+    for kind in KINDS:
+        for row in select(evaluation.rows, anomaly=f"synthetic: {kind}"):
+            assert (row.n_healthy, row.n_anomalous, row.note) == (5, 5, "on validation images")
+
+
+def test_image_metrics_are_those_of_the_scores(evaluation, images):
+    labels = [row.label == "anomalous" for row in images.test.rows]
+    for name, scores in evaluation.scores.items():
+        auroc, auprc = (select(evaluation.rows, scoring=name, metric=m, anomaly="all")[0].value for m in IMAGE)
+        assert auroc == pytest.approx(roc_auc_score(labels, scores))
+        assert auprc == pytest.approx(average_precision_score(labels, scores))
+
+
+def test_pixel_metrics_are_those_of_the_maps_at_the_validation_threshold(evaluation, images):
+    masks = np.stack([mask.numpy() for mask in images.test.masks(range(12))])
+    maps = evaluation.scorer.maps(images.test.images(range(12)))
+    for name, found in maps.items():
+        values = found[:, 0].numpy()
+        (auroc,) = select(evaluation.rows, scoring=name, metric="pixel_auroc")
+        assert auroc.value == pytest.approx(roc_auc_score(masks.ravel(), values.ravel()), abs=1e-3)
+        flagged = values > evaluation.thresholds[name]
+        (dice,) = select(evaluation.rows, scoring=name, metric="dice")
+        assert dice.value == pytest.approx(2 * (flagged & masks).sum() / (flagged.sum() + masks.sum()), abs=1e-3)
+
+
+def test_reconstruction_error_is_that_of_healthy_images(evaluation, images):
+    healthy = [i for i, row in enumerate(images.test.rows) if row.label == "healthy"]
+    x = images.test.images(healthy)
+    (row,) = select(evaluation.rows, metric="squared_error")
+    assert row.value == pytest.approx(float((evaluation.scorer.reconstruct(x) - x).square().mean()), rel=1e-4)
+
+
+def test_the_chosen_scoring_is_best_on_synthetic_anomalies_and_marked(evaluation):
+    assert evaluation.synthetic[evaluation.chosen.name] == max(evaluation.synthetic.values())
+    for name, mean in evaluation.synthetic.items():
+        kinds = [select(evaluation.rows, scoring=name, anomaly=f"synthetic: {kind}")[0].value for kind in KINDS]
+        assert mean == pytest.approx(np.mean(kinds))
+    marked = {row.scoring for row in evaluation.rows if "chosen" in row.note}
+    assert marked == {evaluation.chosen.name}
+
+
+def test_no_test_label_is_needed_to_choose(method, images, table):
+    swap = {"healthy": "anomalous", "anomalous": "healthy"}
+    swapped = [replace(row, label=swap[row.label], lesion_mask="") for row in images.test.rows]
+    true, false = (quick(method, i, table) for i in (images, with_test_rows(images, swapped)))
+    assert false.chosen == true.chosen
+    assert false.thresholds == true.thresholds
+    assert false.synthetic == true.synthetic
+    for name, scores in true.scores.items():
+        assert np.array_equal(false.scores[name], scores)
+        a, b = (select(e.rows, scoring=name, metric="auroc", anomaly="all")[0].value for e in (true, false))
+        assert a + b == pytest.approx(1)
+
+
+def test_two_evaluations_are_equal(method, images, table):
+    assert quick(method, images, table).rows == quick(method, images, table).rows
+
+
+def test_a_site_without_masks_has_image_metrics_and_pixel_rows_with_a_reason(method, images, table):
+    rows = [replace(row, lesion_mask="") for row in images.test.rows]
+    found = quick(method, with_test_rows(images, rows), table).rows
+    assert all(row.value is not None for row in found if row.metric not in PIXEL)
+    pixel = [row for row in found if row.metric in PIXEL]
+    assert len(pixel) == len(PIXEL) * len(FEW)
+    assert all(row.value is None and row.note for row in pixel)
+
+
+def test_where_some_masks_are_known_pixels_are_counted_on_those_alone(method, images, table):
+    first = next(i for i, row in enumerate(images.test.rows) if row.lesion_mask)
+    rows = [replace(row, lesion_mask=row.lesion_mask if i == first else "") for i, row in enumerate(images.test.rows)]
+    found = quick(method, with_test_rows(images, rows), table).rows
+    for row in found:
+        if row.metric in PIXEL:
+            assert (row.n_healthy, row.n_anomalous) == (6, 1)
+            assert row.value is not None
+
+
+@pytest.mark.parametrize(("only", "missing"), [("anomalous", "healthy"), ("healthy", "anomalous")])
+def test_a_test_set_of_one_kind_gives_reasons_and_no_exception(method, images, table, only, missing):
+    rows = [row for row in images.test.rows if row.label == only]
+    some = with_test_rows(images, rows)
+    found = quick(method, some, table).rows + evaluate_baselines(some, table)
+    whole = [row for row in found if row.metric in IMAGE and row.anomaly == "all"]
+    assert whole
+    assert all(row.value is None and f"no {missing} images" in row.note for row in whole)
+    reconstruction = [row for row in found if row.metric in RECONSTRUCTION]
+    assert all((row.value is None and "no images" in row.note) == (only == "anomalous") for row in reconstruction)
+    assert all(row.value is not None or row.note for row in found)
+
+
+def test_baselines_and_shortcuts_have_rows_of_their_own(images, table):
+    said = []
+    rows = evaluate_baselines(images, table, said.append)
+    found = sorted((row.method, row.scoring, row.metric) for row in rows)
+    expected = [(m, "residual", metric) for m in ("nearest_neighbour", "pca") for metric in IMAGE + PIXEL[:3]]
+    expected += [("shortcut", name, metric) for name in SHORTCUTS for metric in IMAGE]
+    assert found == sorted(expected)
+    assert all(row.value is not None and (row.n_healthy, row.n_anomalous) == (6, 6) for row in rows)
+    assert said == ["baseline: nearest_neighbour", "baseline: pca", "shortcuts"]
+    (nearest,) = select(rows, method="nearest_neighbour", metric="pixel_auroc")
+    assert nearest.value > 0.8  # a dark hole in a disc is easy
+    labels = [row.label == "anomalous" for row in images.test.rows]
+    (bright,) = select(rows, scoring="brightness", metric="auroc")
+    brightness = images.test.images(range(12)).mean((1, 2, 3))
+    assert bright.value == pytest.approx(roc_auc_score(labels, brightness))
+
+
+def made_up(counts):
+    """Test rows by (label, pathology)."""
+    return [
+        Row(f"{label}{pathology}{i}", "s", "", "", "test", label, pathology, f"{label}{pathology}{i}", "", "", "", 0)
+        for (label, pathology), count in counts.items()
+        for i in range(count)
+    ]
+
+
+def test_each_frequent_pathology_is_measured_against_all_healthy_images(table):
+    rows = made_up(
+        {
+            ("healthy", ""): 20,
+            ("healthy", "no finding"): 15,
+            ("anomalous", "a"): SMALLEST_GROUP,
+            ("anomalous", "b"): SMALLEST_GROUP + 2,
+            ("anomalous", "rare"): SMALLEST_GROUP - 1,
+            ("anomalous", ""): 12,
+        }
+    )
+    scores = np.random.default_rng(0).random(len(rows))
+    found = {r.anomaly: r for r in table.image_level("ra", "x", scores, rows) if r.metric == "auroc"}
+    assert set(found) == {"all", "a", "b"}
+    for pathology, count in (("a", SMALLEST_GROUP), ("b", SMALLEST_GROUP + 2)):
+        row = found[pathology]
+        assert (row.n_healthy, row.n_anomalous) == (35, count)
+        keep = [r.label == "healthy" or r.pathology == pathology for r in rows]
+        labels = np.array([r.label == "anomalous" for r in rows])[keep]
+        assert row.value == pytest.approx(roc_auc_score(labels, scores[keep]))
+
+
+def test_a_single_pathology_is_all_there_is_and_not_repeated(table):
+    rows = made_up({("healthy", ""): 20, ("anomalous", "a"): 20})
+    assert {r.anomaly for r in table.image_level("ra", "x", np.arange(40.0), rows)} == {"all"}

@@ -1,0 +1,206 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from scipy.ndimage import gaussian_filter
+from skimage.exposure import equalize_adapthist
+
+from ra_core.models.ra import RAConfig
+from ra_core.models.registry import build_method
+from ra_core.rng import generator
+from ra_core.scoring import SCORINGS, HealthyStatistics, Scorer, ScoringConfig, equalize, image_scores
+from ra_core.site_scorer import SiteScorer
+
+PAPER = next(s for s in SCORINGS if s.name == "paper")
+RESIDUAL = ScoringConfig(name="residual", factors=("residual",))
+
+
+def pictures(n=4, size=64, seed=0):
+    """Smooth pictures with a little noise, in [0, 1]."""
+    g = generator(seed, "pictures")
+    smooth = torch.nn.functional.interpolate(torch.rand(n, 1, 6, 6, generator=g), size=(size, size), mode="bicubic")
+    return (0.8 * smooth + 0.1 * torch.rand(n, 1, size, size, generator=g)).clamp(0, 1)
+
+
+def numpy(x):
+    return x[:, 0].double().numpy()
+
+
+def blur(a, sigma):
+    return np.stack([gaussian_filter(image, sigma) for image in a])
+
+
+def test_equalize_is_scikit_images_on_each_image():
+    x = pictures()
+    expected = np.stack([equalize_adapthist(image) for image in numpy(x)])
+    np.testing.assert_allclose(numpy(equalize(x)), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.3, 1.0])
+def test_a_constant_image_comes_back_unchanged(value):
+    x = torch.cat([torch.full((1, 1, 64, 64), value), pictures(1)])
+    out = equalize(x)
+    assert torch.equal(out[0], x[0])
+    assert not torch.equal(out[1], x[1])
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.floats(0, 1), st.floats(0, 1e-3), st.integers(0, 99))
+def test_equalize_stays_in_range_even_with_hardly_any_contrast(level, contrast, seed):
+    out = equalize((level + contrast * pictures(1, 32, seed)).clamp(0, 1))
+    assert out.isfinite().all()
+    assert out.min() >= 0
+    assert out.max() <= 1
+
+
+def test_the_paper_map_is_its_formula(untrained_perceptual):
+    """A = |C(x̂) − C(x)| · blur(P(x̂, x)) · blur(P(C(x̂), C(x))), evaluated with NumPy and scikit-image alone."""
+    x, x_hat = pictures(seed=1), pictures(seed=2)
+    c_x, c_hat = (np.stack([equalize_adapthist(image) for image in numpy(images)]) for images in (x, x_hat))
+
+    def distance(a, b):
+        a, b = (torch.from_numpy(images).float()[:, None] for images in (a, b))
+        return numpy(untrained_perceptual.distance_map(a, b))
+
+    plain, equalised = distance(numpy(x_hat), numpy(x)), distance(c_hat, c_x)
+    expected = np.abs(c_hat - c_x) * blur(plain, 2) * blur(equalised, 2)
+    found = Scorer(untrained_perceptual).maps(x, x_hat, [PAPER])["paper"]
+    assert found.dtype == torch.float32
+    np.testing.assert_allclose(numpy(found), expected, rtol=1e-3, atol=1e-6 * expected.max())
+
+
+def test_each_factor_can_be_switched_off(untrained_perceptual):
+    x, x_hat = pictures(seed=1), pictures(seed=2)
+    maps = Scorer(untrained_perceptual).maps(
+        x,
+        x_hat,
+        [PAPER, *(ScoringConfig(name=f, factors=(f,)) for f in PAPER.factors)]
+        + [
+            ScoringConfig(name=f"without {f}", factors=tuple(other for other in PAPER.factors if other != f))
+            for f in PAPER.factors
+        ],
+    )
+    for factor in PAPER.factors:
+        torch.testing.assert_close(maps["paper"], maps[factor] * maps[f"without {factor}"], rtol=1e-4, atol=1e-12)
+
+
+def test_blur_and_smooth_are_gaussians_of_the_stated_width(untrained_perceptual):
+    x, x_hat = pictures(seed=1), pictures(seed=2)
+    scorings = [
+        RESIDUAL,
+        ScoringConfig(name="smooth", factors=("residual",), smooth=3),
+        ScoringConfig(name="sharp", factors=("perceptual",), perceptual_blur=0),
+        ScoringConfig(name="blurred", factors=("perceptual",), perceptual_blur=1.5),
+    ]
+    maps = Scorer(untrained_perceptual).maps(x, x_hat, scorings)
+    np.testing.assert_allclose(numpy(maps["residual"]), np.abs(numpy(x) - numpy(x_hat)), atol=1e-7)
+    np.testing.assert_allclose(numpy(maps["smooth"]), blur(numpy(maps["residual"]), 3), atol=1e-6)
+    np.testing.assert_allclose(numpy(maps["blurred"]), blur(numpy(maps["sharp"]), 1.5), atol=1e-6)
+
+
+def test_images_are_clamped_first():
+    x, x_hat = torch.full((1, 1, 32, 32), 1.5), torch.full((1, 1, 32, 32), -0.5)
+    assert torch.all(Scorer(None).maps(x, x_hat, [RESIDUAL])["residual"] == 1)
+
+
+def test_all_zero_images_get_a_defined_score(untrained_perceptual):
+    x = torch.zeros(2, 1, 64, 64)
+    for x_hat in (x, pictures(2)):
+        maps = Scorer(untrained_perceptual).maps(x, x_hat, SCORINGS)
+        for s in SCORINGS:
+            scores = image_scores(maps[s.name], s)
+            assert np.isfinite(scores).all()
+            assert (scores >= 0).all()
+            assert x_hat is not x or (scores == 0).all()
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_value_that_is_not_finite_is_refused_by_its_images_place(bad):
+    x, broken = pictures(), pictures()
+    broken[2, 0, 5, 7] = bad
+    with pytest.raises(ValueError, match=r"^image 2 of the batch"):
+        Scorer(None).maps(broken, x, [RESIDUAL])
+    with pytest.raises(ValueError, match=r"^reconstruction 2 of the batch"):
+        Scorer(None).maps(x, broken, [RESIDUAL])
+
+
+def test_a_perceptual_factor_needs_a_network():
+    with pytest.raises(ValueError, match="network"):
+        Scorer(None).maps(pictures(1), pictures(1), [PAPER])
+
+
+def test_a_factor_cannot_stand_twice():
+    with pytest.raises(ValidationError, match="twice"):
+        ScoringConfig(name="x", factors=("residual", "residual"))
+
+
+def test_autocast_changes_nothing(untrained_perceptual):
+    x, x_hat = pictures(seed=1), pictures(seed=2)
+    plain = Scorer(untrained_perceptual).maps(x, x_hat, SCORINGS)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = Scorer(untrained_perceptual).maps(x, x_hat, SCORINGS)
+    for name, maps in plain.items():
+        assert found[name].dtype == torch.float32
+        assert torch.equal(found[name], maps)
+
+
+def test_pools_are_the_mean_and_the_mean_of_the_highest_twentieth():
+    maps = torch.rand(3, 1, 20, 20)
+    flat = maps.double().flatten(1).numpy()
+    np.testing.assert_allclose(image_scores(maps, RESIDUAL), flat.mean(1))
+    top = RESIDUAL.model_copy(update={"pool": "top"})
+    np.testing.assert_allclose(image_scores(maps, top), np.sort(flat)[:, -20:].mean(1))
+
+
+def test_an_images_score_depends_on_neither_batch_nor_order(untrained_perceptual):
+    """At most 1e-3 of the 99th percentile of healthy scores, for every scoring."""
+    method = build_method(RAConfig(channels=(4, 8, 8), latent=8), 64, 0)
+    site = SiteScorer.fit(
+        method, Scorer(untrained_perceptual), SCORINGS, pictures(16, seed=3).split(4), torch.device("cpu")
+    )
+    x = pictures(8)
+    order = torch.randperm(8, generator=generator(0, "order"))
+    whole = site.scores([x])
+    alone, uneven = site.scores(x.split(1)), site.scores(x.split([3, 5]))
+    shuffled = site.scores(x[order].split(4))
+    for s in SCORINGS:
+        tolerance = 1e-3 * np.percentile(whole[s.name], 99)
+        assert tolerance > 0
+        for other in (alone[s.name], uneven[s.name], shuffled[s.name][order.argsort()]):
+            assert np.abs(other - whole[s.name]).max() <= tolerance, s.name
+
+
+def test_healthy_statistics_are_moments_at_each_pixel():
+    maps = np.random.default_rng(0).random((9, 16, 16))
+    plain = HealthyStatistics.of(maps, sigma=0)
+    np.testing.assert_allclose(plain.mean, maps.mean(0))
+    np.testing.assert_allclose(plain.spread, maps.std(0))
+    smooth = HealthyStatistics.of(iter(maps.astype(np.float32)))
+    mean = gaussian_filter(maps.mean(0), 2)
+    np.testing.assert_allclose(smooth.mean, mean, rtol=1e-6)
+    np.testing.assert_allclose(smooth.spread, np.sqrt(gaussian_filter((maps**2).mean(0), 2) - mean**2), rtol=1e-5)
+    assert smooth.mean.dtype == smooth.spread.dtype == np.float64
+
+
+def test_standardised_maps_are_spreads_above_the_mean():
+    maps = np.random.default_rng(0).random((9, 16, 16)).astype(np.float32)
+    healthy = HealthyStatistics.of(maps)
+    found = numpy(healthy.standardise(torch.from_numpy(maps)[:, None]))
+    spread = healthy.spread + healthy.spread.mean() / 2
+    np.testing.assert_allclose(found, np.maximum((maps - healthy.mean) / spread, 0), rtol=1e-5, atol=1e-6)
+    assert found.min() == 0
+
+
+def test_maps_that_never_varied_are_no_alarm_and_stay_finite():
+    flat = torch.full((3, 1, 16, 16), 0.25)
+    found = HealthyStatistics.of(flat[:, 0].numpy()).standardise(flat)
+    assert found.isfinite().all()
+    assert found.max() < 1
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_a_spread_needs_two_maps(n):
+    with pytest.raises(ValueError, match=f"^{n} healthy maps"):
+        HealthyStatistics.of(np.zeros((n, 4, 4)))

@@ -1,0 +1,179 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from ra_core.config import RuntimeConfig, SiteConfig, StudyConfig, TrainingConfig
+from ra_core.errors import ConfigError
+from ra_core.models.ra import paper
+from ra_core.settings import commented_yaml, load_config
+
+CONFIGS = Path(__file__).resolve().parents[2] / "site_configs"
+EXAMPLE: dict[str, Any] = {"name": "My hospital", "anatomy": "chest", "modality": "CR", "data": {"site": "my_site"}}
+
+
+def load(tmp_path, text, kind=StudyConfig):
+    path = tmp_path / "config.yaml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return load_config(path, kind)
+
+
+def refused(tmp_path, text, *reasons, kind=StudyConfig):
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, text, kind)
+    message = caught.value.message
+    assert message.startswith(str(tmp_path / "config.yaml"))
+    assert "\n" not in message
+    assert all(reason in message for reason in reasons), message
+    assert caught.value.hint
+    return caught.value
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_site_config_loads(path):
+    config = load_config(path, SiteConfig)
+    assert config.data.site == path.stem
+
+
+def test_a_file_sets_what_it_names_and_nothing_else(tmp_path):
+    config = load(tmp_path, "seed: 3\ntraining: {steps: 7}\n")
+    expected = StudyConfig()
+    assert config == expected.model_copy(
+        update={"seed": 3, "training": expected.training.model_copy(update={"steps": 7})}
+    )
+
+
+def test_a_preset_expands_and_keys_beside_it_win(tmp_path):
+    assert load(tmp_path, "method: {preset: paper, latent: 32}").method == paper(latent=32)
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "nearest"),
+    [
+        ("sed: 1", "sed", "seed"),
+        ("training: {step: 5}", "training.step", "training.steps"),
+        ("training: {augmentation: {shif: 5}}", "training.augmentation.shif", "training.augmentation.shift"),
+        ("method: {w_ref: 5}", "method.w_ref", "method.w_rev"),
+    ],
+)
+def test_an_unknown_key_is_named_with_the_nearest_known(tmp_path, text, key, nearest):
+    assert f"'{nearest}'" in refused(tmp_path, text, f"unknown key '{key}'").hint
+
+
+@pytest.mark.parametrize(
+    ("text", "reasons"),
+    [
+        ("seed: many", ["seed", "not 'many'"]),
+        ("training: 5", ["training", "not 5"]),
+        ("training: {steps: 0}", ["training.steps", "not 0"]),
+        ("training: {steps: 1.5}", ["training.steps", "not 1.5"]),
+        ("method: {w_kl: .nan}", ["method.w_kl", "not nan"]),
+        ("method: {w_kl: .inf}", ["method.w_kl", "not inf"]),
+        ("method: {preset: big}", ["method", "preset must be one of small, paper"]),
+        ("seed: -1\ntraining: {steps: 0}", ["seed", "and 1 more"]),
+        ("1: 2", ["1"]),
+    ],
+)
+def test_a_bad_value_is_named_with_its_key(tmp_path, text, reasons):
+    refused(tmp_path, text, *reasons)
+
+
+def test_a_missing_required_key_is_named(tmp_path):
+    refused(tmp_path, "name: x\nanatomy: x\nmodality: CR\ndata: {}", "data.site: is required", kind=SiteConfig)
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "- a\n- b", "just text", "null", "3"])
+def test_a_file_without_settings_is_refused(tmp_path, text):
+    refused(tmp_path, text, "holds no settings")
+
+
+@pytest.mark.parametrize(
+    "text", ["a: [1", "seed: 1\n\tx: 2", "{", "a: b: c", "? [a]\n: 1", "x: !!python/object:os.system {}", "x: \x00"]
+)
+def test_what_is_not_yaml_is_refused(tmp_path, text):
+    refused(tmp_path, text, "not valid YAML")
+
+
+def test_the_offending_line_is_named(tmp_path):
+    refused(tmp_path, "seed: 1\ntraining: [\n", "line 3: not valid YAML")
+
+
+def test_a_date_that_does_not_exist_is_refused(tmp_path):
+    refused(tmp_path, "name: 2024-13-45", "not valid YAML")
+
+
+def test_a_missing_file_a_folder_and_other_encodings_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match="no such file"):
+        load_config(tmp_path / "none.yaml", StudyConfig)
+    with pytest.raises(ConfigError, match="IsADirectoryError"):
+        load_config(tmp_path, StudyConfig)
+    refused(tmp_path, b"name: \xff\xfe", "UnicodeDecodeError")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text())
+def test_any_text_either_loads_or_is_a_config_error(tmp_path_factory, text):
+    path = tmp_path_factory.getbasetemp() / "any.yaml"
+    path.write_bytes(text.encode(errors="replace"))
+    try:
+        load_config(path, StudyConfig)
+    except ConfigError as error:
+        assert error.message.startswith(str(path))  # noqa: PT017 - both outcomes are fine
+
+
+def test_the_commented_default_study_is_the_default():
+    text = commented_yaml(StudyConfig)
+    assert StudyConfig.model_validate(yaml.safe_load(text)) == StudyConfig()
+
+
+def test_the_commented_example_site_is_the_example():
+    text = commented_yaml(SiteConfig, EXAMPLE)
+    assert SiteConfig.model_validate(yaml.safe_load(text)) == SiteConfig.model_validate(EXAMPLE)
+
+
+def test_every_line_of_the_commented_default_says_what_it_means():
+    for line in commented_yaml(StudyConfig).splitlines():
+        assert "  # " in line or line.split(":")[0].strip() == "name", line
+
+
+@pytest.mark.parametrize(
+    "changes", [{"anatomy": "x: y # z"}, {"name": "[a]"}, {"name": "yes"}, {"modality": "1"}, {"name": "Zürich'\""}]
+)
+def test_awkward_texts_survive_the_commented_yaml(changes):
+    data = EXAMPLE | changes
+    assert SiteConfig.model_validate(yaml.safe_load(commented_yaml(SiteConfig, data))) == SiteConfig(**data)
+
+
+def test_settings_are_immutable():
+    with pytest.raises(ValidationError):
+        StudyConfig().seed = 3
+
+
+def test_equal_settings_have_equal_digests_and_others_not():
+    assert StudyConfig().digest() == StudyConfig.model_validate({"training": {}, "seed": 0}).digest()
+    assert StudyConfig().digest() != StudyConfig(seed=1).digest()
+    assert StudyConfig().digest() != StudyConfig(training=TrainingConfig(steps=3999)).digest()
+
+
+@pytest.mark.parametrize("size", [16, 40, 2048])
+def test_a_size_out_of_bounds_is_refused(tmp_path, size):
+    refused(tmp_path, f"preprocessing: {{size: {size}}}", "preprocessing.size")
+
+
+@pytest.mark.parametrize(
+    ("device", "fine"), [("cpu", True), ("cuda", True), ("cuda:1", True), ("gpu", False), ("cuda:", False)]
+)
+def test_devices_are_spelled_as_torch_has_them(device, fine):
+    if fine:
+        assert RuntimeConfig(device=device).device == device
+    else:
+        with pytest.raises(ValidationError):
+            RuntimeConfig(device=device)
+
+
+def test_a_size_that_the_method_cannot_halve_often_enough_is_refused(tmp_path):
+    refused(tmp_path, "{preprocessing: {size: 96}, method: {channels: [4, 4, 4, 4, 4, 4]}}", "no multiple of 64")

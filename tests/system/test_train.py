@@ -1,0 +1,116 @@
+"""`ra-simulate train`: a whole run, its bits, and what it takes to stop it."""
+
+import shutil
+import signal
+
+import pytest
+
+from ra_core.artifact import load_artifact
+
+pytestmark = pytest.mark.system
+
+FILES = [
+    ".lock",
+    "checkpoint.safetensors",
+    "gallery.png",
+    "model",
+    "model/card.json",
+    "model/healthy.safetensors",
+    "model/model.safetensors",
+    "results.csv",
+    "run.json",
+    "training.csv",
+]
+MOMENTS = {
+    "before the first checkpoint": lambda desk: bool(desk.record()),
+    "in mid-training": lambda desk: desk.checkpoint_step() >= 15,
+    "during evaluation": lambda desk: desk.record().get("seconds", {}).get("training", 0) > 0,
+}
+
+
+def test_a_run_leaves_model_numbers_and_pictures(finished):
+    assert finished.files() == FILES
+    record = finished.record()
+    assert record["status"] == "completed"
+    assert load_artifact(finished.out / "model").card.model_hash == record["model_hash"]
+    assert (finished.out / "results.csv").read_text().startswith("arm,method,scoring,")
+    assert (finished.out / "gallery.png").read_bytes().startswith(b"\x89PNG")
+    assert f"\n{finished.steps}," in (finished.out / "training.csv").read_text()
+
+
+def test_one_seed_gives_the_same_bits_without_the_image_cache(desk, finished, tmp_path):
+    process = desk.with_env(RA_CACHE=str(tmp_path / "empty")).train()
+    assert process.code == 0, process.stderr
+    assert desk.outcome() == finished.outcome()
+
+
+def test_two_processes_in_one_folder_are_refused(desk, start_until):
+    start_until(desk, lambda: bool(desk.record()))
+    second = desk.train()
+    assert second.code == 17
+    assert "another process" in second.stderr
+
+
+def test_another_seed_gives_another_model(desk, finished):
+    process = desk.train("--seed", "1")
+    assert process.code == 0, process.stderr
+    assert desk.record()["plan"]["study"]["seed"] == 1
+    assert desk.record()["model_hash"] != finished.record()["model_hash"]
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_killed_run_goes_on_to_the_same_bits(desk, finished, start_until, moment):
+    process = start_until(desk, lambda: MOMENTS[moment](desk))
+    process.kill()
+    assert desk.finish(process).code == -signal.SIGKILL
+    assert desk.record()["status"] == "training"
+    assert not (desk.out / "results.csv").exists()
+    # what a kill within a write would have left
+    (desk.out / ".checkpoint.safetensors.0123abcd").write_bytes(b"half")
+
+    process = desk.train()
+    assert process.code == 0, process.stderr
+    assert desk.outcome() == finished.outcome()
+    assert (desk.out / "training.csv").read_bytes() == (finished.out / "training.csv").read_bytes()
+    assert desk.files() == FILES
+
+
+def test_ctrl_c_in_training_keeps_a_checkpoint_and_says_how_to_go_on(desk, finished, start_until):
+    process = start_until(desk, lambda: desk.checkpoint_step() >= 15)
+    process.send_signal(signal.SIGINT)
+    stopped = desk.finish(process)
+    assert stopped.code == 130
+    assert stopped.stderr.splitlines()[-1] == "stopped; the same command goes on where it was in out"
+    step = desk.checkpoint_step()
+    assert 15 <= step < desk.steps
+
+    process = desk.train()
+    assert process.code == 0, process.stderr
+    assert f"going on from step {step}" in process.stderr
+    assert desk.outcome() == finished.outcome()
+
+
+def test_sigterm_during_evaluation_stops_as_cleanly(desk, start_until):
+    process = start_until(desk, lambda: MOMENTS["during evaluation"](desk))
+    process.terminate()
+    stopped = desk.finish(process)
+    assert stopped.code == 130
+    assert stopped.stderr.splitlines()[-1] == "stopped; the same command goes on where it was in out"
+    assert desk.checkpoint_step() == desk.steps
+    assert desk.files() == [".lock", "checkpoint.safetensors", "run.json"]
+
+
+@pytest.mark.parametrize("lost", [[], ["results.csv", "training.csv", "gallery.png"]], ids=["nothing", "outputs"])
+def test_a_finished_run_is_measured_again_but_not_trained(desk, finished, lost):
+    shutil.copytree(finished.out, desk.out)
+    for name in lost:
+        (desk.out / name).unlink()
+    untouched = (desk.out / "checkpoint.safetensors").stat().st_mtime_ns
+    process = desk.train()
+    assert process.code == 0, process.stderr
+    assert f"going on from step {desk.steps}" in process.stderr
+    assert "KL real" not in process.stderr
+    assert (desk.out / "checkpoint.safetensors").stat().st_mtime_ns == untouched
+    assert desk.outcome() == finished.outcome()
+    assert desk.files() == FILES
+    assert desk.record()["status"] == "completed"
