@@ -69,7 +69,7 @@ def open_site(site: SiteConfig, study: StudyConfig, root: Path, cache: Path | No
         if found < fewest:
             raise TooFewImagesError(
                 f"site '{site.data.site}' has {found} healthy {split} images: at least {fewest} are needed",
-                f"add rows with split {split} to the manifest; a site without any can only be tested on",
+                f"add rows with split {split} to the manifest",
             )
     if not len(images.test):
         raise TooFewImagesError(
@@ -95,6 +95,8 @@ class SiteRun:
     perceptual: Perceptual
     out: Path
     reporter: Reporter
+    _seconds: float = 0.0
+    _clock: float = 0.0
 
     def run(self) -> Evaluation:
         """Train, or go on training, then measure and write everything.
@@ -103,6 +105,7 @@ class SiteRun:
             ResumeError: the folder holds another run or a damaged checkpoint, or another process is at work in it.
             NonFiniteError: training diverged.
         """
+        self._read_images()
         self.out.mkdir(parents=True, exist_ok=True)
         try:
             with FileLock(self.out / ".lock", timeout=0):
@@ -113,18 +116,16 @@ class SiteRun:
             ) from None
 
     def _run(self) -> Evaluation:
-        self._read_images()
         record = self._claim_folder()
-        begun = time.monotonic()
         trainer = self._trainer()
         self._train(trainer)
-        record["seconds"]["training"] += time.monotonic() - begun
+        record["seconds"]["training"] = self._seconds
         self._write_record(record)
 
         begun = time.monotonic()
         evaluation = self._evaluate(trainer)
         self._write_outputs(trainer, evaluation)
-        record["seconds"]["evaluation"] += time.monotonic() - begun
+        record["seconds"]["evaluation"] = time.monotonic() - begun
         outcome = {
             "status": "completed",
             "model_hash": model_hash(trainer.method),
@@ -183,12 +184,15 @@ class SiteRun:
         path = self._checkpoint
         if path.exists():
             try:
-                trainer.restore(*load_tensors(path))
+                tensors, facts = load_tensors(path)
+                trainer.restore(tensors, facts)
+                self._seconds = facts["seconds"]
             except (OSError, ValueError, KeyError, RuntimeError) as error:
                 raise ResumeError(
                     f"{path}: can't be resumed from ({type(error).__name__})", f"delete {self.out} and start afresh"
                 ) from None
             self.reporter.say(f"going on from step {trainer.step}")
+        self._clock = time.monotonic()
         return trainer
 
     def _train(self, trainer: LocalTrainer) -> None:
@@ -197,16 +201,19 @@ class SiteRun:
 
             def on_step(trainer: LocalTrainer, terms: dict[str, float]) -> None:
                 move(trainer.step, _summary(terms))
-                if trainer.step % every == 0 or trainer.step == steps or stop():
+                if trainer.step % every == 0 or trainer.step == steps:
                     self._save(trainer)
 
             trainer.run(steps, on_step, stop)
-        if trainer.step < steps:
-            raise KeyboardInterrupt
+            if stop():
+                self._save(trainer)
+                raise KeyboardInterrupt
         trainer.select_best()
 
     def _save(self, trainer: LocalTrainer) -> None:
-        save_tensors(self._checkpoint, trainer.tensors(), trainer.facts())
+        now = time.monotonic()
+        self._seconds, self._clock = self._seconds + now - self._clock, now
+        save_tensors(self._checkpoint, trainer.tensors(), trainer.facts() | {"seconds": self._seconds})
 
     def _evaluate(self, trainer: LocalTrainer) -> Evaluation:
         site, study = self.images.site, self.study
@@ -247,7 +254,7 @@ class SiteRun:
             software=software_versions(),
             scoring=chosen,
             pixel_threshold=evaluation.thresholds[chosen.name],
-            perceptual=self.study.perceptual,
+            perceptual_net=self.study.perceptual.net,
             perceptual_hash=self.perceptual.digest,
             metrics=tuple(
                 {
