@@ -30,7 +30,7 @@ __all__ = ["Perceptual"]
 class Perceptual:
     """A frozen perceptual network. Make it with `Perceptual.load`.
 
-    Images are greys (N, 1, H, W) in [0, 1], H and W at least 32, moved to `device`. All is computed in float32 without TF32,
+    Images are greys (N, 1, H, W) in [0, 1], H and W at least 32, moved to `device`. All is in float32 without TF32,
     also under autocast, and no result depends on a random draw. Gradients flow to the images, never to the network.
 
     Attributes:
