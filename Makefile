@@ -10,7 +10,6 @@ install: $(VENV)/installed
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet torch torchvision
 	$(BIN)/python -m pip install --quiet --editable '.[simulation,dev]'
 	touch $@
 
@@ -34,7 +33,7 @@ check: install ## style, types, and who may import whom
 	$(BIN)/lint-imports
 
 bench: install ## ratios measured in one run
-	$(BIN)/python -m benchmarks
+	$(BIN)/python benchmarks
 
 clean:
 	rm -rf $(VENV) $(OUT)

@@ -52,7 +52,9 @@ def _site(context: Context, study: StudyConfig) -> Site:
     if path is None and "partition-id" in node and "site-configs" in run:
         path = str(run["site-configs"]).split("\n")[int(str(node["partition-id"]))]
     if path is None:
-        raise ConfigError("this node has no site config", "start the SuperNode with --node-config 'site-config=\"FILE\"'")
+        raise ConfigError(
+            "this node has no site config", "start the SuperNode with --node-config 'site-config=\"FILE\"'"
+        )
     root = str(node.get("data-root") or run.get("data-root") or os.environ.get("RA_DATA") or ".")
     state = str(node.get("state-folder") or run.get("state-folder") or cache_folder() / "state")
     return _open(Path(str(path)), Path(root), Path(state), study)

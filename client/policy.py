@@ -6,21 +6,26 @@ import math
 
 from flwr.app import RecordDict
 
-from ra_core.errors import RAError
+from ra_core.errors import ReleaseError
 from ra_core.messages import RoundReply
 
-__all__ = ["ALLOWED_METRICS", "ReleaseError", "release"]
+__all__ = ["ALLOWED_METRICS", "release"]
 
 ALLOWED_METRICS = frozenset(
-    {"validation_error", "error", "kl_real", "kl_reconstructed", "kl_fake", "kl_gap", "reversed", "vae", "encoder", "decoder"}
+    {
+        "validation_error",
+        "error",
+        "kl_real",
+        "kl_reconstructed",
+        "kl_fake",
+        "kl_gap",
+        "reversed",
+        "vae",
+        "encoder",
+        "decoder",
+    }
 )
 """Numbers that summarise all of a site's images in a round; none is about a single image."""
-
-
-class ReleaseError(RAError):
-    """Something that isn't allowed to was about to leave; nothing left."""
-
-    exit_code = 20
 
 
 def release(reply: RoundReply, parts: tuple[str, ...]) -> RecordDict:

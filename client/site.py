@@ -42,14 +42,16 @@ def open_site(site: SiteConfig, study: StudyConfig, root: Path, cache: Path | No
         TooFewImagesError: too few healthy images to train or validate.
     """
     manifest = Manifest.load(root / site.data.manifest, root, site=site.data.site)
-    sets = (ImageSet(manifest.select(split=split), root, study.preprocessing, cache) for split in ("train", "val", "test"))
+    sets = (
+        ImageSet(manifest.select(split=split), root, study.preprocessing, cache) for split in ("train", "val", "test")
+    )
     images = SiteImages(site.data.site, *sets)
     for split, fewest in FEWEST.items():
         found = len(getattr(images, split))
         if found < fewest:
             raise TooFewImagesError(
                 f"site '{site.data.site}' has {found} healthy {split} images: at least {fewest} are needed",
-                f"add rows with split {split} to the manifest; a site without any can only be tested on",
+                f"add rows with split {split} to the manifest",
             )
     return images
 
@@ -138,7 +140,7 @@ class Site:
         return validation_error(method, self.images.val, study.training.batch_size, self.runtime.device)
 
     def _keep_private(self, method: GradientMethod, order: RoundOrder) -> None:
-        """Store what isn't shared, for the next round; the last two rounds are kept, so that a round can be repeated."""
+        """Store what isn't shared; the last two rounds are kept, so that a round can be repeated."""
         shared = shared_tensors(method, order.study.federation)
         private = {name: tensor for name, tensor in method.state_dict().items() if name not in shared}
         if private:

@@ -15,7 +15,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from ra_core.config import PerceptualConfig, PreprocessingConfig
+from ra_core.config import PreprocessingConfig
 from ra_core.errors import ArtifactError
 from ra_core.hashing import tensor_digest
 from ra_core.models.method import GradientMethod
@@ -54,7 +54,7 @@ class Card(Config):
     software: dict[str, str]
     scoring: ScoringConfig
     pixel_threshold: float
-    perceptual: PerceptualConfig
+    perceptual_net: str
     perceptual_hash: str
     metrics: tuple[dict[str, Any], ...]
     model_hash: str
@@ -111,13 +111,10 @@ def load_artifact(folder: Path) -> Artifact:
         prefix = f"{part}."
         module.load_state_dict({n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)})
     statistics = _load(folder / "healthy.safetensors")
-    healthy = _healthy(folder / "healthy.safetensors", statistics)
-    if card.scoring.standardise and card.scoring.name not in healthy:
-        raise ArtifactError(
-            f"{folder / 'healthy.safetensors'}: statistics of scoring '{card.scoring.name}' are missing",
-            "copy the whole model folder again",
-        )
+    if card.scoring.standardise:
+        _require_statistics(folder / "healthy.safetensors", statistics, card.scoring.name)
     _require_hash(folder / "healthy.safetensors", statistics, card.healthy_hash)
+    healthy = _healthy(folder / "healthy.safetensors", statistics, card.preprocessing.size)
     return Artifact(method.eval(), card, healthy)
 
 
@@ -165,12 +162,25 @@ def _require_hash(path: Path, tensors: Mapping[str, Tensor], expected: str) -> N
         raise ArtifactError(f"{path}: is not what the card describes (wrong hash)", "copy the whole model folder again")
 
 
-def _healthy(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, HealthyStatistics]:
-    try:
-        names = sorted({name.rpartition("/")[0] for name in tensors})
-        return {n: HealthyStatistics(tensors[f"{n}/mean"].numpy(), tensors[f"{n}/spread"].numpy()) for n in names}
-    except KeyError as error:
-        raise ArtifactError(f"{path}: {error} is missing", "copy the whole model folder again") from None
+def _require_statistics(path: Path, tensors: Mapping[str, Tensor], scoring: str) -> None:
+    missing = [name for name in (f"{scoring}/mean", f"{scoring}/spread") if name not in tensors]
+    if missing:
+        raise ArtifactError(
+            f"{path}: '{missing[0]}', of scoring '{scoring}', is missing", "copy the whole model folder again"
+        )
+
+
+def _healthy(path: Path, tensors: Mapping[str, Tensor], size: int) -> dict[str, HealthyStatistics]:
+    for name, tensor in tensors.items():
+        if tensor.dtype != torch.float64 or tensor.shape != (size, size):
+            raise ArtifactError(
+                f"{path}: '{name}' is {tensor.dtype} {tuple(tensor.shape)}, not torch.float64 {(size, size)}",
+                "the card describes images of another size, or another version of federated-ra made the statistics",
+            )
+    scorings = sorted({name.rpartition("/")[0] for name in tensors})
+    for scoring in scorings:
+        _require_statistics(path, tensors, scoring)
+    return {s: HealthyStatistics(tensors[f"{s}/mean"].numpy(), tensors[f"{s}/spread"].numpy()) for s in scorings}
 
 
 def _require_same_architecture(path: Path, expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:

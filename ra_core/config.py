@@ -75,7 +75,7 @@ class PerceptualConfig(Config):
 class EvaluationConfig(Config):
     """How a trained method is scored and measured."""
 
-    batch_size: int = Field(16, ge=1, description="images scored at a time; no effect on the scores")
+    batch_size: int = Field(16, ge=1, description="images scored at a time; no effect on the scores, up to rounding")
     bootstrap: int = Field(1000, ge=100, description="patient-level bootstrap samples behind each interval")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="coverage of the intervals")
     pixel_fpr: float = Field(
@@ -91,7 +91,7 @@ class RuntimeConfig(Config):
     """The machine. Resolved once at the start of a run and recorded; the bits of a model depend on it."""
 
     device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="cpu, cuda or cuda:N")
-    threads: int = Field(2, ge=1, description="CPU threads; another number gives other bits")
+    threads: int = Field(2, ge=1, le=1024, description="CPU threads; another number gives other bits")
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="auto: bf16 where the processor is fast at it"
     )
@@ -123,7 +123,9 @@ class FederationConfig(Config):
         ("encoder", "decoder"), min_length=1, description="parts that are shared; the rest stays at each site"
     )
     local_norms: bool = Field(False, description="keep the parameters of norm layers at each site (FedBN)")
-    proximal_mu: float = Field(0.0, ge=0, description="FedProx: weight of the pull towards the global model; 0 is FedAvg")
+    proximal_mu: float = Field(
+        0.0, ge=0, description="FedProx: weight of the pull towards the global model; 0 is FedAvg"
+    )
     quorum: float = Field(1.0, gt=0, le=1, description="share of the sites that have to answer for a round to count")
     deadline_seconds: float = Field(3600.0, gt=0, description="longest wait for the sites' answers in a round")
 
@@ -138,6 +140,15 @@ class StudyConfig(Config):
     federation: FederationConfig = FederationConfig()
     perceptual: PerceptualConfig = PerceptualConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+
+    @model_validator(mode="after")
+    def _steps_go_beyond_the_warmup(self) -> StudyConfig:
+        if self.training.steps <= self.method.warmup_steps:
+            raise ValueError(
+                f"training.steps {self.training.steps} end within the warm-up of {self.method.warmup_steps} steps "
+                "(method.warmup_steps), so nothing but a plain VAE would come out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _size_suits_the_method(self) -> StudyConfig:

@@ -6,7 +6,9 @@ __all__ = [
     "DataError",
     "ManifestError",
     "NonFiniteError",
+    "QuorumError",
     "RAError",
+    "ReleaseError",
     "ResumeError",
     "TooFewImagesError",
     "WeightsError",
@@ -69,6 +71,18 @@ class NonFiniteError(RAError):
     """A loss term or weight became NaN or infinite; the last good weights were kept."""
 
     exit_code = 16
+
+
+class ReleaseError(RAError):
+    """Something that isn't allowed to was about to leave a hospital; nothing left."""
+
+    exit_code = 20
+
+
+class QuorumError(RAError):
+    """Too few sites gave a usable answer in a round; the last checkpoint holds the model before it."""
+
+    exit_code = 21
 
 
 class ResumeError(RAError):

@@ -7,7 +7,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cached_property
+from tempfile import TemporaryFile
+from typing import IO
 
 import numpy as np
 import torch
@@ -18,7 +22,7 @@ from ra_core.config import EvaluationConfig
 from ra_core.data import ImageSet
 from ra_core.data.manifest import Row
 from ra_core.metrics import Estimate, Resampling
-from ra_core.models.method import Method
+from ra_core.models.method import FittedMethod, Method
 from ra_core.models.nearest import NearestNeighbour
 from ra_core.models.pca import PCA
 from ra_core.results import ResultRow
@@ -28,13 +32,47 @@ from ra_core.selection import choose_scoring, map_thresholds, synthetic_auroc
 from ra_core.shortcuts import SHORTCUTS
 from ra_core.site_scorer import SiteScorer, batches
 
-__all__ = ["Evaluation", "SiteImages", "Table", "evaluate", "evaluate_baselines"]
+__all__ = ["Evaluation", "KnownMasks", "SiteImages", "Table", "evaluate", "evaluate_baselines"]
 
 SMALLEST_GROUP = 10
 """A pathology with fewer test images gets no row of its own."""
 
 Progress = Callable[[str], None]
 """Told what is being done."""
+
+BASELINES: dict[str, type[FittedMethod]] = {"nearest_neighbour": NearestNeighbour, "pca": PCA}
+RESIDUAL = ScoringConfig(name="residual", factors=("residual",))
+"""How baselines are scored."""
+
+
+@dataclass(frozen=True)
+class KnownMasks:
+    """Lesions of the images that pixels are measured on: those whose lesions, or health, are known.
+
+    Attributes:
+        indices: K images of the test set, ascending.
+        masks: bool (K, S, S).
+        patients: K ids.
+    """
+
+    indices: list[int]
+    masks: np.ndarray
+    patients: list[str]
+
+    @classmethod
+    def of(cls, test: ImageSet) -> KnownMasks:
+        """All that are known; none if no lesion is."""
+        masks = test.masks(range(len(test)))
+        known = [index for index, mask in enumerate(masks) if mask is not None]
+        if not any(test.rows[index].label == "anomalous" for index in known):
+            known = []
+        found = [np.asarray(masks[index]) for index in known]
+        none = np.zeros((0, test.preprocessing.size, test.preprocessing.size), bool)
+        return cls(known, np.stack(found) if found else none, [test.rows[index].patient_id for index in known])
+
+    def of_batch(self, start: int, size: int) -> list[int]:
+        """Places in a batch of `size` images that begins at image `start`."""
+        return [index - start for index in self.indices if start <= index < start + size]
 
 
 @dataclass(frozen=True)
@@ -45,6 +83,11 @@ class SiteImages:
     train: ImageSet
     val: ImageSet
     test: ImageSet
+
+    @cached_property
+    def lesions(self) -> KnownMasks:
+        """Of the test images; each mask file is read once."""
+        return KnownMasks.of(self.test)
 
 
 @dataclass(frozen=True)
@@ -84,7 +127,14 @@ class Table:
         return Resampling(bootstrap=self.config.bootstrap, confidence=self.config.confidence, seed=self.seed)
 
     def row(
-        self, method: str, scoring: str, metric: str, estimate: Estimate, anomaly: str = "all", note: str = ""
+        self,
+        method: str,
+        scoring: str,
+        metric: str,
+        estimate: Estimate,
+        anomaly: str = "all",
+        note: str = "",
+        perceptual: str = "",
     ) -> ResultRow:
         """One row."""
         return ResultRow.of(
@@ -93,6 +143,7 @@ class Table:
             arm=self.arm,
             method=method,
             scoring=scoring,
+            perceptual=perceptual,
             train_sites=self.train_sites,
             test_site=self.test_site,
             anomaly=anomaly,
@@ -101,44 +152,39 @@ class Table:
         )
 
     def image_level(
-        self, method: str, scoring: str, scores: np.ndarray, rows: Sequence[Row], note: str = ""
+        self,
+        method: str,
+        scoring: str,
+        scores: np.ndarray,
+        rows: Sequence[Row],
+        note: str = "",
+        perceptual: str = "",
     ) -> list[ResultRow]:
         """AUROC and AUPRC of all anomalous images, and AUROC of each frequent pathology against all healthy ones."""
         labels, patients = _labels(rows), _patients(rows)
-        out = [
-            self.row(
-                method, scoring, "auroc", metrics.image_auroc(scores, labels, patients, **self.settings), note=note
-            ),
-            self.row(
-                method, scoring, "auprc", metrics.image_auprc(scores, labels, patients, **self.settings), note=note
-            ),
+        found = [
+            ("auroc", "all", metrics.image_auroc(scores, labels, patients, **self.settings)),
+            ("auprc", "all", metrics.image_auprc(scores, labels, patients, **self.settings)),
         ]
         for pathology in _frequent_pathologies(rows):
             keep = np.array([row.label == "healthy" or row.pathology == pathology for row in rows])
             some = [p for p, kept in zip(patients, keep, strict=True) if kept]
-            estimate = metrics.image_auroc(scores[keep], labels[keep], some, **self.settings)
-            out.append(self.row(method, scoring, "auroc", estimate, anomaly=pathology, note=note))
-        return out
+            found.append(("auroc", pathology, metrics.image_auroc(scores[keep], labels[keep], some, **self.settings)))
+        return [self.row(method, scoring, metric, e, anomaly, note, perceptual) for metric, anomaly, e in found]
 
     def pixel_level(
         self,
         method: str,
         scoring: str,
         maps: np.ndarray,
-        masks: np.ndarray,
-        patients: Sequence[str],
+        lesions: KnownMasks,
         threshold: float | None = None,
         note: str = "",
+        perceptual: str = "",
     ) -> list[ResultRow]:
-        """Pixel AUROC and AUPRC, oracle Dice, and Dice where a threshold is given."""
-        found = {
-            "pixel_auroc": metrics.pixel_auroc(maps, masks, patients, **self.settings),
-            "pixel_auprc": metrics.pixel_auprc(maps, masks, patients, **self.settings),
-            "oracle_dice": metrics.oracle_dice(maps, masks, patients, **self.settings),
-        }
-        if threshold is not None:
-            found["dice"] = metrics.dice(maps, masks, patients, threshold, **self.settings)
-        return [self.row(method, scoring, metric, estimate, note=note) for metric, estimate in found.items()]
+        """Pixel AUROC and AUPRC, oracle Dice, and Dice where a threshold is given, of maps (K, S, S)."""
+        found = metrics.pixel_level(maps, lesions.masks, lesions.patients, threshold, **self.settings)
+        return [self.row(method, scoring, metric, e, "all", note, perceptual) for metric, e in found.items()]
 
 
 def evaluate(
@@ -163,6 +209,9 @@ def evaluate(
         device: where the method is.
         scorings: to be measured.
         progress: told what is being done.
+
+    Raises:
+        ValueError: too few healthy images to standardise or to choose, or a perceptual scoring without a network.
     """
     config = table.config
     progress("healthy reference maps")
@@ -178,31 +227,31 @@ def evaluate(
     thresholds = map_thresholds(site, val, config.pixel_fpr)
 
     progress("test images")
-    scores, maps, masks, patients = _score_test(site, images.test, config.batch_size)
-    rows = []
-    for s in scorings:
-        note = "scoring chosen on synthetic anomalies" if s.name == chosen.name else ""
-        rows += table.image_level(name, s.name, scores[s.name], images.test.rows, note)
-        rows += table.pixel_level(name, s.name, maps[s.name], masks, patients, thresholds[s.name], note)
+    network = {s.name: _network(scorer) if s.is_perceptual else "" for s in scorings}
+    scores, rows = _test(site, name, images, table, chosen, thresholds, network)
     rows += _reconstruction(site, name, images.test, table)
-    on_val = "on validation images"
-    rows += [table.row(name, s, "auroc", found, f"synthetic: {kind}", on_val) for (s, kind), found in auroc.items()]
+    rows += [
+        table.row(name, s, "auroc", found, f"synthetic: {kind}", "on validation images", network[s])
+        for (s, kind), found in auroc.items()
+    ]
     return Evaluation(rows, chosen, means, thresholds, site, scores)
 
 
 def evaluate_baselines(images: SiteImages, table: Table, progress: Progress = lambda _: None) -> list[ResultRow]:
-    """Rows of nearest neighbour, PCA residual and the shortcuts on the same images."""
+    """Rows of nearest neighbour, PCA residual and the shortcuts on the same images.
+
+    A baseline that can't be had from these training images gets one row without a value, with the reason.
+    """
     rows, size = [], table.config.batch_size
-    for name, kind in (("nearest_neighbour", NearestNeighbour), ("pca", PCA)):
+    for name, kind in BASELINES.items():
         progress(f"baseline: {name}")
-        fitted = kind.from_statistics(kind.statistics(batches(images.train, size)))
-        plain = ScoringConfig(name="residual", factors=("residual",))
-        maps = [fitted.anomaly_map(x, _residual) for x in batches(images.test, size)]
-        scores = np.concatenate([image_scores(m, plain) for m in maps])
-        rows += table.image_level(name, "residual", scores, images.test.rows)
-        known, masks, patients = _known_masks(images.test)
-        pooled = torch.cat(maps)[known, 0].numpy()
-        rows += table.pixel_level(name, "residual", pooled, masks, patients)
+        statistics = kind.statistics(batches(images.train, size))
+        try:
+            fitted = kind.from_statistics(statistics)
+        except ValueError as error:
+            rows.append(table.row(name, RESIDUAL.name, "auroc", Estimate(None, None, None, 0, 0, str(error))))
+        else:
+            rows += _baseline(fitted, name, images, table)
     progress("shortcuts")
     for name, shortcut in SHORTCUTS.items():
         scores = np.concatenate([shortcut(x).double().numpy() for x in batches(images.test, size)])
@@ -210,20 +259,55 @@ def evaluate_baselines(images: SiteImages, table: Table, progress: Progress = la
     return rows
 
 
+def _baseline(fitted: FittedMethod, name: str, images: SiteImages, table: Table) -> list[ResultRow]:
+    size, lesions = table.config.batch_size, images.lesions
+    scores, maps = [], []
+    for start, x in enumerate(batches(images.test, size)):
+        found = fitted.anomaly_map(x, _residual)
+        scores.append(image_scores(found, RESIDUAL))
+        maps.append(found[lesions.of_batch(start * size, len(x)), 0].numpy())
+    rows = table.image_level(name, RESIDUAL.name, np.concatenate(scores), images.test.rows)
+    return rows + table.pixel_level(name, RESIDUAL.name, np.concatenate(maps), lesions)
+
+
+def _test(
+    site: SiteScorer,
+    name: str,
+    images: SiteImages,
+    table: Table,
+    chosen: ScoringConfig,
+    thresholds: Mapping[str, float],
+    network: Mapping[str, str],
+) -> tuple[dict[str, np.ndarray], list[ResultRow]]:
+    """Image scores by scoring name, and rows of images and pixels.
+
+    Exact pixel metrics need all maps of a scoring at once; the other scorings' maps wait in nameless temporary files.
+    """
+    rows, lesions = [], images.lesions
+    with ExitStack() as stack:
+        files = {s.name: stack.enter_context(TemporaryFile()) for s in site.scorings}
+        scores = _score_test(site, images.test, lesions, table.config.batch_size, files)
+        for s, file in files.items():
+            note = "scoring chosen on synthetic anomalies" if s == chosen.name else ""
+            rows += table.image_level(name, s, scores[s], images.test.rows, note, network[s])
+            file.seek(0)
+            maps = np.fromfile(file, np.float32).reshape(lesions.masks.shape)
+            rows += table.pixel_level(name, s, maps, lesions, thresholds[s], note, network[s])
+    return scores, rows
+
+
 def _score_test(
-    site: SiteScorer, test: ImageSet, size: int
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], np.ndarray, list[str]]:
-    """Scores of all test images; maps, masks and patients of those whose lesions, or health, are known."""
-    known, masks, patients = _known_masks(test)
+    site: SiteScorer, test: ImageSet, lesions: KnownMasks, size: int, files: Mapping[str, IO[bytes]]
+) -> dict[str, np.ndarray]:
+    """Scores of all test images; maps of those with known lesions go to the files, float32 one after another."""
     scores: dict[str, list[np.ndarray]] = {s.name: [] for s in site.scorings}
-    maps: dict[str, list[np.ndarray]] = {s.name: [] for s in site.scorings}
     for start, x in enumerate(batches(test, size)):
-        keep = [index - start * size for index in known if start * size <= index < start * size + len(x)]
+        keep = lesions.of_batch(start * size, len(x))
         found = site.maps(x)
         for s in site.scorings:
             scores[s.name].append(image_scores(found[s.name], s))
-            maps[s.name].append(found[s.name][keep, 0].numpy())
-    return _joined(scores), _joined(maps), masks, patients
+            found[s.name][keep, 0].numpy().tofile(files[s.name])
+    return {name: np.concatenate(parts) for name, parts in scores.items()}
 
 
 def _reconstruction(site: SiteScorer, name: str, test: ImageSet, table: Table) -> list[ResultRow]:
@@ -242,22 +326,20 @@ def _reconstruction(site: SiteScorer, name: str, test: ImageSet, table: Table) -
         parts = [slice(start, start + table.config.batch_size) for start in starts]
         lpips = np.concatenate([np.zeros(0), *(perceptual.distance(x[p], x_hat[p]).cpu().numpy() for p in parts)])
         found["lpips"] = metrics.mean_estimate(lpips, patients, **table.settings)
-    return [table.row(name, "reconstruction", metric, e, "healthy") for metric, e in found.items()]
+    network = {"lpips": _network(site.scorer)}
+    return [
+        table.row(name, "reconstruction", metric, e, "healthy", perceptual=network.get(metric, ""))
+        for metric, e in found.items()
+    ]
 
 
 def _squared_errors(x: Tensor, y: Tensor) -> np.ndarray:
     return (x.double() - y.double()).square().flatten(1).mean(1).numpy()
 
 
-def _known_masks(test: ImageSet) -> tuple[list[int], np.ndarray, list[str]]:
-    """Indices of images whose lesion mask is known, their masks (K, S, S), and patients; none if no lesion is known."""
-    masks = test.masks(range(len(test)))
-    known = [index for index, mask in enumerate(masks) if mask is not None]
-    if not any(test.rows[index].label == "anomalous" for index in known):
-        known = []
-    found = [np.asarray(masks[index]) for index in known]
-    none = np.zeros((0, test.preprocessing.size, test.preprocessing.size), bool)
-    return known, np.stack(found) if found else none, [test.rows[i].patient_id for i in known]
+def _network(scorer: Scorer) -> str:
+    """How rows name the perceptual network; empty where there is none."""
+    return scorer.perceptual.digest[:12] if scorer.perceptual else ""
 
 
 def _labels(rows: Sequence[Row]) -> np.ndarray:
@@ -271,10 +353,6 @@ def _patients(rows: Sequence[Row]) -> list[str]:
 def _frequent_pathologies(rows: Sequence[Row]) -> list[str]:
     counts = Counter(row.pathology for row in rows if row.pathology and row.label == "anomalous")
     return sorted(name for name, count in counts.items() if count >= SMALLEST_GROUP) if len(counts) > 1 else []
-
-
-def _joined(parts: Mapping[str, list[np.ndarray]]) -> dict[str, np.ndarray]:
-    return {name: np.concatenate(found) for name, found in parts.items()}
 
 
 def _residual(x: Tensor, x_hat: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """What server and client say to each other: typed records with one function each way.
 
-The only file of `ra_core` that imports `flwr`, and only its record types. A message never carries a file name, a patient
-id, a pixel or the score of a single image.
+The only file of `ra_core` that imports `flwr`, and only its record types. A message never carries a file name, a
+patient id, a pixel or the score of a single image.
 """
 
 from __future__ import annotations
@@ -66,7 +66,9 @@ class RoundOrder:
             MessageError: a part is missing, unknown or of the wrong type.
         """
         _require_keys(record, {"order", "model"})
-        order = _fields(record, "order", {"study": str, "round": int, "start_step": int, "steps": int, "proximal_mu": float})
+        order = _fields(
+            record, "order", {"study": str, "round": int, "start_step": int, "steps": int, "proximal_mu": float}
+        )
         try:
             study = StudyConfig.model_validate_json(order.pop("study"))
         except ValidationError as error:

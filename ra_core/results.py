@@ -22,6 +22,7 @@ class ResultRow:
         arm: how the model was trained: local, federated, pooled.
         method: ra, pca, nearest_neighbour, shortcut, ...
         scoring: a name of `scoring.SCORINGS`, or what the method has in its place.
+        perceptual: first 12 hex digits of `Perceptual.digest` where the network had a part; empty elsewhere.
         train_sites: sites trained on, joined by "+".
         test_site: site measured on.
         anomaly: "all", one pathology, or "synthetic: KIND" (then on validation images).
@@ -36,6 +37,7 @@ class ResultRow:
     arm: str
     method: str
     scoring: str
+    perceptual: str
     train_sites: str
     test_site: str
     anomaly: str

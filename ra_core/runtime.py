@@ -43,6 +43,7 @@ class Runtime:
             precision = "bf16" if _fast_bf16(device) else "fp32"
         torch.set_num_threads(config.threads)
         torch.use_deterministic_algorithms(True)
+        torch.backends.cudnn.allow_tf32 = False  # fp32 means float32 on a GPU too
         # A debugging aid that costs 14 % of a step.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         return cls(device, config.threads, precision, _processor(device))

@@ -24,7 +24,7 @@ from torch import Tensor
 from ra_core.perceptual import Perceptual
 from ra_core.settings import Config
 
-__all__ = ["SCORINGS", "HealthyStatistics", "Scorer", "ScoringConfig", "equalize", "image_scores"]
+__all__ = ["SCORINGS", "HealthyMoments", "HealthyStatistics", "Scorer", "ScoringConfig", "equalize", "image_scores"]
 
 Factor = Literal["residual", "clahe_residual", "perceptual", "clahe_perceptual"]
 
@@ -47,11 +47,17 @@ class ScoringConfig(Config):
             raise ValueError("a factor stands twice")
         return self
 
+    @property
+    def is_perceptual(self) -> bool:
+        """Whether maps depend on the perceptual network."""
+        return any(factor.endswith("perceptual") for factor in self.factors)
+
 
 SCORINGS: tuple[ScoringConfig, ...] = (
     ScoringConfig(name="paper", factors=("clahe_residual", "perceptual", "clahe_perceptual")),
     ScoringConfig(name="clahe_residual", factors=("clahe_residual",)),
     ScoringConfig(name="perceptual", factors=("perceptual",)),
+    ScoringConfig(name="clahe_perceptual", factors=("clahe_perceptual",)),
     ScoringConfig(name="residual", factors=("residual",)),
     ScoringConfig(name="residual_top", factors=("residual",), smooth=3.0, pool="top"),
     ScoringConfig(name="standardised_residual", factors=("residual",), smooth=1.0, standardise=True),
@@ -77,22 +83,6 @@ class HealthyStatistics:
     mean: np.ndarray
     spread: np.ndarray
 
-    @classmethod
-    def of(cls, maps: Iterable[np.ndarray], sigma: float = 2.0) -> HealthyStatistics:
-        """From maps (H, W); `sigma` in pixels smooths both moments, since a site may have few images.
-
-        Raises:
-            ValueError: fewer than two maps.
-        """
-        count, total, squares = 0, np.zeros(()), np.zeros(())
-        for m in maps:
-            count, total, squares = count + 1, total + m.astype(np.float64), squares + m.astype(np.float64) ** 2
-        if count < 2:
-            raise ValueError(f"{count} healthy maps: a spread needs at least two")
-        mean = gaussian_filter(total / count, sigma)
-        spread = np.sqrt(np.maximum(gaussian_filter(squares / count, sigma) - mean**2, 0))
-        return cls(mean, spread)
-
     def standardise(self, maps: Tensor) -> Tensor:
         """Spreads above the healthy mean, 0 below it: (N, 1, H, W) -> the same.
 
@@ -102,6 +92,33 @@ class HealthyStatistics:
         mean = torch.from_numpy(self.mean).to(maps.device)
         spread = torch.from_numpy(self.spread + 0.5 * self.spread.mean() + 1e-12).to(maps.device)
         return ((maps.double() - mean) / spread).clamp_min(0).float()
+
+
+class HealthyMoments:
+    """Count and sums of healthy maps (H, W), taken one by one: memory doesn't grow with their number."""
+
+    def __init__(self) -> None:
+        self._count, self._total, self._squares = 0, np.zeros(()), np.zeros(())
+
+    def add(self, maps: Iterable[np.ndarray]) -> HealthyMoments:
+        """Take in more maps; returns itself."""
+        for m in maps:
+            self._count += 1
+            self._total = self._total + m.astype(np.float64)
+            self._squares = self._squares + m.astype(np.float64) ** 2
+        return self
+
+    def statistics(self, sigma: float = 2.0) -> HealthyStatistics:
+        """Of all maps so far; `sigma` in pixels smooths both moments, since a site may have few images.
+
+        Raises:
+            ValueError: fewer than two maps.
+        """
+        if self._count < 2:
+            raise ValueError(f"{self._count} healthy maps: a spread needs at least two")
+        mean = gaussian_filter(self._total / self._count, sigma)
+        spread = np.sqrt(np.maximum(gaussian_filter(self._squares / self._count, sigma) - mean**2, 0))
+        return HealthyStatistics(mean, spread)
 
 
 class Scorer:

@@ -56,8 +56,12 @@ def synthetic_auroc(
 def choose_scoring(
     scorings: Sequence[ScoringConfig], auroc: Mapping[tuple[str, str], Estimate]
 ) -> tuple[ScoringConfig, dict[str, float]]:
-    """The scoring with the highest mean AUROC over the kinds of synthetic anomaly, and all means by name."""
-    means = {s.name: float(np.mean([auroc[s.name, kind].value or 0.0 for kind in KINDS])) for s in scorings}
+    """The scoring with the highest mean AUROC over the kinds of synthetic anomaly, and all means by name.
+
+    Raises:
+        ValueError: an AUROC is undefined.
+    """
+    means = {s.name: float(np.mean([_defined(auroc[s.name, kind]) for kind in KINDS])) for s in scorings}
     return max(scorings, key=lambda s: means[s.name]), means
 
 
@@ -68,6 +72,12 @@ def map_thresholds(scorer: SiteScorer, val: Iterable[Tensor], pixel_fpr: float) 
         for name, maps in scorer.maps(x).items():
             found[name].append(maps.numpy().ravel())
     return {name: float(np.quantile(np.concatenate(parts), 1 - pixel_fpr)) for name, parts in found.items()}
+
+
+def _defined(auroc: Estimate) -> float:
+    if auroc.value is None:
+        raise ValueError(f"no AUROC on synthetic anomalies: {auroc.note}")
+    return auroc.value
 
 
 def _spoiled(val: Iterable[Tensor], kind: str, seed: int, others: Tensor) -> Iterable[Tensor]:

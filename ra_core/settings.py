@@ -8,7 +8,7 @@ import json
 import typing
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -20,9 +20,14 @@ __all__ = ["Config", "commented_yaml", "load_config"]
 
 
 class Config(BaseModel):
-    """Base of all settings: immutable, no unknown keys, no NaN."""
+    """Base of all settings: immutable, no unknown keys, no NaN.
+
+    Attributes:
+        shorthands: keys that a validator replaces by others, and what they mean.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    shorthands: ClassVar[dict[str, str]] = {}
 
     def digest(self) -> str:
         """SHA-256 of the settings as canonical JSON: equal settings, equal digest."""
@@ -42,15 +47,17 @@ def load_config(path: Path, kind: type[C]) -> C:
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file", "check the path; `ra-simulate config` prints a default") from None
+        raise ConfigError(f"{path}: no such file", f"check the path; {_command(kind)} prints a default") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: can't be read ({type(error).__name__})", "give a UTF-8 YAML file") from None
     except (yaml.YAMLError, ValueError) as error:  # a date that doesn't exist is a ValueError
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
         raise ConfigError(f"{path}{where}: not valid YAML", "mind indentation, colons and quotes") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: nested too deeply", f"{_command(kind)} prints a commented default") from None
     if not isinstance(data, dict):
-        raise ConfigError(f"{path}: holds no settings", "`ra-simulate config` prints a commented default") from None
+        raise ConfigError(f"{path}: holds no settings", f"{_command(kind)} prints a commented default")
     try:
         return kind.model_validate(data)
     except ValidationError as error:
@@ -62,12 +69,14 @@ def _explain(path: Path, error: ValidationError, kind: type[Config]) -> ConfigEr
     key = ".".join(str(part) for part in first["loc"]) or "settings"
     also = f" (and {more} more)" if more else ""
     if first["type"] != "extra_forbidden":
-        return ConfigError(f"{path}: {key}: {_reason(first)}{also}", "`ra-simulate config` explains every key")
-    known = [name for name, _ in _fields(kind)]
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
-    return ConfigError(
-        f"{path}: unknown key '{key}'{also}", f"did you mean '{near[0]}'? `ra-simulate config` lists all"
-    )
+        return ConfigError(f"{path}: {key}: {_reason(first)}{also}", f"{_command(kind)} explains every key")
+    near = difflib.get_close_matches(key, list(_keys(kind)), n=1, cutoff=0.0)
+    return ConfigError(f"{path}: unknown key '{key}'{also}", f"did you mean '{near[0]}'? {_command(kind)} lists all")
+
+
+def _command(kind: type[Config]) -> str:
+    """What prints the default: `ra-simulate config site` for SiteConfig."""
+    return f"`ra-simulate config {kind.__name__.removesuffix('Config').lower()}`"
 
 
 def _reason(error: ErrorDetails) -> str:
@@ -76,13 +85,14 @@ def _reason(error: ErrorDetails) -> str:
     return f"{error['msg'][:1].lower()}{error['msg'][1:]}, not {error['input']!r:.60}"
 
 
-def _fields(kind: type[Config], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _keys(kind: type[Config], prefix: str = "") -> Iterator[str]:
     """Dotted names of all settings, depth first."""
+    yield from (prefix + name for name in kind.shorthands)
     for name, field in kind.model_fields.items():
-        yield prefix + name, field
+        yield prefix + name
         nested = nested_config(field.annotation)
         if nested:
-            yield from _fields(nested, f"{prefix}{name}.")
+            yield from _keys(nested, f"{prefix}{name}.")
 
 
 def nested_config(annotation: Any) -> type[Config] | None:
@@ -99,6 +109,8 @@ def commented_yaml(kind: type[Config], example: dict[str, Any] | None = None) ->
 
 
 def _lines(kind: type[Config], example: dict[str, Any], indent: str) -> Iterator[str]:
+    for name, meaning in kind.shorthands.items():
+        yield f"{indent}# {name}:  # {meaning}"
     for name, field in kind.model_fields.items():
         default = None if field.default is PydanticUndefined else field.default
         value = example.get(name, default)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ra_core.models.method import Images, Method
-from ra_core.scoring import HealthyStatistics, Scorer, ScoringConfig, image_scores
+from ra_core.scoring import HealthyMoments, HealthyStatistics, Scorer, ScoringConfig, image_scores
 
 __all__ = ["SiteScorer", "batches"]
 
@@ -51,12 +51,12 @@ class SiteScorer:
             ValueError: fewer than two images, though a scoring is standardised.
         """
         wanted = [s for s in scorings if s.standardise]
-        found: dict[str, list[np.ndarray]] = {s.name: [] for s in wanted}
+        moments = {s.name: HealthyMoments() for s in wanted}
         unready = cls(method, scorer, scorings, {}, device)
         for x in reference:
             for name, maps in unready._raw_maps(x, wanted).items():
-                found[name].extend(maps[:, 0].cpu().numpy())
-        healthy = {name: HealthyStatistics.of(maps) for name, maps in found.items()}
+                moments[name].add(maps[:, 0].numpy())
+        healthy = {name: found.statistics() for name, found in moments.items()}
         return cls(method, scorer, scorings, healthy, device)
 
     def maps(self, x: Tensor) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Synthetic anomalies on healthy images: the only sick images that may choose a scoring or a threshold's sharpness.
+"""Synthetic anomalies on healthy images: the only sick images that may choose a scoring.
 
 They are crude on purpose and know nothing of any pathology: a soft spot that is too bright or too dark, a region that
 lost its texture, a piece of another image, and a local deformation. Ideas: foreign patch interpolation (Tan et al.,

@@ -98,9 +98,14 @@ class LocalTrainer:
                 on_step(self, terms)
 
     def select_best(self) -> None:
-        """Load the weights with the lowest reconstruction error on healthy validation images."""
-        if self.best:
-            self.method.load_state_dict(self.best)
+        """Load the weights with the lowest reconstruction error on healthy validation images.
+
+        Raises:
+            ValueError: no weights could be selected yet.
+        """
+        if not self.best:
+            raise ValueError(f"no weights could be selected within {self.step} steps")
+        self.method.load_state_dict(self.best)
 
     def tensors(self) -> dict[str, Tensor]:
         """All tensors of the trainer's state, by name."""
@@ -124,7 +129,9 @@ class LocalTrainer:
             KeyError, RuntimeError: the state is of another method.
         """
         self.method.load_state_dict(_under("method/", tensors))
-        self.average, self.best = _under("average/", tensors), _under("best/", tensors)
+        average = _under("average/", tensors)
+        self.average = {name: tensor.to(self.runtime.device) for name, tensor in average.items()}
+        self.best = _under("best/", tensors)
         for part, optimizer in self.optimizers.items():
             state: dict[int, dict[str, Tensor]] = {}
             for name, tensor in _under(f"optimizer/{part}/", tensors).items():
@@ -136,7 +143,7 @@ class LocalTrainer:
         self.best_error = float("inf") if facts["best_error"] is None else facts["best_error"]
 
     def _one_step(self) -> Row:
-        before = _copy(self._parameters())
+        before = _copy(self.method.state_dict())
         state = StepState(
             self.step,
             self.seed,
@@ -150,7 +157,7 @@ class LocalTrainer:
             terms = self.method.training_step(self._batch(), state)
             state.check(weights=torch.nn.utils.get_total_norm(self.method.parameters()))
         except NonFiniteError:
-            _assign(self._parameters(), before)
+            self.method.load_state_dict(before)
             raise
         self.step += 1
         for name, parameter in self._parameters().items() if self.config.ema_decay else ():

@@ -53,7 +53,11 @@ def load_progress(path: Path, study_digest: str) -> Progress:
         )
         same = facts["study"] == study_digest
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ResumeError(f"{path}: can't be resumed from ({type(error).__name__})", "delete it to start afresh") from None
+        raise ResumeError(
+            f"{path}: can't be resumed from ({type(error).__name__})", "delete it to start afresh"
+        ) from None
     if not same:
-        raise ResumeError(f"{path}: is of a run with other settings", "give another folder, or the settings of that run")
+        raise ResumeError(
+            f"{path}: is of a run with other settings", "give another folder, or the settings of that run"
+        )
     return progress

@@ -1,8 +1,8 @@
 """Rounds of federated averaging whose result doesn't depend on the order in which sites answer.
 
-Each reply is checked and folded into an exact integer sum as it arrives (`ra_core/fixed_point.py`); a bad one is rejected
-by name, and the round counts if enough sites are left. The model received in a round is evaluated at the sites in the same
-exchange, so the model of round r is judged in round r + 1, the last one in a closing exchange.
+Each reply is checked and folded into an exact integer sum as it arrives (`ra_core/fixed_point.py`); a bad one is
+rejected by name, and the round counts if enough sites are left. The model received in a round is evaluated at the sites
+in the same exchange, so the model of round r is judged in round r + 1, the last one in a closing exchange.
 """
 
 from __future__ import annotations
@@ -19,20 +19,14 @@ from flwr.serverapp import Grid
 from numpy.typing import NDArray
 
 from ra_core.config import StudyConfig
-from ra_core.errors import RAError
+from ra_core.errors import QuorumError
 from ra_core.fixed_point import LARGEST_TOTAL_COUNT, WeightedSum
 from ra_core.hashing import tensor_digest
 from ra_core.messages import MessageError, RoundOrder, RoundReply
 
-__all__ = ["FederatedAveraging", "Progress", "QuorumError", "RoundRecord"]
+__all__ = ["FederatedAveraging", "Progress", "RoundRecord"]
 
 Model = dict[str, NDArray[np.float32]]
-
-
-class QuorumError(RAError):
-    """Too few sites gave a usable answer in a round; the last checkpoint holds the model before it."""
-
-    exit_code = 21
 
 
 @dataclass(frozen=True)
@@ -195,7 +189,7 @@ class _Fold:
             raise MessageError("a second answer under this name")
         if reply.update and not self.order.steps:
             raise MessageError("an update in the closing exchange")
-        if not (1 <= reply.n_patients <= reply.n_images <= LARGEST_TOTAL_COUNT and 1 <= reply.n_val):
+        if not (1 <= reply.n_patients <= reply.n_images <= LARGEST_TOTAL_COUNT and reply.n_val >= 1):
             raise MessageError("its counts can't be true")
         if not all(math.isfinite(value) for value in reply.metrics.values()):
             raise MessageError("a metric is not finite")

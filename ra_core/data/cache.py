@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 from collections.abc import Callable
@@ -62,7 +63,7 @@ class ArrayCache:
                 _store(file, stored)
         except OSError as error:
             reason = f"{self.folder}: can't be used as a cache ({type(error).__name__})"
-            raise DataError(reason, "choose another cache folder or make room") from None
+            raise DataError(reason, "name another folder in --cache or RA_CACHE, or make room") from None
         return stored
 
 
@@ -82,4 +83,5 @@ def _store(file: Path, array: NDArray[np.float32]) -> None:
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    write_atomically(file, buffer.getvalue() + hashlib.sha256(buffer.getvalue()).digest(), mode=0o600)
+    with contextlib.suppress(FileNotFoundError):  # another process swept the folder meanwhile: kept the next time
+        write_atomically(file, buffer.getvalue() + hashlib.sha256(buffer.getvalue()).digest(), mode=0o600)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -76,13 +77,20 @@ class ImageSet:
                 progress(index + 1, len(self))
 
     def fingerprint(self) -> str:
-        """SHA-256, in hex, that tells whether a resumed run sees the same images, whatever their names and order.
+        """SHA-256, in hex, over all that a result depends on, in the order of the indices.
+
+        Of each image: its content, label, pathology, lesion mask and which of the set's patients it shows. It tells
+        whether a resumed run sees the same data, and holds no name.
 
         Raises:
             DataError: a file can't be read.
         """
-        hashes = sorted(content_hash(self.root / row.path) for row in self.rows)
-        return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+        patients: dict[str, int] = {}
+        facts = []
+        for row in self.rows:
+            files = [content_hash(self.root / name) for name in (row.path, row.lesion_mask) if name]
+            facts.append([*files, row.label, row.pathology, patients.setdefault(row.patient_id, len(patients))])
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
     def _pixels(self, index: int) -> NDArray[np.float32]:
         path = self.root / self.rows[index].path

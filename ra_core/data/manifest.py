@@ -12,7 +12,7 @@ from typing import Literal, cast, get_args
 
 from ra_core.errors import DataError, ManifestError
 
-__all__ = ["Label", "Manifest", "Row", "Split"]
+__all__ = ["COLUMNS", "Label", "Manifest", "Row", "Split"]
 
 Split = Literal["train", "val", "calibration", "test"]
 Label = Literal["healthy", "anomalous"]
@@ -39,9 +39,11 @@ class Row:
     line: int
 
 
-_COLUMNS = tuple(field.name for field in fields(Row) if field.name != "line")
+COLUMNS = tuple(field.name for field in fields(Row) if field.name != "line")
+"""All columns, in the order in which we write them; they may be read in any."""
+
 _OPTIONAL = ("pathology", "region_mask", "source", "lesion_mask")
-_REQUIRED = tuple(name for name in _COLUMNS if name not in _OPTIONAL)
+_REQUIRED = tuple(name for name in COLUMNS if name not in _OPTIONAL)
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class Manifest:
                 f"{root}: no such folder", "set the data root to the folder that the manifest's paths are in"
             )
         every = tuple(_rows(path, _text(path)))
-        rows = tuple(row for row in every if site in (None, row.site))
+        rows = tuple(row for row in every if site in (None, row.site.strip()))  # a space too many is told below
         if not rows:
             there = f"its sites are {', '.join(sorted({row.site for row in every}))}" if every else "add a row an image"
             raise ManifestError(f"{path}: no row" + (f" of site '{site}'" if site else ""), there)
@@ -116,7 +118,7 @@ def _text(path: Path) -> str:
     except OSError as error:
         raise ManifestError(f"{path}: can't be read ({type(error).__name__})", "check the file's rights") from None
     if not text.strip():
-        raise ManifestError(f"{path}: empty", f"its first line names the columns: {','.join(_COLUMNS)}")
+        raise ManifestError(f"{path}: empty", f"its first line names the columns: {','.join(COLUMNS)}")
     return text
 
 
@@ -132,6 +134,8 @@ def _rows(path: Path, text: str) -> Iterator[Row]:
             if len(cells) != len(header):
                 counts = f"{len(cells)} cells under {len(header)} columns"
                 _refuse(path, [_Problem(reader.line_num, counts, 'put a value that holds a comma in "quotes"')])
+            if any("\0" in cell for cell in cells):
+                _refuse(path, [_Problem(reader.line_num, "a NUL byte", "save the file as text: 'CSV UTF-8'")])
             values = dict.fromkeys(_OPTIONAL, "") | dict(zip(header, cells, strict=True))
             # split and label are checked with the other rules, for the site in question alone
             yield Row(
@@ -145,11 +149,11 @@ def _rows(path: Path, text: str) -> Iterator[Row]:
 
 
 def _header_problems(header: list[str]) -> Iterator[_Problem]:
-    known = f"the columns are {', '.join(_COLUMNS)}, separated by commas"
+    known = f"the columns are {', '.join(COLUMNS)}, separated by commas"
     for name in header:
-        if name not in _COLUMNS:
+        if name not in COLUMNS:
             yield _Problem(1, f"unknown column '{name:.60}'", known)
-    for name in _COLUMNS:
+    for name in COLUMNS:
         if header.count(name) > 1:
             yield _Problem(1, f"column '{name}' twice", known)
         if name in _REQUIRED and name not in header:
@@ -175,9 +179,12 @@ def _problems(rows: Iterable[Row], root: Path) -> Iterator[_Problem]:
 
 
 def _value_problems(row: Row) -> Iterator[_Problem]:
-    for name in _REQUIRED:
-        if not getattr(row, name).strip():
+    for name in COLUMNS:
+        value: str = getattr(row, name)
+        if name in _REQUIRED and not value.strip():
             yield _Problem(row.line, f"empty {name}", f"every row needs {', '.join(_REQUIRED)}")
+        elif value != value.strip():  # 'p ' and 'p' would be two patients
+            yield _Problem(row.line, f"{name} begins or ends with a space", "take the space away")
     for name, allowed in (("split", get_args(Split)), ("label", get_args(Label))):
         value = getattr(row, name)
         if value.strip() and value not in allowed:
@@ -199,5 +206,13 @@ def _file_problems(row: Row, column: str, root: Path) -> Iterator[_Problem]:
     if not real.is_relative_to(root):
         hint = "copy the file into the data root"
         yield _Problem(row.line, f"{column} '{name}' is a link that leaves the data root", hint)
-    elif not real.is_file():
-        yield _Problem(row.line, f"{column} '{name}': no such file", f"it is looked for in {root}")
+    elif reason := _why_no_file(real):
+        yield _Problem(row.line, f"{column} '{name:.255}': {reason}", f"it is looked for in {root}")
+
+
+def _why_no_file(path: Path) -> str:
+    """Empty where there is one."""
+    try:
+        return "" if path.is_file() else "no such file"
+    except OSError as error:  # the name is too long, or its folder may not be entered
+        return error.strerror or type(error).__name__

@@ -1,7 +1,15 @@
 """How well anomalies are found and images reconstructed, each number with its counts and its patient-level interval."""
 
 from ra_core.metrics.bootstrap import Estimate, Resampling
-from ra_core.metrics.detection import dice, image_auprc, image_auroc, oracle_dice, pixel_auprc, pixel_auroc
+from ra_core.metrics.detection import (
+    dice,
+    image_auprc,
+    image_auroc,
+    oracle_dice,
+    pixel_auprc,
+    pixel_auroc,
+    pixel_level,
+)
 from ra_core.metrics.reconstruction import mean_estimate, ssim
 
 __all__ = [
@@ -14,5 +22,6 @@ __all__ = [
     "oracle_dice",
     "pixel_auprc",
     "pixel_auroc",
+    "pixel_level",
     "ssim",
 ]

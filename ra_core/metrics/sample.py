@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -87,13 +88,15 @@ class Sample:
             return f"no anomalous {self.kind}"
         return f"no healthy {self.kind}" if needs_healthy and self.anomalous.all() else ""
 
+    @cached_property
     def totals(self) -> tuple[FloatArray, FloatArray]:
         """Healthy and anomalous items by bin, (n_bins,) each."""
         return self._by_class(self.bins, self.n_bins)
 
+    @cached_property
     def by_patient(self) -> tuple[FloatArray, FloatArray]:
         """Healthy and anomalous items by patient and bin, of at most `MAX_BINS` bins, (n_patients, K) each."""
-        coarse = _coarsen(*self.totals())
+        coarse = _coarsen(*self.totals)
         width = int(coarse[-1]) + 1
         shape = (self.n_patients, width)
         neg, pos = self._by_class(self.patients * width + coarse[self.bins], self.n_patients * width)

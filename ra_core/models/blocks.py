@@ -1,5 +1,6 @@
 """Building blocks that several methods share."""
 
+import math
 from typing import Literal
 
 import torch.nn.functional as F
@@ -28,7 +29,7 @@ class FrozenBatchNorm2d(nn.BatchNorm2d):
 def norm_layer(norm: Norm, channels: int) -> nn.Module:
     """A normalisation layer for (N, channels, H, W)."""
     if norm == "group":
-        return nn.GroupNorm(min(8, channels), channels)
+        return nn.GroupNorm(math.gcd(8, channels), channels)  # groups must divide the channels
     return FrozenBatchNorm2d(channels) if norm == "frozen_batch" else nn.BatchNorm2d(channels)
 
 

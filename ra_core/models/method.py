@@ -15,9 +15,9 @@ from torch.optim import Optimizer
 from ra_core.errors import NonFiniteError
 from ra_core.rng import generator
 
-__all__ = ["FittedMethod", "GradientMethod", "Images", "Scorer", "StepState"]
+__all__ = ["FittedMethod", "GradientMethod", "Images", "MapFunction", "StepState"]
 
-Scorer = Callable[[Tensor, Tensor], Tensor]
+MapFunction = Callable[[Tensor, Tensor], Tensor]
 """(x, x̂), both (N, 1, H, W) in [0, 1] -> anomaly map (N, 1, H, W), at least 0."""
 
 
@@ -69,7 +69,7 @@ class StepState:
             if not torch.isfinite(value).all():
                 raise NonFiniteError(
                     f"loss term '{name}' is not finite at step {self.step}",
-                    "lower the learning rate, or raise w_neg if KL ran away; the last good weights were kept",
+                    "lower the learning rate, or raise w_neg if KL ran away, and give a new --out",
                 )
 
     def descend(self, name: str, loss: Tensor, *names: str) -> None:
@@ -89,7 +89,6 @@ class StepState:
             optimizer.step()
             optimizer.zero_grad()
 
-
     def _drift(self, parameter: nn.Parameter) -> Tensor:
         """How far a parameter is from the global model's: FedProx's gradient, but for its weight."""
         return parameter.detach() - self.anchors[parameter]
@@ -102,7 +101,7 @@ class Method(nn.Module, ABC):
     def reconstruct(self, x: Tensor) -> Tensor:
         """Pseudo-healthy twin of x, deterministic: (N, 1, H, W) in [0, 1] -> the same."""
 
-    def anomaly_map(self, x: Tensor, scorer: Scorer) -> Tensor:
+    def anomaly_map(self, x: Tensor, scorer: MapFunction) -> Tensor:
         """Anomaly map, at least 0: (N, 1, H, W) -> (N, 1, H, W)."""
         return scorer(x, self.reconstruct(x))
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ra_core.models.blocks import enlarge, shrink
-from ra_core.models.method import FittedMethod, Scorer
+from ra_core.models.method import FittedMethod, MapFunction
 
 __all__ = ["NearestNeighbour"]
 
@@ -43,7 +43,7 @@ class NearestNeighbour(FittedMethod):
         """The nearest image of the bank, at the size of x: (N, 1, S, S) in [0, 1] -> the same."""
         return enlarge(self._nearest(shrink(x, SIDE)), x)
 
-    def anomaly_map(self, x: Tensor, scorer: Scorer) -> Tensor:
+    def anomaly_map(self, x: Tensor, scorer: MapFunction) -> Tensor:
         """The scorer's map at the reduced size, enlarged: (N, 1, S, S) -> the same, at least 0."""
         low = shrink(x, SIDE)
         return enlarge(scorer(low, self._nearest(low)), x)

@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from scipy.linalg.blas import dsymv
 from scipy.sparse.linalg import LinearOperator, eigsh
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from ra_core.models.blocks import enlarge, shrink
-from ra_core.models.method import FittedMethod, Scorer
+from ra_core.models.method import FittedMethod, MapFunction
 
 __all__ = ["PCA"]
 
@@ -62,18 +63,21 @@ class PCA(FittedMethod):
         mean = statistics["sum"] / count
         # Scatter is covariance times count. Reading one triangle of it is half the work: memory is the bottleneck.
         scatter = torch.addr(statistics["outer"], mean, statistics["sum"], alpha=-1).numpy()
-        if not scatter.any():
+        # No variance beyond rounding: images that differ in one pixel by one grey level have a thousand times more.
+        if scatter.trace() <= 1e-12 * float(statistics["outer"].trace()):
             raise ValueError(f"PCA of {count} images that are all the same: there is nothing to find")
         product = LinearOperator(scatter.shape, matvec=lambda v: dsymv(1.0, scatter.T, v), dtype=scatter.dtype)
-        # A fixed start vector: the iteration begins at a random one otherwise, and no two runs would agree.
-        _, vectors = eigsh(product, k=min(64, count - 1), v0=np.ones(len(scatter)))
+        # A fixed start vector: the iteration begins at a random one otherwise, and no two runs would agree. SciPy's
+        # BLAS has threads of its own, as many as cores, and their number changes the bits: here it takes torch's.
+        with threadpool_limits(limits=torch.get_num_threads(), user_api="blas"):
+            _, vectors = eigsh(product, k=min(64, count - 1), v0=np.ones(len(scatter)))
         return cls(mean.float(), torch.from_numpy(np.ascontiguousarray(vectors.T)).float())
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """Projection onto the components, at the size of x: (N, 1, S, S) in [0, 1] -> the same."""
         return enlarge(self._project(shrink(x, SIDE)), x).clamp(0, 1)
 
-    def anomaly_map(self, x: Tensor, scorer: Scorer) -> Tensor:
+    def anomaly_map(self, x: Tensor, scorer: MapFunction) -> Tensor:
         """The scorer's map at the reduced size, enlarged: (N, 1, S, S) -> the same, at least 0."""
         low = shrink(x, SIDE)
         return enlarge(scorer(low, self._project(low)), x)

@@ -12,7 +12,7 @@ Where paper and authors' code leave room, `docs/method.md` says what was chosen 
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -53,8 +53,14 @@ PRESETS: dict[str, dict[str, object]] = {
 class RAConfig(Config):
     """Architecture and objective of a Reversed Autoencoder; `preset: paper` or `small` may stand first."""
 
-    name: Literal["ra"] = "ra"
-    channels: tuple[int, ...] = Field((16, 32, 64, 128, 128), min_length=2, description="widths, from fine to coarse")
+    shorthands: ClassVar[dict[str, str]] = {
+        "preset": f"{' or '.join(PRESETS)}; stands for all keys below, so delete those that it shall set"
+    }
+
+    name: Literal["ra"] = Field("ra", description="the method")
+    channels: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (16, 32, 64, 128, 128), min_length=2, description="widths, from fine to coarse"
+    )
     latent: int = Field(128, ge=1, description="size of the latent vector")
     norm: Norm = Field("group", description="group, frozen_batch (the authors' code) or batch")
     w_rec: float = Field(0.5, gt=0, description="weight of the mean squared error per pixel")
@@ -73,7 +79,7 @@ class RAConfig(Config):
         if not isinstance(data, dict) or "preset" not in data:
             return data
         given = {key: value for key, value in data.items() if key != "preset"}
-        if data["preset"] not in PRESETS:
+        if data["preset"] not in tuple(PRESETS):  # a list has no hash
             raise ValueError(f"preset must be one of {', '.join(PRESETS)}")
         return PRESETS[data["preset"]] | given
 

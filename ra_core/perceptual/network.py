@@ -30,7 +30,7 @@ __all__ = ["Perceptual"]
 class Perceptual:
     """A frozen perceptual network. Make it with `Perceptual.load`.
 
-    Images are greys (N, 1, H, W) in [0, 1], H and W at least 32, on `device`. All is computed in float32 without TF32,
+    Images are greys (N, 1, H, W) in [0, 1], H and W at least 32, moved to `device`. All is in float32 without TF32,
     also under autocast, and no result depends on a random draw. Gradients flow to the images, never to the network.
 
     Attributes:
@@ -64,7 +64,7 @@ class Perceptual:
         if x.dim() != 4 or x.shape[1] != 1:
             raise ValueError(f"expected greys (N, 1, H, W), not {tuple(x.shape)}")
         with _exact_float32(self.device):
-            rgb = 2 * x.float().expand(-1, 3, -1, -1) - 1
+            rgb = 2 * x.to(self.device, torch.float32).expand(-1, 3, -1, -1) - 1
             return list(self._net.net(self._net.scaling_layer(rgb)))
 
     def distance_map(self, a: Tensor, b: Tensor) -> Tensor:

@@ -18,7 +18,16 @@ from ra_core.errors import WeightsError
 from ra_core.hashing import tensor_digest
 from ra_core.storage import cache_folder
 
-__all__ = ["HUB_FILES", "PINNED", "cache_file", "hub_file", "load_backbone", "load_cached", "ways_to_get"]
+__all__ = [
+    "HUB_FILES",
+    "PINNED",
+    "cache_file",
+    "find_backbone",
+    "hub_file",
+    "load_backbone",
+    "load_cached",
+    "ways_to_get",
+]
 
 # torchvision's names; the eight hex digits are the start of the file's SHA-256
 HUB_FILES = {
@@ -40,13 +49,20 @@ def load_backbone(config: PerceptualConfig) -> tuple[dict[str, Tensor], Path]:
     Raises:
         WeightsError: there are none, or the file is damaged or another one than its name says.
     """
+    path = find_backbone(config)
+    if path is None:
+        raise WeightsError(f"no pretrained weights of '{config.net}' on this machine", ways_to_get(config.net))
+    if path == config.weights:
+        return _load_given(path), path
+    return (_load_hub(path) if path == hub_file(config.net) else load_cached(config.net)), path
+
+
+def find_backbone(config: PerceptualConfig) -> Path | None:
+    """The file that `load_backbone` reads, sound or not; None where no place has one."""
     if config.weights is not None:
-        return _load_given(config.weights), config.weights
-    if (path := hub_file(config.net)).exists():
-        return _load_hub(path), path
-    if config.net in PINNED and (path := cache_file(config.net)).exists():
-        return load_cached(config.net), path
-    raise WeightsError(f"no pretrained weights of '{config.net}' on this machine", ways_to_get(config.net))
+        return config.weights
+    places = [hub_file(config.net)] + ([cache_file(config.net)] if config.net in PINNED else [])
+    return next((path for path in places if path.exists()), None)
 
 
 def load_cached(net: str) -> dict[str, Tensor]:

@@ -1,6 +1,7 @@
 """A cohort on disk: images, masks, one manifest, and a site config for every hospital."""
 
 import csv
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,35 +10,23 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ra_core.config import SiteConfig
+from ra_core.data.manifest import COLUMNS
 from ra_core.errors import DataError
 from ra_core.settings import commented_yaml
 from simulation.cohort.appearance import CONTRASTS
 from simulation.cohort.config import CohortConfig, HospitalConfig
 from simulation.cohort.patient import GROUPS, VirtualPatient, virtual_patient
 
-__all__ = ["COLUMNS", "write_cohort"]
+__all__ = ["write_cohort"]
 
-COLUMNS = (
-    "path",
-    "site",
-    "anatomy",
-    "modality",
-    "split",
-    "label",
-    "pathology",
-    "patient_id",
-    "region_mask",
-    "source",
-    "lesion_mask",
-)
 _SOURCE = "virtual hospital, from the MNI152 template (ICBM 2009a) in nilearn"
 
 
 def write_cohort(config: CohortConfig, out: Path, progress: Callable[[int, int], None] | None = None) -> Path:
     """Writes `out`/manifest.csv, `out`/site_configs/SITE.yaml and the images, 8-bit grey PNG; masks are 1-bit PNG.
 
-    The same config gives the same bytes, with the same versions of numpy, scipy and Pillow. The manifest comes last: a
-    folder that has one is complete.
+    The same config gives the same bytes, with the same versions of numpy, scipy and Pillow. All is made in a
+    folder beside `out` and moved at the end: `out` is complete or as it was.
 
     Args:
         config: the hospitals.
@@ -53,6 +42,15 @@ def write_cohort(config: CohortConfig, out: Path, progress: Callable[[int, int],
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DataError(f"{out}: not an empty folder", hint="choose a new folder, or empty this one")
+    out.resolve().parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.resolve().parent, prefix=f".{out.resolve().name}.") as folder:
+        made = Path(folder, "cohort")  # the folder around it is its owner's alone; this one has the usual rights
+        _write(config, made, progress)
+        made.replace(out.resolve())  # also over an empty folder
+    return out / "manifest.csv"
+
+
+def _write(config: CohortConfig, out: Path, progress: Callable[[int, int], None] | None) -> None:
     todo = [(h, group, index) for h in config.hospitals for group in GROUPS for index in range(getattr(h, group))]
     rows = []
     for done, (hospital, group, index) in enumerate(todo, start=1):
@@ -64,7 +62,7 @@ def write_cohort(config: CohortConfig, out: Path, progress: Callable[[int, int],
             progress(done, len(todo))
     for hospital in config.hospitals:
         _write_site(hospital, out / "site_configs")
-    return _write_manifest(rows, out)
+    _write_manifest(rows, out / "manifest.csv")
 
 
 def _write_patient(patient: VirtualPatient, hospital: HospitalConfig, out: Path, folder: Path) -> dict[str, str]:
@@ -102,10 +100,8 @@ def _write_site(hospital: HospitalConfig, folder: Path) -> None:
     (folder / f"{hospital.name}.yaml").write_text(text, encoding="utf-8")
 
 
-def _write_manifest(rows: list[dict[str, str]], out: Path) -> Path:
-    path = out / "manifest.csv"
+def _write_manifest(rows: list[dict[str, str]], path: Path) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    return path

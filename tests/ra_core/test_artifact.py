@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ra_core.artifact import Artifact, Card, DataSummary, healthy_hash, load_artifact, model_hash, save_artifact
-from ra_core.config import PerceptualConfig, PreprocessingConfig
+from ra_core.config import PreprocessingConfig
 from ra_core.errors import ArtifactError
+from ra_core.hashing import tensor_digest
 from ra_core.models.ra import RAConfig
 from ra_core.models.registry import build_method
 from ra_core.rng import generator
@@ -52,7 +53,7 @@ def artifact():
         software={"torch": "x"},
         scoring=SCORING,
         pixel_threshold=1.5,
-        perceptual=PerceptualConfig(),
+        perceptual_net="alex",
         perceptual_hash="none",
         metrics=({"metric": "auroc", "value": None, "ci": [None, None], "note": "no healthy images"},),
         model_hash=model_hash(method),
@@ -218,3 +219,30 @@ def test_a_standardised_scoring_without_statistics_is_refused(folder):
     """Its maps would silently be unstandardised."""
     save_tensors(folder / "healthy.safetensors", {}, {})
     refused(folder, "healthy.safetensors", "'standardised'")
+
+
+def test_other_statistics_than_the_cards_are_refused_before_they_are_used(folder):
+    tensors, facts = load_tensors(folder / "healthy.safetensors")
+    save_tensors(folder / "healthy.safetensors", {n: t.bfloat16() for n, t in tensors.items()}, facts)
+    refused(folder, "healthy.safetensors", "wrong hash")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda t: t.bfloat16(), "torch.bfloat16 (32, 32), not torch.float64"),
+        (lambda t: t[:16].clone(), "torch.float64 (16, 32), not torch.float64 (32, 32)"),
+    ],
+)
+def test_statistics_of_another_kind_or_size_are_refused_though_the_card_has_their_hash(folder, change, reason):
+    tensors, facts = load_tensors(folder / "healthy.safetensors")
+    changed = {name: change(tensor) for name, tensor in tensors.items()}
+    save_tensors(folder / "healthy.safetensors", changed, facts)
+    edit_card(folder, healthy_hash=tensor_digest(changed))
+    refused(folder, "healthy.safetensors", reason)
+
+
+def test_the_card_holds_no_path(folder):
+    card = json.loads((folder / "card.json").read_text())
+    assert (card["perceptual_net"], card["perceptual_hash"]) == ("alex", "none")
+    assert "perceptual" not in card

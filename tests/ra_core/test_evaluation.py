@@ -182,6 +182,31 @@ def test_baselines_and_shortcuts_have_rows_of_their_own(images, table):
     assert bright.value == pytest.approx(roc_auc_score(labels, brightness))
 
 
+def test_rows_name_the_perceptual_network_where_it_had_a_part(evaluation, images, table, untrained_perceptual):
+    perceptual = {s.name for s in SCORINGS if s.is_perceptual}
+    for row in evaluation.rows + evaluate_baselines(images, table):
+        used = row.scoring in perceptual or row.metric == "lpips"
+        assert row.perceptual == (untrained_perceptual.digest[:12] if used else "")
+
+
+def test_masks_are_read_once(method, images, table, monkeypatch):
+    asked = []
+    monkeypatch.setattr(ImageSet, "masks", lambda self, indices: asked.append(1) or [None for _ in indices])
+    fresh = replace(images)
+    quick(method, fresh, table)
+    evaluate_baselines(fresh, table)
+    assert asked == [1]
+
+
+def test_a_baseline_that_cannot_be_had_says_why(images, table):
+    train = ImageSet(images.train.rows[:1] * 8, images.train.root, images.train.preprocessing, None)
+    rows = evaluate_baselines(replace(images, train=train), table)
+    (pca,) = select(rows, method="pca")
+    assert pca.value is None
+    assert "all the same" in pca.note
+    assert all(row.value is not None for row in rows if row is not pca)
+
+
 def made_up(counts):
     """Test rows by (label, pathology)."""
     return [

@@ -24,6 +24,7 @@ from ra_core.metrics import (
     oracle_dice,
     pixel_auprc,
     pixel_auroc,
+    pixel_level,
     reconstruction,
     ssim,
 )
@@ -80,6 +81,15 @@ def test_pixel_metrics_equal_scikit_learn(levels):
     truth, flat = masks.ravel(), maps.ravel()
     assert pixel_auroc(maps, masks, patients, **QUICK).value == pytest.approx(roc_auc_score(truth, flat))
     assert pixel_auprc(maps, masks, patients, **QUICK).value == pytest.approx(average_precision_score(truth, flat))
+
+
+@pytest.mark.parametrize("threshold", [None, 0.5])
+def test_pixel_level_is_each_metric_by_itself(threshold):
+    pixels = _pixels(n=20, side=24)
+    expected = {metric.__name__: metric(*pixels, **QUICK) for metric in PIXEL_METRICS}
+    if threshold is not None:
+        expected["dice"] = dice(*pixels, threshold, **QUICK)
+    assert pixel_level(*pixels, threshold, **QUICK) == expected
 
 
 @pytest.mark.parametrize("threshold", [-10.0, 0.0, 0.5, 1.0, 10.0])

@@ -8,6 +8,7 @@ WHERE = {
     "arm": "local",
     "method": "ra",
     "scoring": "paper",
+    "perceptual": "0123456789ab",
     "train_sites": "a+b",
     "test_site": "a",
     "anomaly": "all",
@@ -38,8 +39,9 @@ def test_a_table_reads_back_with_empty_cells_where_there_is_no_number(tmp_path):
     with (tmp_path / "results.csv").open(newline="") as file:
         header, first, second = csv.reader(file)
     assert header == [field.name for field in fields(ResultRow)]
-    assert first == ["local", "ra", "paper", "a+b", "a", "all", "auroc", "0.333333", "0", "1", "5", "6", "3", 'a, "b"']
-    assert second[7:10] == ["", "", ""]
+    assert first[:8] == ["local", "ra", "paper", "0123456789ab", "a+b", "a", "all", "auroc"]
+    assert first[8:] == ["0.333333", "0", "1", "5", "6", "3", 'a, "b"']
+    assert second[8:11] == ["", "", ""]
     assert second[-1] == "no anomalous images"
 
 

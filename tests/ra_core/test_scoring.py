@@ -10,7 +10,7 @@ from skimage.exposure import equalize_adapthist
 from ra_core.models.ra import RAConfig
 from ra_core.models.registry import build_method
 from ra_core.rng import generator
-from ra_core.scoring import SCORINGS, HealthyStatistics, Scorer, ScoringConfig, equalize, image_scores
+from ra_core.scoring import SCORINGS, HealthyMoments, Scorer, ScoringConfig, equalize, image_scores
 from ra_core.site_scorer import SiteScorer
 
 PAPER = next(s for s in SCORINGS if s.name == "paper")
@@ -69,6 +69,14 @@ def test_the_paper_map_is_its_formula(untrained_perceptual):
     found = Scorer(untrained_perceptual).maps(x, x_hat, [PAPER])["paper"]
     assert found.dtype == torch.float32
     np.testing.assert_allclose(numpy(found), expected, rtol=1e-3, atol=1e-6 * expected.max())
+
+
+def test_every_factor_of_the_paper_is_also_shown_alone():
+    alone = {s.factors[0] for s in SCORINGS if len(s.factors) == 1 and not s.standardise}
+    assert alone >= set(PAPER.factors)
+    assert {s.name for s in SCORINGS if not s.is_perceptual} == {
+        s.name for s in SCORINGS if set(s.factors) <= {"residual", "clahe_residual"}
+    }
 
 
 def test_each_factor_can_be_switched_off(untrained_perceptual):
@@ -174,10 +182,10 @@ def test_an_images_score_depends_on_neither_batch_nor_order(untrained_perceptual
 
 def test_healthy_statistics_are_moments_at_each_pixel():
     maps = np.random.default_rng(0).random((9, 16, 16))
-    plain = HealthyStatistics.of(maps, sigma=0)
+    plain = HealthyMoments().add(maps).statistics(sigma=0)
     np.testing.assert_allclose(plain.mean, maps.mean(0))
     np.testing.assert_allclose(plain.spread, maps.std(0))
-    smooth = HealthyStatistics.of(iter(maps.astype(np.float32)))
+    smooth = HealthyMoments().add(iter(maps[:4].astype(np.float32))).add(maps[4:].astype(np.float32)).statistics()
     mean = gaussian_filter(maps.mean(0), 2)
     np.testing.assert_allclose(smooth.mean, mean, rtol=1e-6)
     np.testing.assert_allclose(smooth.spread, np.sqrt(gaussian_filter((maps**2).mean(0), 2) - mean**2), rtol=1e-5)
@@ -186,7 +194,7 @@ def test_healthy_statistics_are_moments_at_each_pixel():
 
 def test_standardised_maps_are_spreads_above_the_mean():
     maps = np.random.default_rng(0).random((9, 16, 16)).astype(np.float32)
-    healthy = HealthyStatistics.of(maps)
+    healthy = HealthyMoments().add(maps).statistics()
     found = numpy(healthy.standardise(torch.from_numpy(maps)[:, None]))
     spread = healthy.spread + healthy.spread.mean() / 2
     np.testing.assert_allclose(found, np.maximum((maps - healthy.mean) / spread, 0), rtol=1e-5, atol=1e-6)
@@ -195,7 +203,7 @@ def test_standardised_maps_are_spreads_above_the_mean():
 
 def test_maps_that_never_varied_are_no_alarm_and_stay_finite():
     flat = torch.full((3, 1, 16, 16), 0.25)
-    found = HealthyStatistics.of(flat[:, 0].numpy()).standardise(flat)
+    found = HealthyMoments().add(flat[:, 0].numpy()).statistics().standardise(flat)
     assert found.isfinite().all()
     assert found.max() < 1
 
@@ -203,4 +211,4 @@ def test_maps_that_never_varied_are_no_alarm_and_stay_finite():
 @pytest.mark.parametrize("n", [0, 1])
 def test_a_spread_needs_two_maps(n):
     with pytest.raises(ValueError, match=f"^{n} healthy maps"):
-        HealthyStatistics.of(np.zeros((n, 4, 4)))
+        HealthyMoments().add(np.zeros((n, 4, 4))).statistics()

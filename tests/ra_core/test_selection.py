@@ -6,7 +6,7 @@ from ra_core.metrics import Estimate, Resampling
 from ra_core.models.ra import RAConfig
 from ra_core.models.registry import build_method
 from ra_core.rng import generator
-from ra_core.scoring import HealthyStatistics, Scorer, ScoringConfig, image_scores
+from ra_core.scoring import HealthyMoments, Scorer, ScoringConfig, image_scores
 from ra_core.selection import choose_scoring, map_thresholds, synthetic_auroc
 from ra_core.site_scorer import SiteScorer, batches
 from ra_core.synthetic import KINDS
@@ -68,7 +68,9 @@ def test_a_site_scorer_is_the_scorer_on_the_methods_reconstruction(site, method)
 
 def test_healthy_statistics_do_not_depend_on_batches(site, method):
     one = SiteScorer.fit(method, Scorer(None), SCORINGS, [pictures(12, 1)], CPU).healthy["standardised"]
-    by_hand = HealthyStatistics.of((pictures(12, 1) - site.reconstruct(pictures(12, 1))).abs()[:, 0].numpy())
+    by_hand = (
+        HealthyMoments().add((pictures(12, 1) - site.reconstruct(pictures(12, 1))).abs()[:, 0].numpy()).statistics()
+    )
     for other in (one, by_hand):
         np.testing.assert_allclose(other.mean, site.healthy["standardised"].mean, rtol=1e-5)
         np.testing.assert_allclose(other.spread, site.healthy["standardised"].spread, rtol=1e-4)
@@ -95,6 +97,12 @@ def test_the_scoring_with_the_highest_mean_is_chosen():
     chosen, means = choose_scoring(SCORINGS, auroc)
     assert chosen.name == "top"
     assert means == pytest.approx({name: np.mean(found) for name, found in values.items()})
+
+
+def test_an_undefined_auroc_is_refused_with_its_reason():
+    nothing = Estimate(None, None, None, 0, 0, "no images")
+    with pytest.raises(ValueError, match="no images"):
+        choose_scoring(SCORINGS, {(s.name, kind): nothing for s in SCORINGS for kind in KINDS})
 
 
 @pytest.mark.parametrize("pixel_fpr", [0.01, 0.05, 0.5])

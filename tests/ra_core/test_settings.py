@@ -40,10 +40,10 @@ def test_every_site_config_loads(path):
 
 
 def test_a_file_sets_what_it_names_and_nothing_else(tmp_path):
-    config = load(tmp_path, "seed: 3\ntraining: {steps: 7}\n")
+    config = load(tmp_path, "seed: 3\ntraining: {steps: 7000}\n")
     expected = StudyConfig()
     assert config == expected.model_copy(
-        update={"seed": 3, "training": expected.training.model_copy(update={"steps": 7})}
+        update={"seed": 3, "training": expected.training.model_copy(update={"steps": 7000})}
     )
 
 
@@ -57,6 +57,7 @@ def test_a_preset_expands_and_keys_beside_it_win(tmp_path):
         ("sed: 1", "sed", "seed"),
         ("training: {step: 5}", "training.step", "training.steps"),
         ("training: {augmentation: {shif: 5}}", "training.augmentation.shif", "training.augmentation.shift"),
+        ("method: {presett: paper}", "method.presett", "method.preset"),
         ("method: {w_ref: 5}", "method.w_ref", "method.w_rev"),
     ],
 )
@@ -74,6 +75,9 @@ def test_an_unknown_key_is_named_with_the_nearest_known(tmp_path, text, key, nea
         ("method: {w_kl: .nan}", ["method.w_kl", "not nan"]),
         ("method: {w_kl: .inf}", ["method.w_kl", "not inf"]),
         ("method: {preset: big}", ["method", "preset must be one of small, paper"]),
+        ("method: {preset: [small]}", ["method", "preset must be one of small, paper"]),
+        ("method: {channels: [0, 8]}", ["method.channels.0", "not 0"]),
+        ("method: {channels: [8, -4]}", ["method.channels.1", "not -4"]),
         ("seed: -1\ntraining: {steps: 0}", ["seed", "and 1 more"]),
         ("1: 2", ["1"]),
     ],
@@ -100,6 +104,15 @@ def test_what_is_not_yaml_is_refused(tmp_path, text):
 
 def test_the_offending_line_is_named(tmp_path):
     refused(tmp_path, "seed: 1\ntraining: [\n", "line 3: not valid YAML")
+
+
+def test_deep_nesting_is_refused(tmp_path):
+    refused(tmp_path, "[" * 3000 + "]" * 3000, "nested too deeply")
+
+
+def test_more_threads_than_any_machine_has_are_refused():
+    with pytest.raises(ValidationError):
+        RuntimeConfig(threads=10_000_000_000)
 
 
 def test_a_date_that_does_not_exist_is_refused(tmp_path):
@@ -137,7 +150,19 @@ def test_the_commented_example_site_is_the_example():
 
 def test_every_line_of_the_commented_default_says_what_it_means():
     for line in commented_yaml(StudyConfig).splitlines():
-        assert "  # " in line or line.split(":")[0].strip() == "name", line
+        assert "  # " in line, line
+
+
+def test_the_commented_default_shows_the_preset():
+    assert "  # preset:  # small or paper" in commented_yaml(StudyConfig)
+
+
+@pytest.mark.parametrize(
+    ("kind", "command"), [(SiteConfig, "`ra-simulate config site`"), (StudyConfig, "`ra-simulate config study`")]
+)
+@pytest.mark.parametrize("text", ["nonsense: 1", "training: 5\ndata: 5", "", "[" * 3000])
+def test_a_hint_names_the_command_of_this_kind(tmp_path, kind, command, text):
+    assert command in refused(tmp_path, text, kind=kind).hint
 
 
 @pytest.mark.parametrize(

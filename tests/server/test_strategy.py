@@ -10,11 +10,12 @@ from flwr.app import Error, Message
 from flwr.clientapp import ClientApp
 
 from ra_core.config import StudyConfig
+from ra_core.errors import QuorumError
 from ra_core.fixed_point import encode
 from ra_core.hashing import tensor_digest
 from ra_core.messages import RoundOrder, RoundReply
 from server.checkpoint import load_progress, save_progress
-from server.strategy import FederatedAveraging, Progress, QuorumError
+from server.strategy import FederatedAveraging, Progress
 from simulation.engine import InProcessGrid
 
 SITES = ("anna", "berta", "clara", "dora")
@@ -68,7 +69,9 @@ def study(**federation):
     return StudyConfig.model_validate({"federation": {"rounds": 3, "local_steps": 10} | federation})
 
 
-def federate(behaviour=None, order=None, progress=None, on_round=lambda _: None, selectable=lambda _: True, **federation):
+def federate(
+    behaviour=None, order=None, progress=None, on_round=lambda _: None, selectable=lambda _: True, **federation
+):
     grid = InProcessGrid(app(behaviour), [{"name": site} for site in SITES], order=order)
     strategy = FederatedAveraging(grid, study(**federation), selectable, on_round, poll_seconds=0)
     return strategy.run(progress or Progress(start()))
@@ -162,15 +165,15 @@ def test_a_run_resumed_after_any_round_gives_the_same_bits(tmp_path):
     for stop in (1, 2, 3):
         path = tmp_path / f"{stop}.safetensors"
 
-        class Killed(Exception):
+        class KilledError(Exception):
             pass
 
-        def save(progress, path=path, stop=stop, killed=Killed):
+        def save(progress, path=path, stop=stop, killed=KilledError):
             save_progress(path, progress, study().digest())
             if progress.round == stop:
                 raise killed
 
-        with pytest.raises(Killed):
+        with pytest.raises(KilledError):
             federate(on_round=save)
         resumed = federate(progress=load_progress(path, study().digest()))
         assert digest(resumed.model) == digest(whole.model)

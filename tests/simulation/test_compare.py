@@ -45,6 +45,24 @@ def test_runs_stand_side_by_side_with_their_chosen_scoring(tmp_path):
     assert "| here | 0.5 (0.4–0.6) | – | – | 2.0 | 0.5 | abcdef012345 |" in text
 
 
+@pytest.mark.parametrize("gone", ["seconds", "chosen_scoring", "plan", "model_hash"])
+def test_a_record_that_lacks_something_is_refused(tmp_path, gone):
+    folder = finished_run(tmp_path / "a", "here", 0.75)
+    record = json.loads((folder / "run.json").read_text())
+    del record[gone]
+    (folder / "run.json").write_text(json.dumps(record))
+    with pytest.raises(DataError, match="no finished run"):
+        compare([folder])
+
+
+@pytest.mark.parametrize("content", ["", "method,scoring\n", "method,scoring\nra,paper\n"])
+def test_results_without_rows_or_columns_are_refused(tmp_path, content):
+    folder = finished_run(tmp_path / "a", "here", 0.75)
+    (folder / "results.csv").write_text(content)
+    with pytest.raises(DataError, match="no finished run"):
+        compare([folder])
+
+
 def test_a_folder_without_a_finished_run_is_refused(tmp_path):
     unfinished = finished_run(tmp_path / "a", "here", 0.75, status="training")
     for folder in (unfinished, tmp_path / "nothing"):

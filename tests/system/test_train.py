@@ -33,7 +33,7 @@ def test_a_run_leaves_model_numbers_and_pictures(finished):
     record = finished.record()
     assert record["status"] == "completed"
     assert load_artifact(finished.out / "model").card.model_hash == record["model_hash"]
-    assert (finished.out / "results.csv").read_text().startswith("arm,method,scoring,")
+    assert (finished.out / "results.csv").read_text().startswith("arm,method,scoring,perceptual,")
     assert (finished.out / "gallery.png").read_bytes().startswith(b"\x89PNG")
     assert f"\n{finished.steps}," in (finished.out / "training.csv").read_text()
 

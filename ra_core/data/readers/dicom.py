@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
+from pydicom.filereader import read_file_meta_info
 from pydicom.multival import MultiValue
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import apply_modality_lut
 from pydicom.pixels.utils import pixel_array
-from pydicom.uid import UID
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from ra_core.data.readers.refusal import Refusal, refuse_size
 
@@ -40,8 +41,11 @@ def read_dicom(path: Path, max_pixels: int) -> tuple[NDArray[np.float32], tuple[
 
     Raises:
         Refusal: several frames, colour, no picture, a table or curve in place of a window, too many pixels, or a
-            transfer syntax that can't be decoded here.
+            transfer syntax that is deflated or that can't be decoded here.
     """
+    if read_file_meta_info(path).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+        # `dcmread` would inflate all of it, whatever its size, before the header can be looked at
+        raise Refusal("deflated DICOM file", "convert it to an uncompressed transfer syntax")
     ds = pydicom.dcmread(path, specific_tags=list(_TAGS))
     _refuse(ds, max_pixels)
     stored = pixel_array(ds)

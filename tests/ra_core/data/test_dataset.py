@@ -1,5 +1,6 @@
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -114,9 +115,19 @@ def test_an_interrupted_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest
         raise OSError
 
     monkeypatch.setattr(Path, "replace", fail)
-    with pytest.raises(DataError, match="can't be used as a cache"):
+    with pytest.raises(DataError, match="can't be used as a cache") as caught:
         ArrayCache(tmp_path).get("key", lambda: np.zeros(3, dtype=np.float32))
     assert not list(tmp_path.iterdir())
+    assert "--cache or RA_CACHE" in caught.value.hint
+
+
+def test_a_write_that_another_process_swept_away_is_no_error(tmp_path: Path) -> None:
+    def sweep_first(self: Path, target: Path) -> None:
+        raise FileNotFoundError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "replace", sweep_first)
+        assert ArrayCache(tmp_path).get("key", lambda: np.zeros(3, dtype=np.float32)).shape == (3,)
 
 
 def test_prepare_reports_progress_and_finds_bad_files(root: Path) -> None:
@@ -145,10 +156,16 @@ def test_a_mask_of_another_size_is_refused(root: Path) -> None:
         make(root).masks([1])
 
 
-def test_the_fingerprint_follows_content_not_order_or_names(root: Path) -> None:
+def test_the_fingerprint_follows_all_that_a_result_depends_on(root: Path) -> None:
     rows = make(root).rows
     whole = ImageSet(rows, root, CONFIG, None).fingerprint()
-    assert ImageSet(rows[::-1], root, CONFIG, None).fingerprint() == whole
+    assert ImageSet(rows, root, CONFIG, None).fingerprint() == whole
+    assert ImageSet(rows[::-1], root, CONFIG, None).fingerprint() != whole  # batches go by place
+    for changes in ({"label": "anomalous"}, {"pathology": "x"}, {"patient_id": rows[1].patient_id}):
+        changed = [replace(rows[0], **changes), *rows[1:]]
+        assert ImageSet(changed, root, CONFIG, None).fingerprint() != whole, changes
+    renamed = [replace(row, patient_id=f"other {row.patient_id}") for row in rows]
+    assert ImageSet(renamed, root, CONFIG, None).fingerprint() == whole
     assert ImageSet(rows[:2], root, CONFIG, None).fingerprint() != whole
     assert ImageSet([*rows, rows[0]], root, CONFIG, None).fingerprint() != whole
     (root / "0.png").write_bytes((root / "0.png").read_bytes() + b"x")
@@ -162,7 +179,7 @@ def test_a_file_is_hashed_once_a_process(root: Path, monkeypatch: pytest.MonkeyP
     for _ in range(3):
         make(root).images([0])
         make(root).fingerprint()
-    assert len(calls) == 3
+    assert len(calls) == 4  # three images and a mask
     with pytest.raises(DataError, match="FileNotFoundError"):
         content_hash(root / "none.png")
 

@@ -85,6 +85,13 @@ def test_select_filters_and_ignores_the_order_in_the_file(root: Path) -> None:
         ("C:/a.png,x,brain,MR,train,healthy,,p1,,,", "line 2: path 'C:/a.png' is absolute"),
         ("d\\a.png,x,brain,MR,train,healthy,,p1,,,", "line 2: path 'd\\a.png' is absolute, has '..' or a backslash"),
         ("../root/a.png,x,brain,MR,train,healthy,,p1,,,", "line 2: path '../root/a.png' is absolute, has '..'"),
+        ("a.png,x,brain,MR,train,healthy,,p ,,,", "line 2: patient_id begins or ends with a space"),
+        (" a.png,x,brain,MR,train,healthy,,p,,,", "line 2: path begins or ends with a space"),
+        ("a.png,x,brain,MR,train,healthy,,p, ,,", "line 2: region_mask begins or ends with a space"),
+        ("a\0.png,x,brain,MR,train,healthy,,p,,,", "line 2: a NUL byte"),
+        ("a.png,x,brain,MR,train,healthy,,p\0,,,", "line 2: a NUL byte"),
+        ("a" * 300 + ".png,x,brain,MR,train,healthy,,p,,,", "File name too long"),
+        ("a/" * 5000 + "a.png,x,brain,MR,train,healthy,,p,,,", "line 2: path 'a/a/"),
         ("a.png,x,brain,MR,train,healthy", "line 2: 6 cells under 11 columns"),
         ('a.png,x,brain,MR,train,healthy,"open', "line 2: not valid CSV"),
     ],
@@ -168,6 +175,12 @@ def test_a_site_checks_and_keeps_its_own_rows_only(root: Path) -> None:
     with pytest.raises(ManifestError, match="no row of site 'z'") as caught:
         Manifest.load(file, root, site="z")
     assert caught.value.hint == "its sites are x, y"
+
+
+def test_a_space_behind_the_site_does_not_hide_a_row(root: Path) -> None:
+    file = write(root, *GOOD, "c.png,x ,brain,MR,train,healthy,,p,,,")
+    with pytest.raises(ManifestError, match="line 4: site begins or ends with a space"):
+        Manifest.load(file, root, site="x")
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the shared sample data is not here")

@@ -9,7 +9,7 @@ import pydicom
 import pytest
 from numpy.typing import NDArray
 from pydicom.dataset import FileMetaDataset
-from pydicom.uid import MPEG4HP41, ExplicitVRLittleEndian, JPEGLSLossless
+from pydicom.uid import MPEG4HP41, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, JPEGLSLossless
 
 from ra_core.data import read_mask, read_pixels
 from ra_core.errors import DataError
@@ -282,6 +282,12 @@ def test_padding_is_dark(tmp_path: Path, photometric: str) -> None:
 )
 def test_dicom_that_is_not_plain_is_refused(tmp_path: Path, tags: dict[str, object], reason: str) -> None:
     assert "Secret" not in refused(dicom(tmp_path / "a", **tags), reason).message
+
+
+def test_deflated_dicom_is_refused_before_it_is_inflated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = dicom(tmp_path / "a", syntax=DeflatedExplicitVRLittleEndian)
+    monkeypatch.delattr("pydicom.dcmread")
+    assert "convert" in refused(file, "deflated").hint
 
 
 def test_a_missing_decoder_is_named_with_its_package(tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 import torch
+from scipy.sparse.linalg import eigsh
 from sklearn import decomposition
 from sklearn.neighbors import NearestNeighbors
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from ra_core.models.blocks import enlarge, shrink
 from ra_core.models.nearest import NearestNeighbour
@@ -86,6 +88,23 @@ def test_pca_needs_two_images_that_differ():
         PCA.from_statistics(PCA.statistics([pictures(1)]))
     with pytest.raises(ValueError, match="all the same"):
         PCA.from_statistics(PCA.statistics([torch.full((3, 1, SIDE, SIDE), 0.5)]))
+    with pytest.raises(ValueError, match="all the same"):  # though sums of them are rounded
+        PCA.from_statistics(PCA.statistics([pictures(1).expand(7, -1, -1, -1)]))
+
+
+def test_pca_is_computed_on_as_many_threads_as_torch_has(statistics, monkeypatch):
+    found = []
+
+    def spy(*args, **kwargs):
+        found.extend(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
+        return eigsh(*args, **kwargs)
+
+    monkeypatch.setattr("ra_core.models.pca.eigsh", spy)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    with threadpool_limits(limits=2, user_api="blas"):
+        PCA.from_statistics(statistics)
+    assert found
+    assert set(found) == {1}
 
 
 def test_only_pca_federates():

@@ -1,8 +1,11 @@
+import copy
+
 import pytest
 import torch
 from torch import nn
 
 from ra_core.losses import reversed_similarity
+from ra_core.models.method import StepState
 from ra_core.models.ra import RA, RAConfig, paper, small
 from ra_core.models.registry import build_method
 from ra_core.rng import generator
@@ -48,6 +51,12 @@ def test_paper_preset_has_the_published_size_and_embeddings():
     assert [tuple(e.shape[1:]) for e in embeddings] == [
         (64, 64, 64), (128, 32, 32), (256, 16, 16), (512, 8, 8), (512, 4, 4),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("channels", [(12, 24, 48), (1, 3), (8, 10)])
+def test_widths_need_not_be_multiples_of_eight(channels):
+    model = RA(small(channels=channels, latent=4), 32)
+    assert model.encoder(torch.rand(2, 1, 32, 32))[0].shape == (2, 4)
 
 
 def test_paper_preset_weights_are_the_authors():
@@ -117,17 +126,84 @@ def test_reversed_term_reaches_the_encoder_by_both_passes_and_never_the_decoder(
     assert all(g is None for g in decoder)
 
 
-def test_in_the_step_the_reversed_term_moves_the_encoder_only(tiny_study, runtime):
-    """Two encoders that differ in w_rev alone come out different; after one step the decoders saw the same loss."""
-    with_term, without = (trainer(tiny_study, runtime, RAConfig(**TINY, w_rev=w)) for w in (0.5, 0.0))
-    seen = []
-    for t in (with_term, without):
-        t.method._decoder_step = lambda *_: {}
-        decoder = snapshot(t.method.decoder)
-        t.run(1)
-        assert same(decoder, t.method.decoder.state_dict())
-        seen.append(snapshot(t.method.encoder))
-    assert not same(*seen)
+class Objective:
+    """The sheet's two losses in float64, image kinds apart and each with its own pass, for the noise of step 0."""
+
+    def __init__(self, method, x, seed):
+        self.c, self.x = method.config, x.double()
+        self.encoder, self.decoder = (copy.deepcopy(m).double() for m in (method.encoder, method.decoder))
+        n, z = len(x), method.config.latent
+        noise = {
+            name: torch.randn(rows, z, generator=generator(seed, "noise", name, 0)).double()
+            for name, rows in (("z", n), ("prior", n), ("z generated", 2 * n), ("z generated again", 2 * n))
+        }
+        self.n, self.noise = n, noise
+
+    def sample(self, mu, logvar, noise):
+        return mu + torch.exp(logvar / 2) * noise
+
+    def error(self, a, b):
+        return ((a - b) ** 2).sum((1, 2, 3)) / self.x[0].numel()
+
+    def kl(self, mu, logvar):
+        return 0.5 * (mu**2 + torch.exp(logvar) - 1 - logvar).sum(1)
+
+    def encoder_loss(self):
+        c, n = self.c, self.n
+        mu, logvar, seen = self.encoder(self.x)
+        x_hat = self.decoder(self.sample(mu, logvar, self.noise["z"]))
+        x_fake = self.decoder(self.noise["prior"])
+        loss = (c.w_rec * self.error(self.x, x_hat) + c.w_kl * self.kl(mu, logvar)).mean()
+        for image, noise in ((x_hat, self.noise["z generated"][:n]), (x_fake, self.noise["z generated"][n:])):
+            mu_g, logvar_g, seen_g = self.encoder(image.detach())
+            again = self.decoder(self.sample(mu_g, logvar_g, noise))
+            exponent = -2 * (c.w_rec * self.error(image, again) + c.w_neg * self.kl(mu_g, logvar_g))
+            loss = loss + 0.25 * torch.exp(exponent).mean()
+            if image is x_hat:
+                for a, b in zip(seen, seen_g, strict=True):
+                    cosine = (a * b).sum((1, 2, 3)) / (a.flatten(1).norm(dim=1) * b.flatten(1).norm(dim=1))
+                    loss = loss + c.w_rev * (0.5 * ((a - b) ** 2).mean() + (1 - cosine).mean())
+        return loss
+
+    def decoder_loss(self):
+        c, n = self.c, self.n
+        mu, logvar, _ = self.encoder(self.x)
+        x_hat = self.decoder(self.sample(mu, logvar, self.noise["z"]).detach())
+        x_fake = self.decoder(self.noise["prior"])
+        loss = c.w_rec * self.error(self.x, x_hat)
+        for image, noise in (
+            (x_hat, self.noise["z generated again"][:n]),
+            (x_fake, self.noise["z generated again"][n:]),
+        ):
+            mu_g, logvar_g, _ = self.encoder(image)
+            again = self.decoder(self.sample(mu_g, logvar_g, noise).detach())
+            loss = loss + 0.5 * c.w_kl * self.kl(mu_g, logvar_g)
+            loss = loss + 0.5 * c.gamma_r * c.w_rec * self.error(image.detach(), again)
+        return loss.mean()
+
+
+def test_a_real_step_descends_exactly_the_two_losses(tiny_study, runtime, monkeypatch):
+    """Values and gradients of what `training_step` descends, against an evaluation written from the formulas."""
+    config = RAConfig(**TINY, w_kl=0.01, w_neg=0.05, w_rev=0.3, gamma_r=0.5)
+    t = trainer(tiny_study, runtime, config)
+    batch = t._batch()
+    reference = Objective(t.method, batch, t.seed)
+    found = {}
+
+    def capture(_state, name, loss, *parts):
+        parameters = [p for part in parts for p in t.method.shared_parts()[part].parameters()]
+        found[name] = (loss.item(), torch.autograd.grad(loss, parameters), parts)
+
+    monkeypatch.setattr(StepState, "descend", capture)
+    t.run(1)
+    for name, loss in (("encoder", reference.encoder_loss()), ("decoder", reference.decoder_loss())):
+        value, gradients, parts = found[name]
+        assert parts == (name,)
+        assert value == pytest.approx(loss.item(), rel=1e-5)
+        expected = torch.autograd.grad(loss, list(getattr(reference, name).parameters()))
+        size = max(g.abs().max() for g in expected)
+        for ours, theirs in zip(gradients, expected, strict=True):
+            assert (ours.double() - theirs).abs().max() < 1e-4 * size
 
 
 def test_encoder_step_leaves_the_decoder_untouched_and_the_other_way_round(tiny_study, runtime):

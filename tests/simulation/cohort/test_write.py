@@ -98,6 +98,15 @@ def test_progress_counts_patients(tmp_path):
     assert seen == [(1, 3), (2, 3), (3, 3)]
 
 
+def test_an_interrupted_cohort_leaves_nothing(tmp_path):
+    def interrupt(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_cohort(CONFIG, tmp_path / "new" / "cohort", interrupt)
+    assert list((tmp_path / "new").iterdir()) == []
+
+
 def test_a_folder_in_use_is_refused(cohort):
     with pytest.raises(DataError, match="not an empty folder") as caught:
         write_cohort(CONFIG, cohort.parent)
