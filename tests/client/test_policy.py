@@ -1,0 +1,45 @@
+import math
+
+import numpy as np
+import pytest
+
+from client.policy import release
+from ra_core.errors import ReleaseError
+from ra_core.messages import RoundReply
+
+
+def reply(**changes):
+    fields = {
+        "site": "anna",
+        "round": 1,
+        "study_digest": "s",
+        "model_hash": "m",
+        "fingerprint": "f",
+        "n_images": 9,
+        "n_patients": 3,
+        "n_val": 4,
+        "metrics": {"validation_error": 0.5},
+        "update": {"encoder.w": np.zeros(2, np.int32)},
+    }
+    return RoundReply(**fields | changes)
+
+
+def test_what_is_allowed_leaves_as_it_is():
+    out = RoundReply.from_record(release(reply(), ("encoder",)))
+    assert out.metrics == {"validation_error": 0.5}
+    assert out.n_images == 9
+    np.testing.assert_array_equal(out.update["encoder.w"], np.zeros(2, np.int32))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"update": {"decoder.w": np.zeros(2, np.int32)}}, "decoder.w"),
+        ({"update": {"optimizer.m": np.zeros(2, np.int32)}}, "optimizer.m"),
+        ({"metrics": {"validation_error": 0.5, "score_of_patient_7": 0.1}}, "score_of_patient_7"),
+        ({"metrics": {"validation_error": math.nan}}, "not finite"),
+    ],
+)
+def test_anything_else_stays(changes, reason):
+    with pytest.raises(ReleaseError, match=reason):
+        release(reply(**changes), ("encoder",))
