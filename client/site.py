@@ -13,9 +13,8 @@ import torch
 from torch import Tensor
 
 from ra_core.config import SiteConfig, StudyConfig
-from ra_core.data import ImageSet, Manifest
+from ra_core.data import ImageSet, Manifest, SiteImages
 from ra_core.errors import TooFewImagesError
-from ra_core.evaluation import SiteImages
 from ra_core.fixed_point import Codes, encode
 from ra_core.hashing import tensor_digest
 from ra_core.messages import MessageError, RoundOrder, RoundReply

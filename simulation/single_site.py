@@ -16,16 +16,19 @@ from filelock import FileLock, Timeout
 
 from client.site import open_site
 from ra_core.artifact import Artifact, Card, DataSummary, healthy_hash, model_hash, save_artifact
+from ra_core.baselines import evaluate_baselines
 from ra_core.config import SiteConfig, StudyConfig
 from ra_core.console import graceful_stop
+from ra_core.data import SiteImages
 from ra_core.errors import ResumeError, TooFewImagesError
-from ra_core.evaluation import Evaluation, SiteImages, Table, evaluate, evaluate_baselines
+from ra_core.evaluation import Evaluation, evaluate
 from ra_core.models.registry import build_method
 from ra_core.perceptual import Perceptual
 from ra_core.results import write_results
 from ra_core.runtime import Runtime, software_versions
 from ra_core.scoring import Scorer
 from ra_core.storage import load_tensors, save_tensors, sweep, write_atomically
+from ra_core.table import Table
 from ra_core.training import LocalTrainer
 from simulation.gallery import draw_gallery
 

@@ -6,15 +6,18 @@ from ra_core.data.image import Image, load_image, load_mask
 from ra_core.data.manifest import Label, Manifest, Row, Split
 from ra_core.data.preprocess import preprocess, preprocess_mask
 from ra_core.data.readers import RawImage, read_mask, read_pixels
+from ra_core.data.site_images import KnownMasks, SiteImages
 
 __all__ = [
     "ArrayCache",
     "Image",
     "ImageSet",
+    "KnownMasks",
     "Label",
     "Manifest",
     "RawImage",
     "Row",
+    "SiteImages",
     "Split",
     "content_hash",
     "load_image",

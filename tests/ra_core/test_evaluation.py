@@ -5,13 +5,15 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from ra_core.data import ImageSet, Manifest
+from ra_core.baselines import evaluate_baselines
+from ra_core.data import ImageSet, Manifest, SiteImages
 from ra_core.data.manifest import Row
-from ra_core.evaluation import SMALLEST_GROUP, SiteImages, Table, evaluate, evaluate_baselines
+from ra_core.evaluation import evaluate
 from ra_core.models.registry import build_method
 from ra_core.scoring import SCORINGS, Scorer
 from ra_core.shortcuts import SHORTCUTS
 from ra_core.synthetic import KINDS
+from ra_core.table import SMALLEST_GROUP, Table
 
 CPU = torch.device("cpu")
 IMAGE = ["auroc", "auprc"]

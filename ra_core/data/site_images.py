@@ -1,0 +1,57 @@
+"""One site's images by split, and the lesions that its pixels are measured on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from ra_core.data.dataset import ImageSet
+
+__all__ = ["KnownMasks", "SiteImages"]
+
+
+@dataclass(frozen=True)
+class KnownMasks:
+    """Lesions of the images that pixels are measured on: those whose lesions, or health, are known.
+
+    Attributes:
+        indices: K images of the test set, ascending.
+        masks: bool (K, S, S).
+        patients: K ids.
+    """
+
+    indices: list[int]
+    masks: np.ndarray
+    patients: list[str]
+
+    @classmethod
+    def of(cls, test: ImageSet) -> KnownMasks:
+        """All that are known; none if no lesion is."""
+        masks = test.masks(range(len(test)))
+        known = [index for index, mask in enumerate(masks) if mask is not None]
+        if not any(test.rows[index].label == "anomalous" for index in known):
+            known = []
+        found = [np.asarray(masks[index]) for index in known]
+        none = np.zeros((0, test.preprocessing.size, test.preprocessing.size), bool)
+        return cls(known, np.stack(found) if found else none, [test.rows[index].patient_id for index in known])
+
+    def of_batch(self, start: int, size: int) -> list[int]:
+        """Places in a batch of `size` images that begins at image `start`."""
+        return [index - start for index in self.indices if start <= index < start + size]
+
+
+@dataclass(frozen=True)
+class SiteImages:
+    """One site's images by split: train and val are healthy, test is healthy and anomalous."""
+
+    site: str
+    train: ImageSet
+    val: ImageSet
+    test: ImageSet
+
+    @cached_property
+    def lesions(self) -> KnownMasks:
+        """Of the test images; each mask file is read once."""
+        return KnownMasks.of(self.test)
