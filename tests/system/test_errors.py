@@ -133,7 +133,7 @@ def test_training_that_diverges(desk):
     method = {"channels": [4, 8, 8], "latent": 8, "warmup_steps": 10, "warmup_learning_rate": 1e30}
     desk.save("study.yaml", study(desk, method=method))
     refused(desk.train(), 16, "step", "")
-    assert desk.files() == ["run.json"]
+    assert desk.files() == [".lock", "run.json"]
     assert desk.record()["status"] == "training"
 
 

@@ -4,6 +4,7 @@ import shutil
 import signal
 
 import pytest
+from filelock import FileLock
 
 from ra_core.artifact import load_artifact
 
@@ -44,11 +45,13 @@ def test_one_seed_gives_the_same_bits_without_the_image_cache(desk, finished, tm
     assert desk.outcome() == finished.outcome()
 
 
-def test_two_processes_in_one_folder_are_refused(desk, start_until):
-    start_until(desk, lambda: bool(desk.record()))
-    second = desk.train()
+def test_a_folder_in_which_another_process_is_at_work_is_refused(desk):
+    desk.out.mkdir()
+    with FileLock(desk.out / ".lock"):
+        second = desk.train()
     assert second.code == 17
     assert "another process" in second.stderr
+    assert desk.record() == {}
 
 
 def test_another_seed_gives_another_model(desk, finished):
