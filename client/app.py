@@ -11,7 +11,8 @@ from flwr.app import Context, Error, Message
 from flwr.clientapp import ClientApp
 
 from client.policy import release
-from client.site import Site, open_site
+from client.rounds import Site
+from client.site import open_site
 from ra_core.config import SiteConfig, StudyConfig
 from ra_core.errors import ConfigError, RAError
 from ra_core.messages import MessageError, RoundOrder

@@ -115,7 +115,7 @@ class SiteConfig(Config):
 
 
 class FederationConfig(Config):
-    """How hospitals train together. A model's path has rounds x local_steps optimizer steps."""
+    """How hospitals train together: rounds x local_steps optimizer steps. Without effect on `ra-simulate train`."""
 
     rounds: int = Field(20, ge=1, description="times the model goes out to the sites and comes back")
     local_steps: int = Field(200, ge=1, description="optimizer steps a site takes each round")

@@ -8,7 +8,8 @@ import torch
 import yaml
 
 import client.app as client_app
-from client.site import Site, open_site
+from client.rounds import Site
+from client.site import open_site
 from ra_core.config import SiteConfig, StudyConfig
 from ra_core.hashing import tensor_digest
 from ra_core.messages import RoundOrder

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from support import Tensors
 
 from ra_core.metrics import Estimate, Resampling
 from ra_core.models.ra import RAConfig
@@ -17,17 +18,6 @@ SCORINGS = (
     ScoringConfig(name="top", factors=("residual",), smooth=2, pool="top"),
     ScoringConfig(name="standardised", factors=("residual",), standardise=True),
 )
-
-
-class Tensors:
-    def __init__(self, x):
-        self.x = x
-
-    def __len__(self):
-        return len(self.x)
-
-    def images(self, indices):
-        return self.x[list(indices)]
 
 
 def pictures(n, seed=0):

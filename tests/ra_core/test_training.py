@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import Tensors
 
 from ra_core.config import AugmentationConfig, RuntimeConfig, TrainingConfig
 from ra_core.errors import NonFiniteError, TooFewImagesError
@@ -18,19 +19,12 @@ METHOD = RAConfig(channels=(4, 8, 8), latent=8, warmup_steps=3)
 CONFIG = TrainingConfig(steps=8, batch_size=4, validate_every=2, checkpoint_every=2)
 
 
-class Tensors:
-    def __init__(self, n):
-        self.x = torch.rand(n, 1, 32, 32, generator=generator(0, "images", n))
-
-    def __len__(self):
-        return len(self.x)
-
-    def images(self, indices):
-        return self.x[list(indices)]
+def pictures(n):
+    return Tensors(torch.rand(n, 1, 32, 32, generator=generator(0, "images", n)))
 
 
 def make(runtime, config=CONFIG, seed=0, train=10):
-    return LocalTrainer(build_method(METHOD, 32, seed), Tensors(train), Tensors(3), config, runtime, seed)
+    return LocalTrainer(build_method(METHOD, 32, seed), pictures(train), pictures(3), config, runtime, seed)
 
 
 def test_two_runs_give_the_same_bits_and_another_seed_others(runtime):
@@ -155,7 +149,7 @@ def test_both_precisions_reach_the_same_reconstruction_error():
         r = Runtime.resolve(RuntimeConfig(precision=precision, threads=torch.get_num_threads()))
         t = LocalTrainer(
             build_method(RAConfig(channels=(8, 16, 16), latent=16, warmup_steps=100), 32, 0),
-            Tensors(8), Tensors(3), config, r, 0,
+            pictures(8), pictures(3), config, r, 0,
         )  # fmt: skip
         t.run(150)
         errors[precision] = t.best_error

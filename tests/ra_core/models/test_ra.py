@@ -2,6 +2,7 @@ import copy
 
 import pytest
 import torch
+from support import Tensors
 from torch import nn
 
 from ra_core.losses import reversed_similarity
@@ -12,17 +13,6 @@ from ra_core.rng import generator
 from ra_core.training import LocalTrainer
 
 TINY = {"channels": (4, 8, 8), "latent": 8, "warmup_steps": 0}
-
-
-class Tensors:
-    def __init__(self, x):
-        self.x = x
-
-    def __len__(self):
-        return len(self.x)
-
-    def images(self, indices):
-        return self.x[list(indices)]
 
 
 def pictures(n=6, size=32):
