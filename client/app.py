@@ -2,67 +2,102 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from flwr.app import Context, Error, Message
 from flwr.clientapp import ClientApp
+from pydantic import ValidationError
 
 from client.policy import release
 from client.rounds import Site
 from client.site import open_site
-from ra_core.config import SiteConfig, StudyConfig
-from ra_core.errors import ConfigError, RAError
-from ra_core.messages import MessageError, RoundOrder
+from ra_core.config import RuntimeConfig, SiteConfig, StudyConfig
+from ra_core.data import SiteImages
+from ra_core.errors import ConfigError
+from ra_core.messages import RoundOrder
 from ra_core.runtime import Runtime
 from ra_core.settings import load_config
 from ra_core.storage import cache_folder
 
-__all__ = ["FAILED", "app"]
+__all__ = ["FAILED", "SIMULATION", "app"]
 
 FAILED = 1000
-"""Code of an error reply. Its reason is the kind of error alone: texts may name files or patients, and stay here."""
+"""Code of an error reply. Its reason is "KIND at SITE", no more: texts may name files or patients, and stay here."""
+
+SIMULATION = "RA_SIMULATION"
+"""Environment variable with a file of node settings, a JSON list: only this machine can set it, no server can."""
 
 app = ClientApp()
 _log = logging.getLogger(__name__)
 
+Settings = Mapping[str, Any]
+
 
 @app.train()
 def train(message: Message, context: Context) -> Message:
-    """Answer one round."""
+    """Answer one round. A site is opened by its node's settings alone: no server chooses paths here.
+
+    A node's settings are `site-config`, `data-root` and `state-folder`, `cache` (a folder for preprocessed images; the
+    user's cache if not given), and `threads` and `device`, which go before the site config's.
+    """
+    where = ""
     try:
+        settings = _settings(context.node_config)
+        config = load_config(Path(settings["site-config"]), SiteConfig)
+        where = f" at {config.data.site}"
         order = RoundOrder.from_record(message.content)
-        site = _site(context, order.study)
+        site = _site(settings, config, order.study)
         content = release(site.answer(order), order.study.federation.parts)
-    except (RAError, MessageError, ValueError, OSError) as error:
+    except Exception as error:  # of any kind: Flower would send the text of those that get through
         _log.exception("the round failed at this site")
-        return Message(Error(code=FAILED, reason=type(error).__name__), reply_to=message)
+        return Message(Error(code=FAILED, reason=type(error).__name__ + where), reply_to=message)
     return Message(content, reply_to=message)
 
 
-def _site(context: Context, study: StudyConfig) -> Site:
-    """By `site-config` in the node's settings, else by its partition's place in the run's list of site configs.
+def _settings(node: Settings) -> Settings:
+    """A hospital's node has them; a simulated one has its place in the list that `SIMULATION` names.
 
     Raises:
-        ConfigError: neither is given.
+        ConfigError: neither is there, or one of the three paths is missing.
     """
-    node, run = context.node_config, context.run_config
-    path = node.get("site-config")
-    if path is None and "partition-id" in node and "site-configs" in run:
-        path = str(run["site-configs"]).split("\n")[int(str(node["partition-id"]))]
-    if path is None:
-        raise ConfigError(
-            "this node has no site config", "start the SuperNode with --node-config 'site-config=\"FILE\"'"
-        )
-    root = str(node.get("data-root") or run.get("data-root") or os.environ.get("RA_DATA") or ".")
-    state = str(node.get("state-folder") or run.get("state-folder") or cache_folder() / "state")
-    return _open(Path(str(path)), Path(root), Path(state), study)
+    if "site-config" not in node and "partition-id" in node and SIMULATION in os.environ:
+        path = Path(os.environ[SIMULATION])
+        try:
+            node = dict(json.loads(path.read_text(encoding="utf-8"))[int(node["partition-id"])])
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            raise ConfigError(
+                f"{path}: has no settings for node {node['partition-id']} ({type(error).__name__})",
+                f"{SIMULATION} names a JSON list with one object a node",
+            ) from None
+    for name in ("site-config", "data-root", "state-folder"):
+        if name not in node:
+            raise ConfigError(
+                f"this node has no {name}", f"""start the SuperNode with --node-config '{name}="PATH" ...'"""
+            )
+    return node
+
+
+def _site(settings: Settings, config: SiteConfig, study: StudyConfig) -> Site:
+    """The site, its machine set up anew: other sites of the same process may have set other threads."""
+    own = {name: settings[name] for name in ("threads", "device") if name in settings}
+    try:
+        runtime = RuntimeConfig.model_validate(config.runtime.model_dump() | own)
+    except ValidationError as error:
+        raise ConfigError(f"the node's {', '.join(own)} are not valid ({error.error_count()} errors)") from None
+    root = Path(settings["data-root"])
+    cache = Path(settings.get("cache") or cache_folder() / "images")
+    manifest = root / config.data.manifest
+    images = _images(config, study, root, cache, manifest.stat().st_mtime_ns if manifest.exists() else 0)
+    return Site(config, images, Runtime.resolve(runtime), Path(settings["state-folder"]) / config.data.site)
 
 
 @lru_cache(maxsize=16)
-def _open(path: Path, root: Path, state: Path, study: StudyConfig) -> Site:
-    config = load_config(path, SiteConfig)
-    images = open_site(config, study, root, cache_folder() / "images")
-    return Site(config, images, Runtime.resolve(config.runtime), state / config.data.site)
+def _images(config: SiteConfig, study: StudyConfig, root: Path, cache: Path, manifest_time: int) -> SiteImages:  # noqa: ARG001
+    """Kept between rounds where the process is: a manifest takes long to check. A changed manifest is read anew."""
+    return open_site(config, study, root, cache)

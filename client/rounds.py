@@ -77,12 +77,12 @@ class Site:
         )
 
     def _received(self, order: RoundOrder) -> GradientMethod:
-        """The study's method with the global model and this site's private layers of the round before."""
+        """The study's method with the global model and this site's private layers of its last round before."""
         study = order.study
         method = build_method(study.method, study.preprocessing.size, study.seed)
-        private = self._private_file(order.study, order.round - 1)
-        if private.exists():
-            method.load_state_dict(load_tensors(private)[0], strict=False)
+        before = [number for number in self._private_rounds(study) if number < order.round]
+        if before:
+            method.load_state_dict(load_tensors(self._private_file(study, before[-1]))[0], strict=False)
         try:
             load_shared(method, study.federation, {k: torch.from_numpy(v) for k, v in order.model.items()})
         except ValueError as error:
@@ -111,12 +111,21 @@ class Site:
         return validation_error(method, self.images.val, study.training.batch_size, self.runtime.device)
 
     def _keep_private(self, method: GradientMethod, order: RoundOrder) -> None:
-        """Store what isn't shared; the last two rounds are kept, so that a round can be repeated."""
+        """Store what isn't shared. Kept are the last two rounds, so that a round can be repeated, and the best one."""
         shared = shared_tensors(method, order.study.federation)
         private = {name: tensor for name, tensor in method.state_dict().items() if name not in shared}
-        if private:
-            save_tensors(self._private_file(order.study, order.round), private, {})
-            self._private_file(order.study, order.round - 2).unlink(missing_ok=True)
+        if not private:
+            return
+        save_tensors(self._private_file(order.study, order.round), private, {})
+        found = self._private_rounds(order.study)
+        last_two = [number for number in found if number <= order.round][-2:]
+        for number in set(found) - {*last_two, order.best_round}:
+            self._private_file(order.study, number).unlink()
+
+    def _private_rounds(self, study: StudyConfig) -> list[int]:
+        """Rounds of which private layers are stored here, ascending."""
+        files = self._private_file(study, 0).parent.glob("round_*.safetensors")
+        return sorted(int(file.stem.removeprefix("round_")) for file in files)
 
     def _private_file(self, study: StudyConfig, number: int) -> Path:
         return self.state / study.digest()[:16] / f"round_{number}.safetensors"

@@ -1,19 +1,16 @@
-"""The model file: a folder with `model.safetensors`, `healthy.safetensors` and `card.json`.
+"""The model file: a folder with `model.safetensors` and `card.json`, nothing in it of a single site.
 
 The card says what the model is and how it came about; loading checks the weights against it and refuses what does not
-fit. Nothing is unpickled.
+fit. What a site keeps beside the model to score with it is in `calibration.py`. Nothing is unpickled.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from pydantic import ValidationError
-from torch import Tensor
 
 from ra_core.config import PreprocessingConfig
 from ra_core.errors import ArtifactError
@@ -21,15 +18,21 @@ from ra_core.hashing import tensor_digest
 from ra_core.models.method import GradientMethod
 from ra_core.models.ra import RAConfig
 from ra_core.models.registry import build_method
-from ra_core.scoring import HealthyStatistics, ScoringConfig
+from ra_core.models.shared import load_shared, shared_tensors
 from ra_core.settings import Config
 from ra_core.storage import load_tensors, save_tensors, write_atomically
 
-__all__ = ["Artifact", "Card", "DataSummary", "healthy_hash", "load_artifact", "model_hash", "save_artifact"]
+__all__ = ["Arm", "Artifact", "Card", "DataSummary", "load_artifact", "model_hash", "save_artifact"]
+
+Arm = Literal["local", "federated", "pooled"]
+"""How a model was trained: on one site's images, by a federation, or on all images in one place."""
+
+
+COPY_AGAIN = "copy the whole model folder again"
 
 
 class DataSummary(Config):
-    """What one site's model learned from, in counts."""
+    """What a model learned from at one site, in counts."""
 
     site: str
     train_images: int
@@ -39,59 +42,55 @@ class DataSummary(Config):
 
 
 class Card(Config):
-    """What a model is and how it came about."""
+    """What a model is and how it came about.
 
-    format: Literal[1] = 1
+    Attributes:
+        steps: on the model's path, all rounds together.
+        selected: the step, or with rounds the round, whose weights these are.
+        sites: trained on.
+        data: one a site.
+        metrics: what is told of the model.
+        model_hash: as `model_hash`.
+    """
+
+    format: Literal[2] = 2
     method: RAConfig
     preprocessing: PreprocessingConfig
     seed: int
+    arm: Arm
     steps: int
-    selected_step: int
     rounds: int
+    selected: int
     sites: tuple[str, ...]
     data: tuple[DataSummary, ...]
     runtime: dict[str, str | int]
     software: dict[str, str]
-    scoring: ScoringConfig
-    pixel_threshold: float
-    perceptual_net: str
-    perceptual_hash: str
     metrics: tuple[dict[str, Any], ...]
     model_hash: str
-    healthy_hash: str
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """A model ready to use: the method in evaluation mode, its card, and healthy statistics by scoring name."""
+    """A model ready to use: the method in evaluation mode, and its card."""
 
     method: GradientMethod
     card: Card
-    healthy: Mapping[str, HealthyStatistics]
 
 
 def model_hash(method: GradientMethod) -> str:
-    """SHA-256 over the shared parts' tensors sorted by name (name, dtype, shape, little-endian bytes)."""
-    return tensor_digest(_shared_tensors(method))
-
-
-def healthy_hash(healthy: Mapping[str, HealthyStatistics]) -> str:
-    """SHA-256 over the healthy statistics, as `model_hash`."""
-    return tensor_digest(_statistics(healthy))
+    """SHA-256 over all shared tensors sorted by name (name, dtype, shape, little-endian bytes)."""
+    return tensor_digest(shared_tensors(method))
 
 
 def save_artifact(folder: Path, artifact: Artifact) -> None:
     """Write a model folder; each file atomically, the card last.
 
     Raises:
-        ValueError: the card's hashes are not those of method and statistics.
+        ValueError: the card's hash is not the method's.
     """
     if model_hash(artifact.method) != artifact.card.model_hash:
         raise ValueError("the card's model_hash is not the method's")
-    if healthy_hash(artifact.healthy) != artifact.card.healthy_hash:
-        raise ValueError("the card's healthy_hash is not that of the statistics")
-    save_tensors(folder / "model.safetensors", _shared_tensors(artifact.method), {})
-    save_tensors(folder / "healthy.safetensors", _statistics(artifact.healthy), {})
+    save_tensors(folder / "model.safetensors", shared_tensors(artifact.method), {})
     write_atomically(folder / "card.json", (artifact.card.model_dump_json(indent=2) + "\n").encode())
 
 
@@ -99,34 +98,13 @@ def load_artifact(folder: Path) -> Artifact:
     """Read a model folder.
 
     Raises:
-        ArtifactError: something is missing, damaged, of another architecture, or doesn't match the card's hash; says
-            which file and why.
+        ArtifactError: something is missing, damaged, of another architecture, not finite, or doesn't match the card's
+            hash; says which file and why.
     """
     card = _load_card(folder / "card.json")
-    tensors = _load(folder / "model.safetensors")
     method = _build(folder / "card.json", card)
-    _require_same_architecture(folder / "model.safetensors", _shared_tensors(method), tensors)
-    _require_hash(folder / "model.safetensors", tensors, card.model_hash)
-    for part, module in method.shared_parts().items():
-        prefix = f"{part}."
-        module.load_state_dict({n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)})
-    statistics = _load(folder / "healthy.safetensors")
-    if card.scoring.standardise:
-        _require_statistics(folder / "healthy.safetensors", statistics, card.scoring.name)
-    _require_hash(folder / "healthy.safetensors", statistics, card.healthy_hash)
-    healthy = _healthy(folder / "healthy.safetensors", statistics, card.preprocessing.size)
-    return Artifact(method.eval(), card, healthy)
-
-
-def _statistics(healthy: Mapping[str, HealthyStatistics]) -> dict[str, Tensor]:
-    moments = {f"{name}/mean": found.mean for name, found in healthy.items()}
-    moments |= {f"{name}/spread": found.spread for name, found in healthy.items()}
-    return {name: torch.from_numpy(array) for name, array in moments.items()}
-
-
-def _shared_tensors(method: GradientMethod) -> dict[str, Tensor]:
-    parts = method.shared_parts().items()
-    return {f"{part}.{name}": tensor for part, module in parts for name, tensor in module.state_dict().items()}
+    _fill(folder / "model.safetensors", method, card)
+    return Artifact(method.eval(), card)
 
 
 def _load_card(path: Path) -> Card:
@@ -149,50 +127,18 @@ def _build(path: Path, card: Card) -> GradientMethod:
         raise ArtifactError(f"{path}: {error}", "the card was edited") from None
 
 
-def _load(path: Path) -> dict[str, Tensor]:
+def _fill(path: Path, method: GradientMethod, card: Card) -> None:
+    """Load the weights, checked against architecture and hash."""
     try:
-        return load_tensors(path)[0]
+        tensors, _ = load_tensors(path)
     except (OSError, ValueError) as error:
         reason = type(error).__name__ if isinstance(error, OSError) else error
-        raise ArtifactError(f"{path}: can't be read ({reason})", "copy the whole model folder again") from None
-
-
-def _require_hash(path: Path, tensors: Mapping[str, Tensor], expected: str) -> None:
-    if tensor_digest(tensors) != expected:
-        raise ArtifactError(f"{path}: is not what the card describes (wrong hash)", "copy the whole model folder again")
-
-
-def _require_statistics(path: Path, tensors: Mapping[str, Tensor], scoring: str) -> None:
-    missing = [name for name in (f"{scoring}/mean", f"{scoring}/spread") if name not in tensors]
-    if missing:
+        raise ArtifactError(f"{path}: can't be read ({reason})", COPY_AGAIN) from None
+    try:
+        load_shared(method, None, tensors)
+    except ValueError as error:
         raise ArtifactError(
-            f"{path}: '{missing[0]}', of scoring '{scoring}', is missing", "copy the whole model folder again"
-        )
-
-
-def _healthy(path: Path, tensors: Mapping[str, Tensor], size: int) -> dict[str, HealthyStatistics]:
-    for name, tensor in tensors.items():
-        if tensor.dtype != torch.float64 or tensor.shape != (size, size):
-            raise ArtifactError(
-                f"{path}: '{name}' is {tensor.dtype} {tuple(tensor.shape)}, not torch.float64 {(size, size)}",
-                "the card describes images of another size, or another version of federated-ra made the statistics",
-            )
-    scorings = sorted({name.rpartition("/")[0] for name in tensors})
-    for scoring in scorings:
-        _require_statistics(path, tensors, scoring)
-    return {s: HealthyStatistics(tensors[f"{s}/mean"].numpy(), tensors[f"{s}/spread"].numpy()) for s in scorings}
-
-
-def _require_same_architecture(path: Path, expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
-    hint = "the card describes another architecture than the weights have; the two files belong to different models"
-    missing, unknown = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
-    if missing or unknown:
-        what = f"'{missing[0]}' is missing" if missing else f"'{unknown[0]}' is not part of the model"
-        raise ArtifactError(f"{path}: {what} ({len(missing)} missing, {len(unknown)} unknown tensors)", hint)
-    for name, tensor in expected.items():
-        other = found[name]
-        if tensor.shape != other.shape or tensor.dtype != other.dtype:
-            raise ArtifactError(
-                f"{path}: '{name}' is {other.dtype} {tuple(other.shape)}, not {tensor.dtype} {tuple(tensor.shape)}",
-                hint,
-            )
+            f"{path}: {error}", "the two files belong to different models, or one was changed; copy both again"
+        ) from None
+    if tensor_digest(tensors) != card.model_hash:
+        raise ArtifactError(f"{path}: is not what the card describes (wrong hash)", COPY_AGAIN)

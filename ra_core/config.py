@@ -81,6 +81,12 @@ class EvaluationConfig(Config):
     pixel_fpr: float = Field(
         0.05, gt=0, lt=1, description="share of healthy validation pixels above the map threshold, for Dice"
     )
+    image_fpr: float = Field(
+        0.05,
+        gt=0,
+        lt=1,
+        description="share of healthy validation images above the image threshold, for detection rates",
+    )
     reference_images: int = Field(
         256, ge=2, description="healthy training images behind the mean and spread of standardised maps"
     )
@@ -126,8 +132,12 @@ class FederationConfig(Config):
     proximal_mu: float = Field(
         0.0, ge=0, description="FedProx: weight of the pull towards the global model; 0 is FedAvg"
     )
-    quorum: float = Field(1.0, gt=0, le=1, description="share of the sites that have to answer for a round to count")
-    deadline_seconds: float = Field(3600.0, gt=0, description="longest wait for the sites' answers in a round")
+    quorum: float = Field(
+        1.0, gt=0, le=1, description="share of the agreed sites that have to answer for a round to count"
+    )
+    deadline_seconds: float = Field(
+        3600.0, gt=0, description="longest wait for sites to connect, and then for all their answers, in a round"
+    )
 
 
 class StudyConfig(Config):

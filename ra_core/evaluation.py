@@ -6,29 +6,34 @@ Nothing here is chosen on test images: scoring and thresholds come from healthy 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
-from tempfile import TemporaryFile
-from typing import IO
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ra_core import metrics
-from ra_core.data import ImageSet, KnownMasks, SiteImages
+from ra_core.calibration import Calibration
+from ra_core.data import ImageSet, SiteImages
+from ra_core.groups import Cases
+from ra_core.metrics import Estimate
 from ra_core.models.method import Method
+from ra_core.perceptual import Perceptual
 from ra_core.results import ResultRow
 from ra_core.rng import generator
-from ra_core.scoring import SCORINGS, Scorer, ScoringConfig, image_scores
-from ra_core.selection import choose_scoring, map_thresholds, synthetic_auroc
+from ra_core.scoring import SCORINGS, Scorer, ScoringConfig
+from ra_core.selection import choose_scoring, image_threshold, pixel_threshold, synthetic_auroc
 from ra_core.site_scorer import SiteScorer, batches
-from ra_core.table import Table, patients_of
+from ra_core.synthetic import KINDS
+from ra_core.table import Table
 
 __all__ = ["Evaluation", "evaluate"]
 
 Progress = Callable[[str], None]
 """Told what is being done."""
+
+Distance = Callable[[Tensor, Tensor], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,8 @@ class Evaluation:
         rows: all numbers, ready for `results.csv`.
         chosen: the scoring chosen on synthetic anomalies.
         synthetic: mean AUROC on synthetic anomalies by scoring name.
-        thresholds: by scoring name, the map value that `pixel_fpr` of healthy validation pixels exceed.
+        pixel_thresholds: by scoring name, the map value that `pixel_fpr` of healthy validation pixels exceed.
+        image_thresholds: by scoring name, the image score that `image_fpr` of healthy validation images at most exceed.
         scorer: the method ready for this site.
         scores: image scores of the test images by scoring name, (N,).
     """
@@ -47,9 +53,23 @@ class Evaluation:
     rows: list[ResultRow]
     chosen: ScoringConfig
     synthetic: Mapping[str, float]
-    thresholds: Mapping[str, float]
+    pixel_thresholds: Mapping[str, float]
+    image_thresholds: Mapping[str, float]
     scorer: SiteScorer
     scores: Mapping[str, np.ndarray]
+
+    def calibration(self, perceptual_net: str, model_hash: str) -> Calibration:
+        """What this site keeps beside the model of that hash, to score with the chosen scoring; net as in the study."""
+        name, perceptual = self.chosen.name, self.scorer.scorer.perceptual
+        return Calibration(
+            scoring=self.chosen,
+            pixel_threshold=self.pixel_thresholds[name],
+            image_threshold=self.image_thresholds[name],
+            perceptual_net=perceptual_net,
+            perceptual_hash=perceptual.digest if perceptual else "",
+            model_hash=model_hash,
+            healthy=self.scorer.healthy.get(name),
+        )
 
 
 def evaluate(
@@ -85,90 +105,89 @@ def evaluate(
     site = SiteScorer.fit(method, scorer, scorings, batches(images.train, config.batch_size, reference), device)
 
     progress("synthetic anomalies on validation images")
-    val = list(batches(images.val, config.batch_size))
-    others = images.train.images(reference[:64])
-    auroc = synthetic_auroc(site, val, others, patients_of(images.val.rows), table.settings)
-    chosen, means = choose_scoring(scorings, auroc)
-    thresholds = map_thresholds(site, val, config.pixel_fpr)
+    val = _on_validation(site, images.train.images(reference[:64]), images, table)
 
     progress("test images")
-    network = {s.name: _network(scorer) if s.is_perceptual else "" for s in scorings}
-    scores, rows = _test(site, name, images, table, chosen, thresholds, network)
+    scores, rows = _on_test(site, name, images, table, val)
     rows += _reconstruction(site, name, images.test, table)
-    rows += [
-        table.row(name, s, "auroc", found, f"synthetic: {kind}", "on validation images", network[s])
-        for (s, kind), found in auroc.items()
-    ]
-    return Evaluation(rows, chosen, means, thresholds, site, scores)
+    for s in scorings:
+        told = "on validation images", _network(scorer, s)
+        rows += [table.row(name, s.name, "auroc", val.auroc[s.name, k], f"synthetic: {k}", *told) for k in KINDS]
+    return Evaluation(rows, val.chosen, val.synthetic, val.pixel_thresholds, val.image_thresholds, site, scores)
 
 
-def _test(
-    site: SiteScorer,
-    name: str,
-    images: SiteImages,
-    table: Table,
-    chosen: ScoringConfig,
-    thresholds: Mapping[str, float],
-    network: Mapping[str, str],
-) -> tuple[dict[str, np.ndarray], list[ResultRow]]:
-    """Image scores by scoring name, and rows of images and pixels.
+class _Selected(NamedTuple):
+    """What healthy validation images decide; fields as of `Evaluation`, and all AUROCs on synthetic anomalies."""
 
-    Exact pixel metrics need all maps of a scoring at once; the other scorings' maps wait in nameless temporary files.
-    """
-    rows, lesions = [], images.lesions
-    with ExitStack() as stack:
-        files = {s.name: stack.enter_context(TemporaryFile()) for s in site.scorings}
-        scores = _score_test(site, images.test, lesions, table.config.batch_size, files)
-        for s, file in files.items():
-            note = "scoring chosen on synthetic anomalies" if s == chosen.name else ""
-            rows += table.image_level(name, s, scores[s], images.test.rows, note, network[s])
-            file.seek(0)
-            maps = np.fromfile(file, np.float32).reshape(lesions.masks.shape)
-            rows += table.pixel_level(name, s, maps, lesions, thresholds[s], note, network[s])
-    return scores, rows
+    auroc: Mapping[tuple[str, str], Estimate]
+    chosen: ScoringConfig
+    synthetic: Mapping[str, float]
+    pixel_thresholds: Mapping[str, float]
+    image_thresholds: Mapping[str, float]
 
 
-def _score_test(
-    site: SiteScorer, test: ImageSet, lesions: KnownMasks, size: int, files: Mapping[str, IO[bytes]]
-) -> dict[str, np.ndarray]:
-    """Scores of all test images; maps of those with known lesions go to the files, float32 one after another."""
-    scores: dict[str, list[np.ndarray]] = {s.name: [] for s in site.scorings}
-    for start, x in enumerate(batches(test, size)):
-        keep = lesions.of_batch(start * size, len(x))
-        found = site.maps(x)
+def _on_validation(site: SiteScorer, others: Tensor, images: SiteImages, table: Table) -> _Selected:
+    """Scoring and thresholds; `others` (M, 1, S, S) are healthy images that foreign pieces come from."""
+    config, patients = table.config, [row.patient_id for row in images.val.rows]
+    val = list(batches(images.val, config.batch_size))
+    with site.scored(val) as healthy:
+        pixel = {s.name: pixel_threshold(healthy.maps(s.name), config.pixel_fpr) for s in site.scorings}
+    image = {name: image_threshold(scores, config.image_fpr) for name, scores in healthy.scores.items()}
+    auroc = synthetic_auroc(site, val, healthy.scores, others, patients, table.settings)
+    return _Selected(auroc, *choose_scoring(site.scorings, auroc), pixel, image)
+
+
+def _on_test(
+    site: SiteScorer, name: str, images: SiteImages, table: Table, val: _Selected
+) -> tuple[Mapping[str, np.ndarray], list[ResultRow]]:
+    """Image scores by scoring name, and rows of images and pixels."""
+    cases, rows = Cases.of(images, table.config.batch_size), []
+    with site.scored(batches(images.test, table.config.batch_size), cases.lesions.of_batch) as test:
         for s in site.scorings:
-            scores[s.name].append(image_scores(found[s.name], s))
-            found[s.name][keep, 0].numpy().tofile(files[s.name])
-    return {name: np.concatenate(parts) for name, parts in scores.items()}
+            note = "scoring chosen on synthetic anomalies" if s == val.chosen else ""
+            told = note, _network(site.scorer, s)
+            rows += table.image_level(name, s.name, test.scores[s.name], cases, val.image_thresholds[s.name], *told)
+            maps = test.maps(s.name).reshape(cases.lesions.masks.shape)
+            rows += table.pixel_level(name, s.name, maps, cases, val.pixel_thresholds[s.name], *told)
+    return test.scores, rows
 
 
 def _reconstruction(site: SiteScorer, name: str, test: ImageSet, table: Table) -> list[ResultRow]:
-    """SSIM, LPIPS and squared error of healthy reconstructions."""
+    """SSIM, squared error and LPIPS of healthy reconstructions."""
     healthy = [index for index, row in enumerate(test.rows) if row.label == "healthy"]
     patients = [test.rows[index].patient_id for index in healthy]
-    x = test.images(healthy)
-    x_hat = torch.cat([x[:0], *(site.reconstruct(b) for b in batches(test, table.config.batch_size, healthy))])
-    found = {
-        "ssim": metrics.ssim(x[:, 0].numpy(), x_hat[:, 0].numpy(), patients, **table.settings),
-        "squared_error": metrics.mean_estimate(_squared_errors(x, x_hat), patients, **table.settings),
-    }
-    perceptual = site.scorer.perceptual
-    if perceptual is not None:
-        starts = range(0, len(x), table.config.batch_size)
-        parts = [slice(start, start + table.config.batch_size) for start in starts]
-        lpips = np.concatenate([np.zeros(0), *(perceptual.distance(x[p], x_hat[p]).cpu().numpy() for p in parts)])
-        found["lpips"] = metrics.mean_estimate(lpips, patients, **table.settings)
-    network = {"lpips": _network(site.scorer)}
-    return [
-        table.row(name, "reconstruction", metric, e, "healthy", perceptual=network.get(metric, ""))
-        for metric, e in found.items()
-    ]
+    distances = _distances(site.scorer.perceptual)
+    found: dict[str, list[np.ndarray]] = {metric: [np.zeros(0)] for metric in distances}
+    for x in batches(test, table.config.batch_size, healthy):
+        x_hat = site.reconstruct(x)
+        for metric, distance in distances.items():
+            found[metric].append(distance(x, x_hat))
+    rows = []
+    for metric, parts in found.items():
+        estimate = metrics.mean_estimate(np.concatenate(parts), patients, **table.settings)
+        network = _network(site.scorer) if metric == "lpips" else ""
+        rows.append(table.row(name, "reconstruction", metric, estimate, "healthy", perceptual=network))
+    return rows
+
+
+def _distances(perceptual: Perceptual | None) -> dict[str, Distance]:
+    """By metric, from images and reconstructions (N, 1, S, S) to one number each, (N,)."""
+    found: dict[str, Distance] = {"ssim": _ssim, "squared_error": _squared_errors}
+    if perceptual is None:
+        return found
+    return found | {"lpips": lambda x, y: perceptual.distance(x, y).cpu().numpy()}
+
+
+def _ssim(x: Tensor, y: Tensor) -> np.ndarray:
+    return metrics.ssim(x[:, 0].numpy(), y[:, 0].numpy())
 
 
 def _squared_errors(x: Tensor, y: Tensor) -> np.ndarray:
     return (x.double() - y.double()).square().flatten(1).mean(1).numpy()
 
 
-def _network(scorer: Scorer) -> str:
-    """How rows name the perceptual network; empty where there is none."""
-    return scorer.perceptual.digest[:12] if scorer.perceptual else ""
+def _network(scorer: Scorer, scoring: ScoringConfig | None = None) -> str:
+    """How rows name the perceptual network; empty where there is none, or where a scoring doesn't use it."""
+    if scorer.perceptual is None or (scoring is not None and not scoring.is_perceptual):
+        return ""
+    return scorer.perceptual.digest[:12]

@@ -1,13 +1,12 @@
-"""Choosing a scoring and a map threshold on healthy validation images, without a single sick one.
+"""Choosing a scoring and thresholds on healthy validation images, without a single sick one.
 
-A good scoring tells a healthy image from its twin with a synthetic anomaly. The threshold is a plain quantile; a
-threshold with a guarantee needs images of its own (`docs/method.md`).
+A good scoring tells a healthy image from its twin with a synthetic anomaly. Thresholds are plain quantiles; a threshold
+with a guarantee needs images of its own (`docs/method.md`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TypeVar
 
 import numpy as np
 from torch import Tensor
@@ -17,14 +16,13 @@ from ra_core.scoring import ScoringConfig
 from ra_core.site_scorer import SiteScorer
 from ra_core.synthetic import KINDS, spoil
 
-__all__ = ["choose_scoring", "map_thresholds", "synthetic_auroc"]
-
-T = TypeVar("T")
+__all__ = ["choose_scoring", "image_threshold", "pixel_threshold", "synthetic_auroc"]
 
 
 def synthetic_auroc(
     scorer: SiteScorer,
     val: Sequence[Tensor],
+    healthy: Mapping[str, np.ndarray],
     others: Tensor,
     patients: Sequence[str],
     resampling: Resampling,
@@ -34,11 +32,11 @@ def synthetic_auroc(
     Args:
         scorer: a method ready for this site.
         val: batches (N, 1, S, S) of healthy validation images.
+        healthy: their scores by scoring name, of all batches.
         others: healthy images (M, 1, S, S) that foreign pieces come from.
         patients: one for each validation image.
         resampling: how intervals are made; its seed also seeds the anomalies.
     """
-    healthy = scorer.scores(val)
     labels = np.repeat([0, 1], len(patients))
     found = {}
     for kind in KINDS:
@@ -65,13 +63,14 @@ def choose_scoring(
     return max(scorings, key=lambda s: means[s.name]), means
 
 
-def map_thresholds(scorer: SiteScorer, val: Iterable[Tensor], pixel_fpr: float) -> dict[str, float]:
-    """By scoring name, the map value that a share `pixel_fpr` of healthy validation pixels exceed."""
-    found: dict[str, list[np.ndarray]] = {s.name: [] for s in scorer.scorings}
-    for x in val:
-        for name, maps in scorer.maps(x).items():
-            found[name].append(maps.numpy().ravel())
-    return {name: float(np.quantile(np.concatenate(parts), 1 - pixel_fpr)) for name, parts in found.items()}
+def pixel_threshold(maps: np.ndarray, pixel_fpr: float) -> float:
+    """The map value that a share `pixel_fpr` of healthy validation pixels, of any shape, exceed."""
+    return float(np.quantile(maps, 1 - pixel_fpr))
+
+
+def image_threshold(scores: np.ndarray, image_fpr: float) -> float:
+    """The lowest of the scores (N,) of healthy validation images that at most a share `image_fpr` of them exceed."""
+    return float(np.quantile(scores, 1 - image_fpr, method="inverted_cdf"))
 
 
 def _defined(auroc: Estimate) -> float:

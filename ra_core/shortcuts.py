@@ -1,26 +1,34 @@
-"""Plain numbers of a picture that may give a label away: a method that doesn't beat them has shown nothing."""
+"""Plain properties of a picture that may give a label or a lesion away: a method must beat them to have shown anything.
+
+Each is a map; its mean over the pixels is the image's number.
+"""
 
 from collections.abc import Callable
 
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["SHORTCUTS"]
+__all__ = ["SHORTCUTS", "foreground"]
+
+
+def foreground(x: Tensor) -> Tensor:
+    """Where there is something, bool: pixels above 0 of (N, 1, H, W)."""
+    return x > 0
 
 
 def _brightness(x: Tensor) -> Tensor:
-    """Mean grey."""
-    return x.flatten(1).mean(1)
+    """The greys themselves."""
+    return x
 
 
 def _foreground(x: Tensor) -> Tensor:
-    """Share of pixels above 0."""
-    return (x > 0).flatten(1).float().mean(1)
+    """1 in the foreground, 0 elsewhere."""
+    return foreground(x).float()
 
 
 def _sharpness(x: Tensor) -> Tensor:
-    """Mean absolute difference between a pixel and the mean of its 3 x 3 neighbourhood."""
-    return (x - F.avg_pool2d(x, 3, 1, 1, count_include_pad=False)).abs().flatten(1).mean(1)
+    """Absolute difference between a pixel and the mean of its 3 x 3 neighbourhood."""
+    return (x - F.avg_pool2d(x, 3, 1, 1, count_include_pad=False)).abs()
 
 
 SHORTCUTS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -28,4 +36,4 @@ SHORTCUTS: dict[str, Callable[[Tensor], Tensor]] = {
     "foreground": _foreground,
     "sharpness": _sharpness,
 }
-"""Functions (N, 1, H, W) in [0, 1] -> (N,) by name. Read their AUROC both ways: 0.1 tells as much as 0.9."""
+"""Functions (N, 1, H, W) in [0, 1] -> the same by name. Read their AUROC both ways: 0.1 tells as much as 0.9."""

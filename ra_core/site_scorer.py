@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from tempfile import TemporaryFile
+from typing import IO
 
 import numpy as np
 import torch
@@ -11,7 +15,28 @@ from torch import Tensor
 from ra_core.models.method import Images, Method
 from ra_core.scoring import HealthyMoments, HealthyStatistics, Scorer, ScoringConfig, image_scores
 
-__all__ = ["SiteScorer", "batches"]
+__all__ = ["Scored", "SiteScorer", "batches"]
+
+Places = Callable[[int, int], list[int]]
+"""From the number of a batch's first image and the batch's size to places in it; `KnownMasks.of_batch` is one."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Images scored under several scorings.
+
+    Attributes:
+        scores: by scoring name, (N,) float64.
+        files: by scoring name, the kept maps, float32 one after another.
+    """
+
+    scores: Mapping[str, np.ndarray]
+    files: Mapping[str, IO[bytes]]
+
+    def maps(self, scoring: str) -> np.ndarray:
+        """All kept maps of a scoring, float32, flat."""
+        self.files[scoring].seek(0)
+        return np.fromfile(self.files[scoring], np.float32)
 
 
 class SiteScorer:
@@ -72,6 +97,29 @@ class SiteScorer:
             for s in self.scorings:
                 found[s.name].append(image_scores(maps[s.name], s))
         return {name: np.concatenate(parts) for name, parts in found.items()}
+
+    @contextmanager
+    def scored(self, images: Iterable[Tensor], places: Places = lambda _, size: list(range(size))) -> Iterator[Scored]:
+        """Scores and maps of all batches (N, 1, S, S) of images.
+
+        Who needs exact quantiles needs all maps of a scoring at once. The other scorings' maps wait in nameless
+        temporary files meanwhile, which are gone when the context ends.
+
+        Args:
+            images: batches.
+            places: whose maps are kept; all images' by default.
+        """
+        with ExitStack() as stack:
+            files = {s.name: stack.enter_context(TemporaryFile()) for s in self.scorings}
+            scores: dict[str, list[np.ndarray]] = {s.name: [] for s in self.scorings}
+            start = 0
+            for x in images:
+                maps, keep = self.maps(x), places(start, len(x))
+                for s in self.scorings:
+                    scores[s.name].append(image_scores(maps[s.name], s))
+                    maps[s.name][keep].numpy().tofile(files[s.name])
+                start += len(x)
+            yield Scored({name: np.concatenate(parts) for name, parts in scores.items()}, files)
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """Pseudo-healthy twins (N, 1, S, S) on the CPU."""

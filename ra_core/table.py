@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
 
 import numpy as np
 
 from ra_core import metrics
 from ra_core.config import EvaluationConfig
-from ra_core.data import KnownMasks
-from ra_core.data.manifest import Row
+from ra_core.groups import Cases
 from ra_core.metrics import Estimate, Resampling
 from ra_core.results import ResultRow
 
-__all__ = ["SMALLEST_GROUP", "Table", "patients_of"]
-
-SMALLEST_GROUP = 10
-"""A pathology with fewer test images gets no row of its own."""
+__all__ = ["Table"]
 
 
 @dataclass(frozen=True)
 class Table:
-    """Makes rows that share their arm, sites and seed, and measures with the study's bootstrap."""
+    """Makes rows that share their arm, sites and seed, and measures with the study's bootstrap.
+
+    Attributes:
+        arm, train_sites, test_site, seed: as of `ResultRow`.
+        config: how is measured.
+        note: joined to the note of every row, as "healthy reference images of nih".
+    """
 
     arm: str
     train_sites: str
     test_site: str
     seed: int
     config: EvaluationConfig
+    note: str = ""
 
     @property
     def settings(self) -> Resampling:
@@ -47,9 +49,7 @@ class Table:
         perceptual: str = "",
     ) -> ResultRow:
         """One row."""
-        return ResultRow.of(
-            estimate,
-            note,
+        return ResultRow(
             arm=self.arm,
             method=method,
             scoring=scoring,
@@ -58,7 +58,9 @@ class Table:
             test_site=self.test_site,
             anomaly=anomaly,
             metric=metric,
+            estimate=estimate,
             seed=self.seed,
+            remark="; ".join(part for part in (self.note, note) if part),
         )
 
     def image_level(
@@ -66,46 +68,40 @@ class Table:
         method: str,
         scoring: str,
         scores: np.ndarray,
-        rows: Sequence[Row],
+        cases: Cases,
+        threshold: float,
         note: str = "",
         perceptual: str = "",
     ) -> list[ResultRow]:
-        """AUROC and AUPRC of all anomalous images, and AUROC of each frequent pathology against all healthy ones."""
-        labels, patients = _labels(rows), patients_of(rows)
+        """AUROC, AUPRC, and the rates of scores (N,) above a threshold; AUROC and detection rate of each group.
+
+        A group is measured against all healthy images.
+        """
+        labels, patients = cases.anomalous, cases.patients
         found = [
             ("auroc", "all", metrics.image_auroc(scores, labels, patients, **self.settings)),
             ("auprc", "all", metrics.image_auprc(scores, labels, patients, **self.settings)),
+            ("detection_rate", "all", metrics.detection_rate(scores, labels, patients, threshold, **self.settings)),
+            ("false_alarm_rate", "all", metrics.false_alarm_rate(scores, labels, patients, threshold, **self.settings)),
         ]
-        for pathology in _frequent_pathologies(rows):
-            keep = np.array([row.label == "healthy" or row.pathology == pathology for row in rows])
-            some = [p for p, kept in zip(patients, keep, strict=True) if kept]
-            found.append(("auroc", pathology, metrics.image_auroc(scores[keep], labels[keep], some, **self.settings)))
-        return [self.row(method, scoring, metric, e, anomaly, note, perceptual) for metric, anomaly, e in found]
+        for group, images in cases.groups.items():
+            keep = images | ~labels
+            some = scores[keep], labels[keep], list(compress(patients, keep))
+            found.append(("auroc", group, metrics.image_auroc(*some, **self.settings)))
+            found.append(("detection_rate", group, metrics.detection_rate(*some, threshold, **self.settings)))
+        return [self.row(method, scoring, metric, e, group, note, perceptual) for metric, group, e in found]
 
     def pixel_level(
         self,
         method: str,
         scoring: str,
         maps: np.ndarray,
-        lesions: KnownMasks,
+        cases: Cases,
         threshold: float | None = None,
         note: str = "",
         perceptual: str = "",
     ) -> list[ResultRow]:
-        """Pixel AUROC and AUPRC, oracle Dice, and Dice where a threshold is given, of maps (K, S, S)."""
-        found = metrics.pixel_level(maps, lesions.masks, lesions.patients, threshold, **self.settings)
-        return [self.row(method, scoring, metric, e, "all", note, perceptual) for metric, e in found.items()]
-
-
-def _labels(rows: Sequence[Row]) -> np.ndarray:
-    return np.array([row.label == "anomalous" for row in rows], int)
-
-
-def patients_of(rows: Sequence[Row]) -> list[str]:
-    """The patient of each row."""
-    return [row.patient_id for row in rows]
-
-
-def _frequent_pathologies(rows: Sequence[Row]) -> list[str]:
-    counts = Counter(row.pathology for row in rows if row.pathology and row.label == "anomalous")
-    return sorted(name for name, count in counts.items() if count >= SMALLEST_GROUP) if len(counts) > 1 else []
+        """Pixel AUROC, AUPRC, oracle Dice, and Dice at a threshold if any, of maps (K, S, S); AUPRC of each group."""
+        lesions, groups = cases.lesions, cases.pixel_groups
+        found = metrics.pixel_level(maps, lesions.masks, lesions.patients, threshold, groups, **self.settings)
+        return [self.row(method, scoring, metric, e, group, note, perceptual) for (metric, group), e in found.items()]

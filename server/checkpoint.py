@@ -10,7 +10,7 @@ import torch
 
 from ra_core.errors import ResumeError
 from ra_core.storage import load_tensors, save_tensors
-from server.strategy import Progress, RoundRecord
+from server.progress import Progress, RoundRecord
 
 __all__ = ["load_progress", "save_progress"]
 
@@ -42,7 +42,10 @@ def load_progress(path: Path, study_digest: str) -> Progress:
     """
     try:
         tensors, facts = load_tensors(path)
-        records = [RoundRecord(**record | {"answered": tuple(record["answered"])}) for record in facts["records"]]
+        records = [
+            RoundRecord(**record | {name: tuple(record[name]) for name in ("answered", "missing")})
+            for record in facts["records"]
+        ]
         progress = Progress(
             model={k.removeprefix("model/"): v.numpy() for k, v in tensors.items() if k.startswith("model/")},
             round=facts["round"],

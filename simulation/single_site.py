@@ -15,8 +15,9 @@ from typing import Any, Protocol
 from filelock import FileLock, Timeout
 
 from client.site import open_site
-from ra_core.artifact import Artifact, Card, DataSummary, healthy_hash, model_hash, save_artifact
+from ra_core.artifact import Artifact, Card, DataSummary, model_hash, save_artifact
 from ra_core.baselines import evaluate_baselines
+from ra_core.calibration import save_calibration
 from ra_core.config import SiteConfig, StudyConfig
 from ra_core.console import graceful_stop
 from ra_core.data import SiteImages
@@ -30,7 +31,7 @@ from ra_core.scoring import Scorer
 from ra_core.storage import load_tensors, save_tensors, sweep, write_atomically
 from ra_core.table import Table
 from ra_core.training import LocalTrainer
-from simulation.gallery import draw_gallery
+from simulation.report import draw_gallery
 
 __all__ = ["Reporter", "SiteRun", "open_tested_site"]
 
@@ -141,7 +142,7 @@ class SiteRun:
         path = self.out / "run.json"
         if path.exists():
             record = self._earlier_record(path, plan) | {"status": "training"}
-        for folder in (self.out, self.out / "model"):
+        for folder in (self.out, self.out / "model", self.out / "calibration"):
             sweep(folder)
         self._write_record(record)
         return record
@@ -217,9 +218,12 @@ class SiteRun:
         write_results(self.out / "results.csv", evaluation.rows)
         write_atomically(self.out / "training.csv", _history_csv(trainer.history))
         card = self._card(trainer, evaluation)
-        save_artifact(self.out / "model", Artifact(trainer.method, card, evaluation.scorer.healthy))
+        save_artifact(self.out / "model", Artifact(trainer.method, card))
+        calibration = evaluation.calibration(self.study.perceptual.net, card.model_hash)
+        save_calibration(self.out / "calibration", calibration)
         title = f"{self.site.name}: {self.study.method.name}, test images evenly spaced by score"
-        draw_gallery(self.out / "gallery.png", self.images.test, evaluation, self.study.evaluation.gallery, title)
+        gallery = draw_gallery(self.images.test, evaluation, self.study.evaluation.gallery, title)
+        write_atomically(self.out / "gallery.png", gallery)
 
     def _card(self, trainer: LocalTrainer, evaluation: Evaluation) -> Card:
         chosen, site = evaluation.chosen, self.images.site
@@ -227,17 +231,14 @@ class SiteRun:
             method=self.study.method,
             preprocessing=self.study.preprocessing,
             seed=self.study.seed,
+            arm="local",
             steps=trainer.step,
-            selected_step=trainer.best_step,
             rounds=1,
+            selected=trainer.best_step,
             sites=(site,),
             data=(_summarise(self.images),),
             runtime=self.runtime.record(),
             software=software_versions(),
-            scoring=chosen,
-            pixel_threshold=evaluation.thresholds[chosen.name],
-            perceptual_net=self.study.perceptual.net,
-            perceptual_hash=self.perceptual.digest,
             metrics=tuple(
                 {
                     "metric": r.metric,
@@ -252,7 +253,6 @@ class SiteRun:
                 if r.method == self.study.method.name and r.scoring == chosen.name
             ),
             model_hash=model_hash(trainer.method),
-            healthy_hash=healthy_hash(evaluation.scorer.healthy),
         )
 
     def _write_record(self, record: dict[str, Any]) -> None:

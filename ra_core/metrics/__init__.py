@@ -1,6 +1,6 @@
 """How well anomalies are found and images reconstructed, each number with its counts and its patient-level interval."""
 
-from ra_core.metrics.bootstrap import Estimate, Resampling
+from ra_core.metrics.bootstrap import Estimate, Resampling, average
 from ra_core.metrics.detection import (
     dice,
     image_auprc,
@@ -10,12 +10,16 @@ from ra_core.metrics.detection import (
     pixel_auroc,
     pixel_level,
 )
-from ra_core.metrics.reconstruction import mean_estimate, ssim
+from ra_core.metrics.means import detection_rate, false_alarm_rate, mean_estimate
+from ra_core.metrics.reconstruction import ssim
 
 __all__ = [
     "Estimate",
     "Resampling",
+    "average",
+    "detection_rate",
     "dice",
+    "false_alarm_rate",
     "image_auprc",
     "image_auroc",
     "mean_estimate",

@@ -6,20 +6,38 @@ order of scores matters, except for a given threshold.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Unpack
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ra_core.metrics.bootstrap import Estimate, Resampling, interval
+from ra_core.metrics.bootstrap import Estimate, Resampling, resample
 from ra_core.metrics.counts import auroc, average_precision, dice_curve
 from ra_core.metrics.inputs import BoolArray, FloatArray, finite
 from ra_core.metrics.sample import Sample
 
 __all__ = ["dice", "image_auprc", "image_auroc", "oracle_dice", "pixel_auprc", "pixel_auroc", "pixel_level"]
 
-Statistic = Callable[[FloatArray, FloatArray], FloatArray]
+
+class _Measure(NamedTuple):
+    """A number of healthy and anomalous items by bin, (..., K) each -> (...), NaN where undefined."""
+
+    of_counts: Callable[[FloatArray, FloatArray], FloatArray]
+    needs_healthy: bool = True
+
+
+def _flagged_dice(neg: FloatArray, pos: FloatArray) -> FloatArray:
+    return dice_curve(neg, pos)[..., 1]
+
+
+def _best_dice(neg: FloatArray, pos: FloatArray) -> FloatArray:
+    best: FloatArray = dice_curve(neg, pos).max(axis=-1)
+    return best
+
+
+AUROC, AUPRC = _Measure(auroc), _Measure(average_precision)
+DICE, ORACLE_DICE = _Measure(_flagged_dice, needs_healthy=False), _Measure(_best_dice, needs_healthy=False)
 
 
 def image_auroc(
@@ -39,14 +57,14 @@ def image_auroc(
     >>> image_auroc([1, 2, 2, 3], [0, 0, 1, 1], "abcd", bootstrap=100, confidence=0.95, seed=0).value
     0.875
     """
-    return _estimate(Sample.of_images(scores, labels, patients), auroc, resampling)
+    return _estimate(Sample.of_images(scores, labels, patients), AUROC, resampling)
 
 
 def image_auprc(
     scores: ArrayLike, labels: ArrayLike, patients: Sequence[str], **resampling: Unpack[Resampling]
 ) -> Estimate:
     """Average precision of image scores; arguments and errors as of `image_auroc`."""
-    return _estimate(Sample.of_images(scores, labels, patients), average_precision, resampling)
+    return _estimate(Sample.of_images(scores, labels, patients), AUPRC, resampling)
 
 
 def pixel_auroc(
@@ -65,14 +83,14 @@ def pixel_auroc(
     Raises:
         ValueError: a map value is not finite, masks are not bool, or shapes differ.
     """
-    return _estimate(Sample.of_pixels(maps, masks, patients), auroc, resampling)
+    return _estimate(Sample.of_pixels(maps, masks, patients), AUROC, resampling)
 
 
 def pixel_auprc(
     maps: ArrayLike, masks: BoolArray, patients: Sequence[str], **resampling: Unpack[Resampling]
 ) -> Estimate:
     """Average precision of all pixels together; arguments, interval and errors as of `pixel_auroc`."""
-    return _estimate(Sample.of_pixels(maps, masks, patients), average_precision, resampling)
+    return _estimate(Sample.of_pixels(maps, masks, patients), AUPRC, resampling)
 
 
 def dice(
@@ -88,7 +106,7 @@ def dice(
     """
     limit = float(finite(threshold, "thresholds"))
     sample = Sample.of_pixels(maps, masks, patients, rank=lambda values: ((values > limit).astype(np.int64), 2))
-    return _estimate(sample, _flagged_dice, resampling, needs_healthy=False)
+    return _estimate(sample, DICE, resampling)
 
 
 def oracle_dice(
@@ -99,7 +117,7 @@ def oracle_dice(
     The value is exact over all distinct map values; in the interval each resample picks its own threshold among at
     most 4096 quantiles. Arguments and errors as of `pixel_auroc`; undefined without an anomalous pixel.
     """
-    return _estimate(Sample.of_pixels(maps, masks, patients), _best_dice, resampling, needs_healthy=False)
+    return _estimate(Sample.of_pixels(maps, masks, patients), ORACLE_DICE, resampling)
 
 
 def pixel_level(
@@ -107,41 +125,56 @@ def pixel_level(
     masks: BoolArray,
     patients: Sequence[str],
     threshold: float | None = None,
+    groups: Mapping[str, BoolArray] | None = None,
     **resampling: Unpack[Resampling],
-) -> dict[str, Estimate]:
-    """`pixel_auroc`, `pixel_auprc`, `oracle_dice`, and `dice` where a threshold is given, by name.
+) -> dict[tuple[str, str], Estimate]:
+    """All metrics of pixels, by (metric, group), with the pixels sorted once.
 
-    The same numbers as one by one, with the pixels sorted once. Arguments and errors as theirs.
+    `pixel_auroc`, `pixel_auprc`, `oracle_dice`, and `dice` where a threshold is given, of the group "all", the same
+    numbers as one by one; and `pixel_auprc` of each further group.
+
+    Args:
+        maps: as of `pixel_auroc`.
+        masks: as of `pixel_auroc`.
+        patients: as of `pixel_auroc`.
+        threshold: as of `dice`.
+        groups: by name, (N,), the images that belong to it: anomalous ones and the healthy ones they stand against.
+        resampling: see `Resampling`.
+
+    Raises:
+        ValueError: as `pixel_auroc` and `dice`.
     """
     sample = Sample.of_pixels(maps, masks, patients)
-    found = {
-        "pixel_auroc": _estimate(sample, auroc, resampling),
-        "pixel_auprc": _estimate(sample, average_precision, resampling),
-        "oracle_dice": _estimate(sample, _best_dice, resampling, needs_healthy=False),
-    }
+    measures = {"pixel_auroc": AUROC, "pixel_auprc": AUPRC, "oracle_dice": ORACLE_DICE}
+    estimates = _estimates(sample, list(measures.values()), resampling)
+    found = {(name, "all"): estimate for name, estimate in zip(measures, estimates, strict=True)}
     if threshold is not None:
-        found["dice"] = dice(maps, masks, patients, threshold, **resampling)
+        found["dice", "all"] = dice(maps, masks, patients, threshold, **resampling)
+    for name, images in (groups or {}).items():
+        found["pixel_auprc", name] = _estimate(sample.of(images), AUPRC, resampling)
     return found
 
 
-def _estimate(sample: Sample, statistic: Statistic, resampling: Resampling, *, needs_healthy: bool = True) -> Estimate:
-    reason = sample.missing(needs_healthy=needs_healthy)
-    if reason:
-        return Estimate(None, None, None, sample.n_healthy, sample.n_anomalous, reason)
-    neg, pos = sample.totals
+def _estimate(sample: Sample, measure: _Measure, resampling: Resampling) -> Estimate:
+    return _estimates(sample, [measure], resampling)[0]
+
+
+def _estimates(sample: Sample, measures: Sequence[_Measure], resampling: Resampling) -> list[Estimate]:
+    """One for each measure; patients are drawn and counted once for all."""
+    counts = sample.n_healthy, sample.n_anomalous
+    reasons = [sample.missing(needs_healthy=measure.needs_healthy) for measure in measures]
+    if all(reasons):
+        return [Estimate(None, None, None, *counts, f"not estimable: {reason}") for reason in reasons]
     patient_neg, patient_pos = sample.by_patient
 
-    def resampled(drawn: FloatArray) -> FloatArray:
-        return statistic(drawn @ patient_neg, drawn @ patient_pos)
+    def of_drawn(drawn: FloatArray) -> FloatArray:
+        neg, pos = drawn @ patient_neg, drawn @ patient_pos
+        return np.stack([measure.of_counts(neg, pos) for measure in measures])
 
-    low, high, note = interval(resampled, sample.n_patients, resampling)
-    return Estimate(float(statistic(neg, pos)), low, high, sample.n_healthy, sample.n_anomalous, note)
-
-
-def _flagged_dice(neg: FloatArray, pos: FloatArray) -> FloatArray:
-    return dice_curve(neg, pos)[..., 1]
-
-
-def _best_dice(neg: FloatArray, pos: FloatArray) -> FloatArray:
-    best: FloatArray = dice_curve(neg, pos).max(axis=-1)
-    return best
+    resampled = resample(of_drawn, sample.n_patients, resampling)
+    return [
+        Estimate(None, None, None, *counts, f"not estimable: {reason}")
+        if reason
+        else Estimate.of(float(measure.of_counts(*sample.totals)), values, resampling["confidence"], counts)
+        for measure, reason, values in zip(measures, reasons, resampled, strict=True)
+    ]

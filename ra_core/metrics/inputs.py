@@ -35,7 +35,7 @@ def encode(patients: Sequence[str], n: int) -> tuple[IntArray, int]:
     """
     if len(patients) != n:
         raise ValueError(f"{len(patients)} patients for {n} images")
-    distinct, codes = np.unique(np.asarray(patients), return_inverse=True)
+    distinct, codes = np.unique(np.asarray(list(patients)), return_inverse=True)
     return codes.astype(np.int64), len(distinct)
 
 

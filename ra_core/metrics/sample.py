@@ -7,7 +7,7 @@ are quantiles that give both classes the same weight, so that a rare class is no
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -31,16 +31,15 @@ def rank(values: FloatArray) -> Ranked:
 
 @dataclass(frozen=True)
 class Sample:
-    """Scored items (M of them: images or pixels) of patients.
+    """Scored items of N images, M an image: the image itself, or its pixels.
 
     Attributes:
         kind: what an item is, in plural.
-        bins: (M,), each item's bin, by ascending score.
+        bins: (N, M), each item's bin, by ascending score.
         n_bins: how many there are.
-        anomalous: (M,).
-        patients: (M,), each item's patient.
+        anomalous: (N, M).
+        patients: (N,), each image's patient.
         n_patients: how many there are.
-        n_healthy, n_anomalous: images, not items.
     """
 
     kind: str
@@ -49,8 +48,6 @@ class Sample:
     anomalous: BoolArray
     patients: IntArray
     n_patients: int
-    n_healthy: int
-    n_anomalous: int
 
     @classmethod
     def of_images(cls, scores: ArrayLike, labels: ArrayLike, patients: Sequence[str]) -> Sample:
@@ -59,10 +56,8 @@ class Sample:
         if values.ndim != 1:
             raise ValueError(f"need scores (N,), got {values.shape}")
         anomalous = binary(labels, len(values))
-        codes, n_patients = encode(patients, len(values))
         bins, n_bins = rank(values)
-        sick = int(anomalous.sum())
-        return cls("images", bins, n_bins, anomalous, codes, n_patients, len(values) - sick, sick)
+        return cls("images", bins[:, None], n_bins, anomalous[:, None], *encode(patients, len(values)))
 
     @classmethod
     def of_pixels(
@@ -74,19 +69,34 @@ class Sample:
             raise ValueError(f"need maps (N, H, W) and masks (N, H, W), got {values.shape} and {masks.shape}")
         if masks.dtype != np.bool_:
             raise ValueError(f"masks must be bool, got {masks.dtype}")
-        codes, n_patients = encode(patients, len(values))
         bins, n_bins = rank(values.ravel())
-        of_pixels = np.repeat(codes, values[0].size if len(values) else 0)
-        sick = int(masks.any(axis=(1, 2)).sum())
-        return cls("pixels", bins, n_bins, masks.ravel(), of_pixels, n_patients, len(values) - sick, sick)
+        shape = (len(values), values.shape[1] * values.shape[2])
+        return cls("pixels", bins.reshape(shape), n_bins, masks.reshape(shape), *encode(patients, len(values)))
+
+    def of(self, images: BoolArray) -> Sample:
+        """Some of the images, (N,), without ranking anew: bins that none of them is in stay empty."""
+        distinct, codes = np.unique(self.patients[images], return_inverse=True)
+        return replace(
+            self, bins=self.bins[images], anomalous=self.anomalous[images], patients=codes, n_patients=len(distinct)
+        )
+
+    @property
+    def n_anomalous(self) -> int:
+        """Images with an anomalous item."""
+        return int(self.anomalous.any(axis=1).sum())
+
+    @property
+    def n_healthy(self) -> int:
+        """Images without one."""
+        return len(self.bins) - self.n_anomalous
 
     def missing(self, *, needs_healthy: bool) -> str:
         """Why nothing can be measured, or "" if something can."""
-        if not len(self.bins):
-            return "no images"
+        if not self.bins.size:
+            return "no test images" if self.kind == "images" else "no test images with known lesions"
         if not self.anomalous.any():
-            return f"no anomalous {self.kind}"
-        return f"no healthy {self.kind}" if needs_healthy and self.anomalous.all() else ""
+            return f"no anomalous test {self.kind}"
+        return f"no healthy test {self.kind}" if needs_healthy and self.anomalous.all() else ""
 
     @cached_property
     def totals(self) -> tuple[FloatArray, FloatArray]:
@@ -99,7 +109,7 @@ class Sample:
         coarse = _coarsen(*self.totals)
         width = int(coarse[-1]) + 1
         shape = (self.n_patients, width)
-        neg, pos = self._by_class(self.patients * width + coarse[self.bins], self.n_patients * width)
+        neg, pos = self._by_class(self.patients[:, None] * width + coarse[self.bins], self.n_patients * width)
         return neg.reshape(shape), pos.reshape(shape)
 
     def _by_class(self, cells: IntArray, n: int) -> tuple[FloatArray, FloatArray]:

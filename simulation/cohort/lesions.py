@@ -18,7 +18,7 @@ __all__ = ["KINDS", "STRENGTHS", "Lesion", "draw_lesion"]
 
 Mask = NDArray[np.bool_]
 
-STRENGTHS = {"strong": 1.0, "medium": 0.6, "subtle": 0.3}  # share of a kind's full change
+STRENGTHS = {"strong": 1.0, "medium": 0.65, "subtle": 0.35}  # share of a kind's full change
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class Lesion:
 
     @property
     def description(self) -> str:
-        """For example `ring, 3.2 cm2, subtle`."""
-        return f"{self.kind}, {self.area_cm2:.1f} cm2, {self.strength}"
+        """For example `ring, subtle, 3.2 cm2`."""
+        return f"{self.kind}, {self.strength}, {self.area_cm2:.1f} cm2"
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def _offsets_mm(anatomy: Anatomy, centre: tuple[int, int]) -> Array:
 
 
 def _bright(canvas: _Canvas, place: _Place) -> Array:
-    return canvas.clean + np.float32(0.3 * canvas.strength) * place.opacity
+    return canvas.clean + np.float32(0.45 * canvas.strength) * place.opacity
 
 
 def _dark(canvas: _Canvas, place: _Place) -> Array:
@@ -157,14 +157,14 @@ def _ring(canvas: _Canvas, place: _Place) -> Array:
     wall = place.mask * np.exp(-((4 * share - np.float32(0.8)) ** 2))
     core = place.mask * np.clip(share - np.float32(0.3), 0, 0.4)
     strength = np.float32(canvas.strength)
-    ring: Array = canvas.clean * (1 - strength * core) + np.float32(0.3) * strength * wall
+    ring: Array = canvas.clean * (1 - strength * core) + np.float32(0.45) * strength * wall
     return ring
 
 
 def _diffuse(canvas: _Canvas, place: _Place) -> Array:
     """A wide, patchy, faint brightening or darkening."""
     patches = np.clip(1 + 0.35 * smooth_field(canvas.rng, len(canvas.clean), 20), 0.3, 1.7)
-    change = np.float32(canvas.rng.choice([-0.3, 0.3]) * canvas.strength)
+    change = np.float32(canvas.rng.choice([-0.4, 0.4]) * canvas.strength)
     diffuse: Array = canvas.clean * (1 + change * place.opacity * patches)
     return diffuse
 
@@ -187,10 +187,10 @@ def _missing(canvas: _Canvas, place: _Place) -> Array:
 
 
 KINDS = {
-    "bright": _Kind(_bright, radius_mm=(4, 16), rim_mm=2.5),
-    "dark": _Kind(_dark, radius_mm=(4, 16), rim_mm=2.5),
-    "ring": _Kind(_ring, radius_mm=(7, 18), rim_mm=2.0, depth=(0.9, 99)),
-    "diffuse": _Kind(_diffuse, radius_mm=(12, 28), rim_mm=12.0),
-    "mass": _Kind(_mass, radius_mm=(8, 15), rim_mm=2.5, depth=(1.2, 99)),
-    "missing": _Kind(_missing, radius_mm=(7, 18), rim_mm=1.5, depth=(0.1, 0.8), most_fluid=0.9),
+    "bright": _Kind(_bright, radius_mm=(6, 22), rim_mm=2.5),
+    "dark": _Kind(_dark, radius_mm=(6, 22), rim_mm=2.5),
+    "ring": _Kind(_ring, radius_mm=(9, 22), rim_mm=2.0, depth=(0.9, 99)),
+    "diffuse": _Kind(_diffuse, radius_mm=(14, 30), rim_mm=12.0),
+    "mass": _Kind(_mass, radius_mm=(9, 18), rim_mm=2.5, depth=(1.2, 99)),
+    "missing": _Kind(_missing, radius_mm=(9, 22), rim_mm=1.5, depth=(0.1, 0.8), most_fluid=0.9),
 }

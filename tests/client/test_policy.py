@@ -14,7 +14,7 @@ def reply(**changes):
         "round": 1,
         "study_digest": "s",
         "model_hash": "m",
-        "fingerprint": "f",
+        "fingerprint": "f" * 64,
         "n_images": 9,
         "n_patients": 3,
         "n_val": 4,

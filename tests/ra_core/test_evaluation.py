@@ -5,18 +5,20 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from ra_core import groups, metrics
 from ra_core.baselines import evaluate_baselines
-from ra_core.data import ImageSet, Manifest, SiteImages
-from ra_core.data.manifest import Row
+from ra_core.data import ImageSet, KnownMasks, Manifest, Row, SiteImages
 from ra_core.evaluation import evaluate
+from ra_core.groups import Cases
 from ra_core.models.registry import build_method
 from ra_core.scoring import SCORINGS, Scorer
 from ra_core.shortcuts import SHORTCUTS
 from ra_core.synthetic import KINDS
-from ra_core.table import SMALLEST_GROUP, Table
+from ra_core.table import Table
 
 CPU = torch.device("cpu")
 IMAGE = ["auroc", "auprc"]
+RATES = ["detection_rate", "false_alarm_rate"]
 PIXEL = ["pixel_auroc", "pixel_auprc", "oracle_dice", "dice"]
 RECONSTRUCTION = ["ssim", "squared_error", "lpips"]
 FEW = tuple(s for s in SCORINGS if s.name in ("residual", "standardised_residual"))
@@ -62,7 +64,7 @@ def select(rows, **where):
 
 def test_every_scoring_has_every_metric_once(evaluation):
     found = [(r.scoring, r.metric, r.anomaly) for r in evaluation.rows]
-    expected = [(s.name, metric, "all") for s in SCORINGS for metric in IMAGE + PIXEL]
+    expected = [(s.name, metric, "all") for s in SCORINGS for metric in IMAGE + RATES + PIXEL]
     expected += [("reconstruction", metric, "healthy") for metric in RECONSTRUCTION]
     expected += [(s.name, "auroc", f"synthetic: {kind}") for s in SCORINGS for kind in KINDS]
     assert sorted(found) == sorted(expected)
@@ -73,8 +75,9 @@ def test_every_row_says_where_it_comes_from(evaluation):
         assert (row.arm, row.method, row.train_sites, row.test_site, row.seed) == ("local", "ra", "discs", "discs", 0)
         assert row.value is not None
         assert row.ci_low <= row.ci_high
+    counts = {"detection_rate": (0, 6), "false_alarm_rate": (6, 0)}
     for row in select(evaluation.rows, anomaly="all"):
-        assert (row.n_healthy, row.n_anomalous) == (6, 6)
+        assert (row.n_healthy, row.n_anomalous) == counts.get(row.metric, (6, 6))
     for row in select(evaluation.rows, scoring="reconstruction"):
         assert (row.n_healthy, row.n_anomalous) == (6, 0)
     for kind in KINDS:
@@ -90,6 +93,27 @@ def test_image_metrics_are_those_of_the_scores(evaluation, images):
         assert auprc == pytest.approx(average_precision_score(labels, scores))
 
 
+def test_rates_are_shares_above_a_threshold_that_healthy_validation_images_set(evaluation, images, table):
+    labels = np.array([row.label == "anomalous" for row in images.test.rows])
+    healthy = evaluation.scorer.scores([images.val.images(range(5))])
+    for name, scores in evaluation.scores.items():
+        threshold = evaluation.image_thresholds[name]
+        assert threshold == pytest.approx(healthy[name].max(), rel=1e-5)  # 5 % of 5 images is none
+        for metric, of_kind in zip(RATES, (labels, ~labels), strict=True):
+            (row,) = select(evaluation.rows, scoring=name, metric=metric)
+            assert row.value == np.mean(scores[of_kind] > threshold)
+
+
+def test_what_the_site_keeps_is_that_of_the_chosen_scoring(evaluation, untrained_perceptual):
+    found, name = evaluation.calibration("alex", "hash"), evaluation.chosen.name
+    assert found.scoring == evaluation.chosen
+    assert found.pixel_threshold == evaluation.pixel_thresholds[name]
+    assert found.image_threshold == evaluation.image_thresholds[name]
+    assert found.healthy is evaluation.scorer.healthy.get(name)
+    assert (found.perceptual_net, found.model_hash) == ("alex", "hash")
+    assert found.perceptual_hash == untrained_perceptual.digest
+
+
 def test_pixel_metrics_are_those_of_the_maps_at_the_validation_threshold(evaluation, images):
     masks = np.stack([mask.numpy() for mask in images.test.masks(range(12))])
     maps = evaluation.scorer.maps(images.test.images(range(12)))
@@ -97,7 +121,7 @@ def test_pixel_metrics_are_those_of_the_maps_at_the_validation_threshold(evaluat
         values = found[:, 0].numpy()
         (auroc,) = select(evaluation.rows, scoring=name, metric="pixel_auroc")
         assert auroc.value == pytest.approx(roc_auc_score(masks.ravel(), values.ravel()), abs=1e-3)
-        flagged = values > evaluation.thresholds[name]
+        flagged = values > evaluation.pixel_thresholds[name]
         (dice,) = select(evaluation.rows, scoring=name, metric="dice")
         assert dice.value == pytest.approx(2 * (flagged & masks).sum() / (flagged.sum() + masks.sum()), abs=1e-3)
 
@@ -105,8 +129,22 @@ def test_pixel_metrics_are_those_of_the_maps_at_the_validation_threshold(evaluat
 def test_reconstruction_error_is_that_of_healthy_images(evaluation, images):
     healthy = [i for i, row in enumerate(images.test.rows) if row.label == "healthy"]
     x = images.test.images(healthy)
-    (row,) = select(evaluation.rows, metric="squared_error")
-    assert row.value == pytest.approx(float((evaluation.scorer.reconstruct(x) - x).square().mean()), rel=1e-4)
+    x_hat = evaluation.scorer.reconstruct(x)
+    expected = {
+        "squared_error": float((x_hat - x).square().mean()),
+        "ssim": metrics.ssim(x[:, 0], x_hat[:, 0]).mean(),
+        "lpips": float(evaluation.scorer.scorer.perceptual.distance(x, x_hat).mean()),
+    }
+    found = {row.metric: row.value for row in select(evaluation.rows, scoring="reconstruction")}
+    assert found == pytest.approx(expected, rel=1e-4)
+
+
+def test_reconstruction_metrics_hold_no_more_than_a_batch(method, images, table, monkeypatch):
+    asked = []
+    read = ImageSet.images
+    monkeypatch.setattr(ImageSet, "images", lambda self, indices: asked.append(len(indices)) or read(self, indices))
+    quick(method, images, replace(table, config=table.config.model_copy(update={"batch_size": 4})))
+    assert max(asked[1:]) <= 8  # the 8 reference images that lend pieces are read at once
 
 
 def test_the_chosen_scoring_is_best_on_synthetic_anomalies_and_marked(evaluation):
@@ -123,7 +161,8 @@ def test_no_test_label_is_needed_to_choose(method, images, table):
     swapped = [replace(row, label=swap[row.label], lesion_mask="") for row in images.test.rows]
     true, false = (quick(method, i, table) for i in (images, with_test_rows(images, swapped)))
     assert false.chosen == true.chosen
-    assert false.thresholds == true.thresholds
+    assert false.pixel_thresholds == true.pixel_thresholds
+    assert false.image_thresholds == true.image_thresholds
     assert false.synthetic == true.synthetic
     for name, scores in true.scores.items():
         assert np.array_equal(false.scores[name], scores)
@@ -156,25 +195,49 @@ def test_where_some_masks_are_known_pixels_are_counted_on_those_alone(method, im
 
 @pytest.mark.parametrize(("only", "missing"), [("anomalous", "healthy"), ("healthy", "anomalous")])
 def test_a_test_set_of_one_kind_gives_reasons_and_no_exception(method, images, table, only, missing):
+    """Of a site without healthy test images, detection is told all the same, and so are pixels."""
     rows = [row for row in images.test.rows if row.label == only]
     some = with_test_rows(images, rows)
     found = quick(method, some, table).rows + evaluate_baselines(some, table)
     whole = [row for row in found if row.metric in IMAGE and row.anomaly == "all"]
     assert whole
-    assert all(row.value is None and f"no {missing} images" in row.note for row in whole)
+    assert all(row.value is None and row.note.endswith(f"not estimable: no {missing} test images") for row in whole)
+    for metric, kind in (("detection_rate", "anomalous"), ("false_alarm_rate", "healthy")):
+        rates = select(found, metric=metric)
+        assert len(rates) == len(whole) / 2
+        assert all((row.value is None) == (only != kind) for row in rates)
+        assert all((f"not estimable: no {kind} test images" in row.note) == (only != kind) for row in rates)
+    pixel = [row for row in found if row.metric in PIXEL]
+    assert all((row.value is None) == (only == "healthy") for row in pixel)
     reconstruction = [row for row in found if row.metric in RECONSTRUCTION]
-    assert all((row.value is None and "no images" in row.note) == (only == "anomalous") for row in reconstruction)
+    assert all(
+        (row.value is None and row.note == "not estimable: no healthy test images") == (only == "anomalous")
+        for row in reconstruction
+    )
     assert all(row.value is not None or row.note for row in found)
+
+
+def test_a_site_with_borrowed_healthy_images_says_so_in_every_row(method, images, table):
+    sick = [row for row in images.test.rows if row.label == "anomalous"]
+    borrowed = replace(with_test_rows(images, [replace(row, lesion_mask="") for row in sick]), site="elsewhere")
+    noted = replace(table, test_site="elsewhere", note="healthy reference images of discs")
+    found = quick(method, borrowed, noted).rows + evaluate_baselines(borrowed, noted)
+    assert all(row.note.startswith("healthy reference images of discs") for row in found)
+    (row,) = select(found, method="ra", scoring="residual", metric="auroc", anomaly="all")
+    assert row.note.endswith("not estimable: no healthy test images")
+    assert all(row.value is not None for row in select(found, metric="detection_rate"))
+    assert all("no test images with known lesions" in row.note for row in select(found, metric="pixel_auprc"))
 
 
 def test_baselines_and_shortcuts_have_rows_of_their_own(images, table):
     said = []
     rows = evaluate_baselines(images, table, said.append)
     found = sorted((row.method, row.scoring, row.metric) for row in rows)
-    expected = [(m, "residual", metric) for m in ("nearest_neighbour", "pca") for metric in IMAGE + PIXEL[:3]]
-    expected += [("shortcut", name, metric) for name in SHORTCUTS for metric in IMAGE]
+    expected = [(m, "residual", metric) for m in ("nearest_neighbour", "pca") for metric in IMAGE + RATES + PIXEL[:3]]
+    expected += [("shortcut", name, metric) for name in SHORTCUTS for metric in IMAGE + RATES + PIXEL[:3]]
     assert found == sorted(expected)
-    assert all(row.value is not None and (row.n_healthy, row.n_anomalous) == (6, 6) for row in rows)
+    assert all(row.value is not None for row in rows)
+    assert all((row.n_healthy, row.n_anomalous) == (6, 6) for row in rows if row.metric not in RATES)
     assert said == ["baseline: nearest_neighbour", "baseline: pca", "shortcuts"]
     (nearest,) = select(rows, method="nearest_neighbour", metric="pixel_auroc")
     assert nearest.value > 0.8  # a dark hole in a disc is easy
@@ -182,6 +245,12 @@ def test_baselines_and_shortcuts_have_rows_of_their_own(images, table):
     (bright,) = select(rows, scoring="brightness", metric="auroc")
     brightness = images.test.images(range(12)).mean((1, 2, 3))
     assert bright.value == pytest.approx(roc_auc_score(labels, brightness))
+    (found,) = select(rows, scoring="brightness", metric="detection_rate")
+    limit = images.val.images(range(5)).mean((1, 2, 3)).max()
+    assert found.value == pytest.approx(np.mean(brightness.numpy()[labels] > limit.item()))
+    masks = np.stack(images.test.masks(range(12)))
+    (pixel,) = select(rows, scoring="brightness", metric="pixel_auroc")
+    assert pixel.value == pytest.approx(roc_auc_score(masks.ravel(), images.test.images(range(12)).ravel()))
 
 
 def test_rows_name_the_perceptual_network_where_it_had_a_part(evaluation, images, table, untrained_perceptual):
@@ -209,37 +278,37 @@ def test_a_baseline_that_cannot_be_had_says_why(images, table):
     assert all(row.value is not None for row in rows if row is not pca)
 
 
-def made_up(counts):
-    """Test rows by (label, pathology)."""
-    return [
-        Row(f"{label}{pathology}{i}", "s", "", "", "test", label, pathology, f"{label}{pathology}{i}", "", "", "", 0)
-        for (label, pathology), count in counts.items()
-        for i in range(count)
+def test_each_group_is_measured_against_all_healthy_images(table):
+    """Rows of AUROC, detection rate and, where lesions are known, pixel AUPRC."""
+    rng = np.random.default_rng(0)
+    sick = np.arange(30) >= 12
+    rows = [
+        Row(str(i), "s", "", "", "test", "anomalous" if is_sick else "healthy", "", str(i), "", "", "", 0)
+        for i, is_sick in enumerate(sick)
     ]
+    masks = (rng.random((30, 8, 8)) < 0.2) & sick[:, None, None]
+    group = np.arange(30) >= 18
+    cases = Cases(rows, KnownMasks(list(range(30)), masks, [row.patient_id for row in rows]), {"g": group})
+    scores, maps = rng.random(30), rng.random((30, 8, 8))
+    found = table.image_level("ra", "x", scores, cases, 0.5) + table.pixel_level("ra", "x", maps, cases)
+    assert sorted(row.metric for row in found if row.anomaly == "g") == ["auroc", "detection_rate", "pixel_auprc"]
+    by_metric = {row.metric: row for row in found if row.anomaly == "g"}
+    keep = group | ~sick
+    assert by_metric["auroc"].value == pytest.approx(roc_auc_score(sick[keep], scores[keep]))
+    assert by_metric["detection_rate"].value == pytest.approx(np.mean(scores[group] > 0.5))
+    expected = average_precision_score(masks[keep].ravel(), maps[keep].ravel())
+    assert by_metric["pixel_auprc"].value == pytest.approx(expected)
+    assert {(row.n_healthy, row.n_anomalous) for row in by_metric.values()} == {(12, 12), (0, 12)}
 
 
-def test_each_frequent_pathology_is_measured_against_all_healthy_images(table):
-    rows = made_up(
-        {
-            ("healthy", ""): 20,
-            ("healthy", "no finding"): 15,
-            ("anomalous", "a"): SMALLEST_GROUP,
-            ("anomalous", "b"): SMALLEST_GROUP + 2,
-            ("anomalous", "rare"): SMALLEST_GROUP - 1,
-            ("anomalous", ""): 12,
-        }
-    )
-    scores = np.random.default_rng(0).random(len(rows))
-    found = {r.anomaly: r for r in table.image_level("ra", "x", scores, rows) if r.metric == "auroc"}
-    assert set(found) == {"all", "a", "b"}
-    for pathology, count in (("a", SMALLEST_GROUP), ("b", SMALLEST_GROUP + 2)):
-        row = found[pathology]
-        assert (row.n_healthy, row.n_anomalous) == (35, count)
-        keep = [r.label == "healthy" or r.pathology == pathology for r in rows]
-        labels = np.array([r.label == "anomalous" for r in rows])[keep]
-        assert row.value == pytest.approx(roc_auc_score(labels, scores[keep]))
-
-
-def test_a_single_pathology_is_all_there_is_and_not_repeated(table):
-    rows = made_up({("healthy", ""): 20, ("anomalous", "a"): 20})
-    assert {r.anomaly for r in table.image_level("ra", "x", np.arange(40.0), rows)} == {"all"}
+def test_groups_of_a_site_have_rows_of_methods_baselines_and_shortcuts(method, images, table, monkeypatch):
+    monkeypatch.setattr(groups, "SMALLEST_GROUP", 2)
+    rows = [replace(row, pathology=f"hole, {'odd' if i % 2 else 'even'}") for i, row in enumerate(images.test.rows)]
+    some = with_test_rows(images, rows)
+    found = quick(method, some, table).rows + evaluate_baselines(some, table)
+    for name, count in (("hole", 6), ("odd", 3), ("even", 3)):
+        of_group = select(found, anomaly=name)
+        assert {row.metric for row in of_group} == {"auroc", "detection_rate", "pixel_auprc"}
+        assert {row.method for row in of_group} == {"ra", "nearest_neighbour", "pca", "shortcut"}
+        assert all(row.value is not None and row.n_anomalous == count for row in of_group)
+    assert {row.anomaly for row in found} >= {"size: medium"} or {row.anomaly for row in found} >= {"size: large"}

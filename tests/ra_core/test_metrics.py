@@ -16,16 +16,19 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 from ra_core.metrics import (
     Estimate,
     Resampling,
+    average,
     detection,
+    detection_rate,
     dice,
+    false_alarm_rate,
     image_auprc,
     image_auroc,
     mean_estimate,
+    means,
     oracle_dice,
     pixel_auprc,
     pixel_auroc,
     pixel_level,
-    reconstruction,
     ssim,
 )
 from ra_core.metrics.sample import MAX_BINS
@@ -56,7 +59,7 @@ def _pixels(n: int = 12, side: int = 16, levels: int | None = None) -> tuple[np.
     return (maps if levels is None else np.round(maps * levels) / levels), masks, _ids(n, 2)
 
 
-@pytest.mark.parametrize("module", [detection, reconstruction])
+@pytest.mark.parametrize("module", [detection, means])
 def test_docstring_examples(module):
     assert doctest.testmod(module).failed == 0
 
@@ -86,10 +89,21 @@ def test_pixel_metrics_equal_scikit_learn(levels):
 @pytest.mark.parametrize("threshold", [None, 0.5])
 def test_pixel_level_is_each_metric_by_itself(threshold):
     pixels = _pixels(n=20, side=24)
-    expected = {metric.__name__: metric(*pixels, **QUICK) for metric in PIXEL_METRICS}
+    expected = {(metric.__name__, "all"): metric(*pixels, **QUICK) for metric in PIXEL_METRICS}
     if threshold is not None:
-        expected["dice"] = dice(*pixels, threshold, **QUICK)
+        expected["dice", "all"] = dice(*pixels, threshold, **QUICK)
     assert pixel_level(*pixels, threshold, **QUICK) == expected
+
+
+@pytest.mark.parametrize("levels", [4, None])
+def test_a_group_of_images_is_measured_as_if_it_were_alone(levels):
+    maps, masks, patients = _pixels(n=20, side=24, levels=levels)
+    keep = np.random.default_rng(3).random(20) < 0.6
+    found = pixel_level(maps, masks, patients, groups={"some": keep}, **QUICK)["pixel_auprc", "some"]
+    alone = pixel_auprc(maps[keep], masks[keep], [p for p, kept in zip(patients, keep, strict=True) if kept], **QUICK)
+    assert found.value == pytest.approx(alone.value)
+    assert (found.n_healthy, found.n_anomalous) == (alone.n_healthy, alone.n_anomalous)
+    assert (found.ci_low, found.ci_high) == pytest.approx((alone.ci_low, alone.ci_high), abs=1e-3)
 
 
 @pytest.mark.parametrize("threshold", [-10.0, 0.0, 0.5, 1.0, 10.0])
@@ -114,14 +128,49 @@ def test_ssim_equals_torchmetrics():
         torch.from_numpy(y)[:, None], torch.from_numpy(x)[:, None], data_range=1.0, sigma=1.5, return_full_image=True
     )
     inside = float(per_pixel[..., 5:-5, 5:-5].mean())  # torchmetrics' own mean includes its padded border
-    assert ssim(x, y, _ids(3), **QUICK).value == pytest.approx(inside)
-    assert ssim(x, x, _ids(3), **QUICK) == Estimate(1.0, 1.0, 1.0, 3, 0)
+    assert ssim(x, y).mean() == pytest.approx(inside)
+    assert ssim(x, y).shape == (3,)
+    assert ssim(x, x).tolist() == [1.0] * 3
 
 
 def test_mean_counts_images_not_patients():
-    found = mean_estimate([1.0, 2.0, 6.0], ["a", "b", "b"], labels=[0, 0, 1], **QUICK)
-    assert (found.value, found.n_healthy, found.n_anomalous) == (3.0, 2, 1)
-    assert (found.ci_low, found.ci_high) == (1.0, 4.0)
+    for anomalous, counts in ((False, (3, 0)), (True, (0, 3))):
+        found = mean_estimate([1.0, 2.0, 6.0], ["a", "b", "b"], anomalous=anomalous, **QUICK)
+        assert (found.value, found.n_healthy, found.n_anomalous) == (3.0, *counts)
+        assert (found.ci_low, found.ci_high) == (1.0, 4.0)
+
+
+@given(_scored(), st.integers(-7, 7))
+def test_rates_are_shares_of_one_kind_above_the_threshold_not_at_it(scored, threshold):
+    scores, labels = scored
+    patients = _ids(len(scores), 2)
+    for rate, kind in ((detection_rate, 1), (false_alarm_rate, 0)):
+        found = rate(scores, labels, patients, threshold, **QUICK)
+        assert found.value == pytest.approx(np.mean(scores[labels == kind] > threshold))
+        counts = (found.n_healthy, found.n_anomalous)
+        assert counts == ((0, labels.sum()) if kind else ((labels == 0).sum(), 0))
+
+
+def test_the_interval_of_a_rate_draws_patients():
+    """20 patients of 10 images each that are all found or all missed: as uncertain as 20 images."""
+    scores, labels = np.repeat(np.arange(20) % 2, 10), np.ones(200, int)
+    by_patient, by_image = (
+        detection_rate(scores, labels, _ids(200, k), 0.5, **QUICK | {"bootstrap": 1000}) for k in (10, 1)
+    )
+    assert by_patient.value == by_image.value == 0.5
+    alone = detection_rate(scores[::10], labels[::10], _ids(20), 0.5, **QUICK | {"bootstrap": 1000})
+    assert (by_patient.ci_low, by_patient.ci_high) == (alone.ci_low, alone.ci_high)
+    assert by_patient.ci_high - by_patient.ci_low > 2 * (by_image.ci_high - by_image.ci_low)
+
+
+def test_a_rate_needs_one_class_alone():
+    scores, patients = [1.0, 2.0], _ids(2)
+    assert detection_rate(scores, [1, 1], patients, 1.5, **QUICK).value == 0.5
+    assert false_alarm_rate(scores, [0, 0], patients, 1.5, **QUICK).value == 0.5
+    none = detection_rate(scores, [0, 0], patients, 1.5, **QUICK)
+    assert none == Estimate(None, None, None, 0, 0, "not estimable: no anomalous test images")
+    none = false_alarm_rate(scores, [1, 1], patients, 1.5, **QUICK)
+    assert none == Estimate(None, None, None, 0, 0, "not estimable: no healthy test images")
 
 
 # --- properties -----------------------------------------------------------------------------------------------------
@@ -156,8 +205,8 @@ def test_rows_may_come_in_any_order(scored, random):
         before = metric(scores, labels, patients.tolist(), **QUICK)
         assert metric(scores[order], labels[order], shuffled, **QUICK) == before
     values = scores / 3
-    before = mean_estimate(values, patients.tolist(), labels=labels, **QUICK)
-    assert mean_estimate(values[order], shuffled, labels=labels[order], **QUICK) == before
+    before = mean_estimate(values, patients.tolist(), **QUICK)
+    assert mean_estimate(values[order], shuffled, **QUICK) == before
 
 
 @pytest.mark.parametrize("metric", PIXEL_METRICS)
@@ -237,29 +286,98 @@ def test_seed_and_confidence_shape_the_interval_only():
     assert (other.ci_low, other.ci_high) != (wide.ci_low, wide.ci_high)
 
 
+# --- averages over sites ---------------------------------------------------------------------------------------------
+
+
+def _site(seed, n=40, shift=1.0, **changes):
+    rng = np.random.default_rng(seed)
+    labels = np.repeat([0, 1], n // 2)
+    return image_auroc(rng.normal(shift * labels), labels, _ids(n), **QUICK | {"bootstrap": 2000} | changes)
+
+
+def test_an_average_counts_each_site_the_same_and_sums_images():
+    sites = [_site(0), _site(1, n=80), _site(2)]
+    found = average(sites, **QUICK)
+    assert found.value == pytest.approx(np.mean([e.value for e in sites]))
+    assert (found.n_healthy, found.n_anomalous) == (80, 80)
+    assert found.ci_low < found.value < found.ci_high
+    assert found == average(sites, **QUICK)
+
+
+def test_the_average_of_one_site_is_that_site():
+    assert average([_site(0)], **QUICK | {"confidence": 0.9}) == _site(0)
+
+
+def test_sites_are_independent_though_the_seed_draws_the_same_patients():
+    """Four sites with the same scores: the interval of their mean is half as wide, not as wide as one."""
+    sites = [_site(0)] * 4
+    one, mean = sites[0], average(sites, **QUICK)
+    assert mean.ci_high - mean.ci_low == pytest.approx((one.ci_high - one.ci_low) / 2, rel=0.1)
+    by_place = np.corrcoef(average(sites[:2], **QUICK).resampled, one.resampled)[0, 1]
+    assert abs(by_place) < 0.1
+
+
+def test_bootstrap_values_have_the_stated_interval_and_take_no_part_in_comparison():
+    found = _site(0)
+    assert found.resampled.shape == (2000,)
+    assert np.quantile(found.resampled, [0.05, 0.95]) == pytest.approx((found.ci_low, found.ci_high))
+    assert "resampled" not in repr(found)
+    assert hash(found) == hash(_site(0))
+
+
+def test_an_average_with_a_site_that_is_not_estimable_is_none_and_not_lower():
+    nothing = image_auroc([1.0, 2.0], [1, 1], _ids(2), **QUICK)
+    found = average([_site(0), nothing, nothing], **QUICK)
+    assert found == Estimate(None, None, None, 20, 24, "not estimable at 2 of 3 sites")
+
+
+def test_an_average_with_a_site_without_an_interval_has_a_value_alone():
+    single = image_auroc([0.0, 1.0], [0, 1], ["a", "a"], **QUICK)
+    found = average([_site(0), single], **QUICK)
+    assert found.value == pytest.approx((_site(0).value + 1) / 2)
+    assert (found.ci_low, found.ci_high, found.note) == (None, None, "no interval: 1 of 2 sites have none")
+
+
+def test_resamples_that_lack_a_class_at_a_site_are_left_out_of_the_average():
+    small = image_auroc([0.0, 1.0], [0, 1], ["a", "b"], **QUICK | {"bootstrap": 2000})
+    found = average([_site(0), small], **QUICK)
+    assert found.note == small.note
+    assert int(np.isnan(found.resampled).sum()) == int(found.note.split()[0])
+
+
+def test_what_cannot_be_averaged_is_refused():
+    with pytest.raises(ValueError, match="no estimates"):
+        average([], **QUICK)
+    with pytest.raises(ValueError, match=r"inhomogeneous|shape"):
+        average([_site(0), _site(1, bootstrap=30)], **QUICK)
+
+
 # --- where there is no number ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("metric", [image_auroc, image_auprc])
 @pytest.mark.parametrize(
-    ("labels", "reason"), [([], "no images"), ([0, 0], "no anomalous images"), ([1, 1], "no healthy images")]
+    ("labels", "reason"),
+    [([], "no test images"), ([0, 0], "no anomalous test images"), ([1, 1], "no healthy test images")],
 )
 def test_a_missing_class_gives_none_with_the_reason(metric, labels, reason):
     n = len(labels)
-    expected = Estimate(None, None, None, labels.count(0), labels.count(1), reason)
+    expected = Estimate(None, None, None, labels.count(0), labels.count(1), f"not estimable: {reason}")
     assert metric(np.arange(n), labels, _ids(n), **QUICK) == expected
 
 
 def test_missing_pixels_give_none_with_the_reason():
     maps, none = np.ones((2, 4, 4)), np.zeros((2, 4, 4), bool)
     for metric in PIXEL_METRICS:
-        assert metric(maps, none, _ids(2), **QUICK) == Estimate(None, None, None, 2, 0, "no anomalous pixels")
-        assert metric(maps[:0], none[:0], [], **QUICK).note == "no images"
-    assert pixel_auroc(maps, ~none, _ids(2), **QUICK).note == "no healthy pixels"
+        reason = "not estimable: no anomalous test pixels"
+        assert metric(maps, none, _ids(2), **QUICK) == Estimate(None, None, None, 2, 0, reason)
+        assert metric(maps[:0], none[:0], [], **QUICK).note == "not estimable: no test images with known lesions"
+    assert pixel_auroc(maps, ~none, _ids(2), **QUICK).note == "not estimable: no healthy test pixels"
     assert dice(maps, ~none, _ids(2), 0.5, **QUICK) == Estimate(1.0, 1.0, 1.0, 0, 2)
     assert dice(maps, none, _ids(2), 0.5, **QUICK).value is None
-    assert ssim(maps[:0], maps[:0], [], **QUICK) == mean_estimate([], [], **QUICK)
-    assert mean_estimate([], [], **QUICK) == Estimate(None, None, None, 0, 0, "no images")
+    assert ssim(maps[:0], maps[:0]).shape == (0,)
+    nothing = Estimate(None, None, None, 0, 0, "not estimable: no healthy test images")
+    assert mean_estimate([], [], **QUICK) == nothing
 
 
 def test_one_patient_has_a_value_and_no_interval():
@@ -298,8 +416,10 @@ def test_scores_that_are_not_finite_are_refused_and_counted(bad):
             metric(maps, masks, _ids(2), **QUICK)
     with pytest.raises(ValueError, match="thresholds are not finite"):
         dice(np.zeros_like(maps), masks, _ids(2), bad, **QUICK)
+    with pytest.raises(ValueError, match="thresholds are not finite"):
+        detection_rate([1.0, 2.0], [0, 1], _ids(2), bad, **QUICK)
     with pytest.raises(ValueError, match="3 of 288 reconstruction pixels are not finite"):
-        ssim(np.zeros_like(maps), maps, _ids(2), **QUICK)
+        ssim(np.zeros_like(maps), maps)
     with pytest.raises(ValueError, match="1 of 2 values are not finite"):
         mean_estimate([bad, 1.0], _ids(2), **QUICK)
 
@@ -319,7 +439,7 @@ def test_arguments_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="must be bool"):
         pixel_auroc(maps, masks.astype(int), _ids(2), **QUICK)
     with pytest.raises(ValueError, match="need images"):
-        ssim(maps, maps[:1], _ids(2), **QUICK)
+        ssim(maps, maps[:1])
     with pytest.raises(ValueError, match="need values"):
         mean_estimate(maps, _ids(2), **QUICK)
 

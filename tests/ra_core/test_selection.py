@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from support import Tensors
 
 from ra_core.metrics import Estimate, Resampling
@@ -8,7 +10,7 @@ from ra_core.models.ra import RAConfig
 from ra_core.models.registry import build_method
 from ra_core.rng import generator
 from ra_core.scoring import HealthyMoments, Scorer, ScoringConfig, image_scores
-from ra_core.selection import choose_scoring, map_thresholds, synthetic_auroc
+from ra_core.selection import choose_scoring, image_threshold, pixel_threshold, synthetic_auroc
 from ra_core.site_scorer import SiteScorer, batches
 from ra_core.synthetic import KINDS
 
@@ -97,20 +99,53 @@ def test_an_undefined_auroc_is_refused_with_its_reason():
 
 @pytest.mark.parametrize("pixel_fpr", [0.01, 0.05, 0.5])
 def test_the_stated_share_of_healthy_pixels_lies_above_the_threshold(site, pixel_fpr):
-    val = list(pictures(6, 2).split(4))
-    found = map_thresholds(site, val, pixel_fpr)
-    n = sum(x.numel() for x in val)
-    for s in SCORINGS:
-        above = np.mean(torch.cat([site.maps(x)[s.name] for x in val]).numpy() > found[s.name])
-        positive = np.mean(torch.cat([site.maps(x)[s.name] for x in val]).numpy() > 0)
-        assert above == pytest.approx(min(pixel_fpr, positive), abs=2 / n)
+    with site.scored(pictures(6, 2).split(4)) as healthy:
+        for s in SCORINGS:
+            maps = healthy.maps(s.name)
+            above = np.mean(maps > pixel_threshold(maps, pixel_fpr))
+            assert above == pytest.approx(min(pixel_fpr, np.mean(maps > 0)), abs=2 / maps.size)
+
+
+@given(st.lists(st.integers(0, 30), min_size=1, max_size=100), st.floats(0.01, 0.5))
+def test_at_most_the_stated_share_of_healthy_images_lies_above_the_lowest_such_threshold(scores, image_fpr):
+    scores = np.array(scores, float)
+    threshold = image_threshold(scores, image_fpr)
+    assert threshold in scores
+    assert np.mean(scores > threshold) <= image_fpr + 1e-9
+    if (scores < threshold).any():
+        assert np.mean(scores > scores[scores < threshold].max()) > image_fpr - 1e-9
+
+
+def test_an_image_threshold_of_few_images_is_their_highest_score():
+    assert image_threshold(np.arange(19.0), 0.05) == 18
+    assert image_threshold(np.arange(20.0), 0.05) == 18
+
+
+def test_scored_images_are_those_of_maps_and_scores_in_any_batches(site):
+    x = pictures(5)
+    expected, scores = site.maps(x), site.scores([x])
+    for size in (1, 2, 5):
+        with site.scored(x.split(size)) as found:
+            for s in SCORINGS:
+                np.testing.assert_allclose(found.maps(s.name).reshape(5, 1, 32, 32), expected[s.name], atol=1e-5)
+                np.testing.assert_allclose(found.scores[s.name], scores[s.name], rtol=1e-5)
+
+
+def test_maps_are_kept_of_the_places_asked_for_and_can_be_read_twice(site):
+    x = pictures(5)
+    with site.scored(x.split(2), lambda start, size: [i for i in range(size) if start + i in (1, 4)]) as found:
+        for _ in range(2):
+            kept = found.maps("residual").reshape(2, 32, 32)
+            np.testing.assert_allclose(kept, site.maps(x)["residual"][[1, 4], 0], atol=1e-5)
+        assert len(found.scores["residual"]) == 5
+    assert all(file.closed for file in found.files.values())
 
 
 def test_synthetic_auroc_has_every_scoring_and_kind_and_ignores_batches(site):
     val, others, patients = pictures(5, 3), pictures(4, 4), list("abcde")
     resampling = Resampling(bootstrap=100, confidence=0.95, seed=0)
-    found = synthetic_auroc(site, list(val.split(2)), others, patients, resampling)
+    found = synthetic_auroc(site, list(val.split(2)), site.scores([val]), others, patients, resampling)
     assert set(found) == {(s.name, kind) for s in SCORINGS for kind in KINDS}
     assert all(0 <= e.value <= 1 and (e.n_healthy, e.n_anomalous) == (5, 5) for e in found.values())
-    again = synthetic_auroc(site, [val], others, patients, resampling)
+    again = synthetic_auroc(site, [val], site.scores([val]), others, patients, resampling)
     assert {key: e.value for key, e in again.items()} == pytest.approx({key: e.value for key, e in found.items()})

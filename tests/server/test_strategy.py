@@ -1,29 +1,24 @@
 """The round loop against sites that answer well, badly, late or not at all; no site trains anything here."""
 
+import io
 import itertools
 import math
+import re
 
 import numpy as np
 import pytest
-import torch
-from flwr.app import Error, Message
-from flwr.clientapp import ClientApp
+from answering import SITES, answering_app, good_reply
+from flwr.app import Array, ArrayRecord, ConfigRecord, Error
+from hospitals import model_digest as digest
 
 from ra_core.config import StudyConfig
 from ra_core.errors import QuorumError
 from ra_core.fixed_point import encode
-from ra_core.hashing import tensor_digest
-from ra_core.messages import RoundOrder, RoundReply
+from ra_core.messages import RoundOrder
 from server.checkpoint import load_progress, save_progress
-from server.strategy import FederatedAveraging, Progress
-from simulation.engine import InProcessGrid
-
-SITES = ("anna", "berta", "clara", "dora")
-COUNTS = dict(zip(SITES, (10, 200, 3000, 7), strict=True))
-
-
-def digest(model):
-    return tensor_digest({name: torch.from_numpy(array) for name, array in model.items()})
+from server.progress import Progress
+from server.strategy import FederatedAveraging
+from simulation.engines import InProcessGrid
 
 
 def start():
@@ -31,55 +26,30 @@ def start():
     return {"encoder.w": rng.normal(size=(3, 2)).astype(np.float32), "decoder.b": np.zeros(4, np.float32)}
 
 
-def good_reply(site, order, **changes):
-    rng = np.random.default_rng([SITES.index(site), order.round])
-    update = {name: encode(rng.normal(size=array.shape)) for name, array in sorted(order.model.items())}
-    fields = {
-        "site": site,
-        "round": order.round,
-        "study_digest": order.study.digest(),
-        "model_hash": digest(order.model),
-        "fingerprint": "f",
-        "n_images": COUNTS[site],
-        "n_patients": 3,
-        "n_val": 5 + SITES.index(site),
-        "metrics": {"validation_error": 1.0 / order.round + 0.01 * SITES.index(site)},
-        "update": update if order.steps else {},
-    }
-    return RoundReply(**fields | changes)
-
-
-def app(behaviour=None):
-    """A ClientApp whose sites answer well, but for those with a behaviour: (site, order) -> reply or error."""
-    client = ClientApp()
-
-    @client.train()
-    def train(message, context):
-        site = context.node_config["name"]
-        order = RoundOrder.from_record(message.content)
-        reply = (behaviour or {}).get(site, good_reply)(site, order)
-        if isinstance(reply, Error):
-            return Message(reply, reply_to=message)
-        return Message(reply.to_record(), reply_to=message)
-
-    return client
-
-
 def study(**federation):
     return StudyConfig.model_validate({"federation": {"rounds": 3, "local_steps": 10} | federation})
 
 
 def federate(
-    behaviour=None, order=None, progress=None, on_round=lambda _: None, selectable=lambda _: True, **federation
+    behaviour=None,
+    order=None,
+    progress=None,
+    on_round=lambda _: None,
+    selectable=lambda _: True,
+    connected=SITES,
+    agreed=SITES,
+    **federation,
 ):
-    grid = InProcessGrid(app(behaviour), [{"name": site} for site in SITES], order=order)
-    strategy = FederatedAveraging(grid, study(**federation), selectable, on_round, poll_seconds=0)
+    grid = InProcessGrid(answering_app(behaviour), [{"name": site} for site in connected], order=order)
+    strategy = FederatedAveraging(grid, study(**federation), agreed, selectable, on_round)
     return strategy.run(progress or Progress(start()))
 
 
 def test_a_round_is_the_weighted_mean_of_the_updates():
     done = federate(rounds=1)
-    order = RoundOrder(study(rounds=1), 1, 0, 10, 0.0, start())
+    order = RoundOrder(
+        study=study(rounds=1), round=1, best_round=0, start_step=0, steps=10, proximal_mu=0.0, model=start()
+    )
     replies = [good_reply(site, order) for site in SITES]
     for name, before in start().items():
         mean = np.average([r.update[name] * 2.0**-24 for r in replies], axis=0, weights=[r.n_images for r in replies])
@@ -112,6 +82,38 @@ def test_validation_error_is_weighted_by_validation_images():
     assert record.validation_error == pytest.approx(expected)
 
 
+class Raw:
+    """A reply that no `RoundReply` would send: a record changed by hand."""
+
+    def __init__(self, site, order, change):
+        self.record = good_reply(site, order).to_record()
+        change(self.record)
+
+    def to_record(self):
+        return self.record
+
+
+def header_of(shape):
+    """An array record's only array claims a shape that it doesn't have."""
+
+    def change(record):
+        file = io.BytesIO()
+        np.lib.format.write_array_header_1_0(file, {"descr": "<i4", "fortran_order": False, "shape": shape})
+        record["update"] = ArrayRecord({"encoder.w": Array("int32", shape, "numpy.ndarray", file.getvalue())})
+
+    return change
+
+
+def without_metrics(record):
+    record["metrics"] = ConfigRecord({})
+
+
+def pickled(record):
+    data = io.BytesIO()
+    np.save(data, np.array([{}], dtype=object), allow_pickle=True)
+    record["update"] = ArrayRecord({"encoder.w": Array("object", (1,), "numpy.ndarray", data.getvalue())})
+
+
 BAD = {
     "wrong shape": lambda s, o: good_reply(s, o, update={n: encode(np.zeros((2, 2))) for n in o.model}),
     "a shape that would broadcast": lambda s, o: good_reply(s, o, update={n: encode(np.zeros(1)) for n in o.model}),
@@ -122,18 +124,87 @@ BAD = {
     "beyond the range": lambda s, o: good_reply(
         s, o, update={n: np.full(a.shape, 2**30, np.int32) for n, a in o.model.items()}
     ),
+    "the smallest integer": lambda s, o: good_reply(
+        s, o, update={n: np.full(a.shape, -(2**31), np.int32) for n, a in o.model.items()}
+    ),
     "floats": lambda s, o: good_reply(s, o, update={n: np.zeros(a.shape, np.float32) for n, a in o.model.items()}),
+    "wide integers": lambda s, o: good_reply(s, o, update={n: np.zeros(a.shape, np.int64) for n, a in o.model.items()}),
+    "other byte order": lambda s, o: good_reply(s, o, update={n: np.zeros(a.shape, ">i4") for n, a in o.model.items()}),
+    "a header of 4 TB": lambda s, o: Raw(s, o, header_of((2**40,))),
+    "a header with a negative shape": lambda s, o: Raw(s, o, header_of((-1, -1))),
+    "a pickle": lambda s, o: Raw(s, o, pickled),
     "zero images": lambda s, o: good_reply(s, o, n_images=0),
     "negative images": lambda s, o: good_reply(s, o, n_images=-4),
-    "absurd images": lambda s, o: good_reply(s, o, n_images=2**60),
+    "absurd images": lambda s, o: good_reply(s, o, n_images=2**62),
+    "most of all images there can be": lambda s, o: good_reply(s, o, n_images=2**34),
     "more patients than images": lambda s, o: good_reply(s, o, n_patients=10**6),
     "no validation images": lambda s, o: good_reply(s, o, n_val=0),
+    "absurd validation images": lambda s, o: good_reply(s, o, n_val=2**62),
     "NaN metric": lambda s, o: good_reply(s, o, metrics={"validation_error": math.nan}),
+    "NaN among the metrics": lambda s, o: good_reply(s, o, metrics={"validation_error": 1.0, "vae": math.nan}),
+    "infinite metric": lambda s, o: good_reply(s, o, metrics={"validation_error": math.inf}),
+    "a metric that drowns the others": lambda s, o: good_reply(s, o, metrics={"validation_error": 1e308}),
+    "negative validation error": lambda s, o: good_reply(s, o, metrics={"validation_error": -1.0}),
     "no validation error": lambda s, o: good_reply(s, o, metrics={}),
+    "no metrics": lambda s, o: Raw(s, o, without_metrics),
+    "a metric's long name": lambda s, o: good_reply(s, o, metrics={"validation_error": 1.0, "m" * 1000: 1.0}),
+    "many metrics": lambda s, o: good_reply(
+        s, o, metrics={"validation_error": 1.0} | {f"m{i}": 1.0 for i in range(100)}
+    ),
+    "a fingerprint that tells": lambda s, o: good_reply(s, o, fingerprint="patient 7"),
+    "a long name": lambda s, o: good_reply(s, o, site=s * 1000),
+    "a name with a line break": lambda s, o: good_reply(s, o, site=f"{s}\nanna"),
+    "an unknown name": lambda s, o: good_reply(s, o, site="zoe"),
     "another round": lambda s, o: good_reply(s, o, round=o.round + 1),
     "another model": lambda s, o: good_reply(s, o, model_hash="0" * 64),
     "another study": lambda s, o: good_reply(s, o, study_digest="0" * 64),
     "an error": lambda s, o: Error(code=1000, reason="NonFiniteError"),
+    "an error with its site": lambda s, o: Error(code=1000, reason=f"NonFiniteError at {s}"),
+    "an error without a reason": lambda s, o: Error(code=2),
+    "an error of Flower": lambda s, o: Error(code=4, reason="Node Unavailable at the\nmoment" + 10_000 * "!"),
+}
+
+
+REASONS = {
+    "wrong shape": "has shape",
+    "a shape that would broadcast": "has shape",
+    "missing array": "arrays differ",
+    "unknown array": "arrays differ",
+    "beyond the range": "beyond 8",
+    "the smallest integer": "beyond 8",
+    "floats": "not int32",
+    "wide integers": "not int32",
+    "other byte order": "not int32",
+    "a header of 4 TB": "can't be read",
+    "a header with a negative shape": "can't be read",
+    "a pickle": "can't be read",
+    "zero images": "counts",
+    "negative images": "counts",
+    "absurd images": "counts",
+    "most of all images there can be": "counts",
+    "more patients than images": "counts",
+    "no validation images": "counts",
+    "absurd validation images": "counts",
+    "NaN metric": "not finite",
+    "NaN among the metrics": "not finite",
+    "infinite metric": "not finite",
+    "a metric that drowns the others": "too large",
+    "negative validation error": "no validation error",
+    "no validation error": "no validation error",
+    "no metrics": "holds no metrics",
+    "a metric's long name": "name is too long",
+    "many metrics": "more than 32",
+    "a fingerprint that tells": "fingerprint",
+    "a long name": "site's name",
+    "a name with a line break": "site's name",
+    "an unknown name": "not a site",
+    "another round": "another round",
+    "another model": "another model",
+    "another study": "another study",
+    "an error": "NonFiniteError",
+    "an error with its site": "NonFiniteError$",
+    "an error without a reason": "an error",
+    "an error of Flower": "Node Unavailable",
 }
 
 
@@ -142,17 +213,86 @@ def test_a_bad_answer_is_rejected_and_the_rest_goes_on(what):
     done = federate({"berta": BAD[what]}, quorum=0.75)
     for record in done.records[:-1]:
         assert record.answered == ("anna", "clara", "dora")
-        assert len(record.rejected) == 1
-        who, why = next(iter(record.rejected.items()))
-        assert why
+        assert record.missing == ("berta",)
+        ((who, why),) = record.rejected.items()
         assert who in ("berta", "node 1001")
+        assert re.search(REASONS[what], why)
+        assert why.isprintable()
+        assert 0 < len(why) <= 200
     assert all(np.isfinite(array).all() for array in done.model.values())
+    assert all(math.isfinite(record.validation_error) for record in done.records)
     assert done.records[0].n_images == 10 + 3000 + 7
+
+
+def good_at_first(site, order):
+    return good_reply(site, order) if order.round == 1 else Error(code=4, reason="Node Unavailable")
+
+
+def test_a_site_that_fails_is_known_by_its_earlier_answers():
+    done = federate({"berta": good_at_first}, quorum=0.75)
+    assert done.records[1].rejected == {"berta": "reports Node Unavailable"}
+
+
+def test_a_first_error_is_known_by_the_name_it_gives():
+    record = federate({"berta": BAD["an error with its site"]}, quorum=0.75, rounds=1).records[0]
+    assert record.rejected == {"berta": "reports NonFiniteError"}
+
+
+def test_an_error_cannot_be_put_upon_another_site():
+    record = federate({"berta": lambda s, o: Error(1000, "NonFiniteError at anna")}, quorum=0.75, rounds=1).records[0]
+    assert record.rejected == {"node 1001": "reports NonFiniteError"}
+
+
+def test_an_unknown_name_is_no_site_of_the_study():
+    record = federate({"berta": BAD["an unknown name"]}, quorum=0.75, rounds=1).records[0]
+    assert record.rejected == {"node 1001": "'zoe' is not a site of this study"}
 
 
 def test_a_name_can_answer_once():
     done = federate({"berta": lambda s, o: good_reply("anna", o)}, quorum=0.75)
     assert done.records[0].answered == ("anna", "clara", "dora")
+    assert done.records[0].rejected == {"node 1001": "a second answer as 'anna'"}
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2, 3], [1, 0, 2, 3]])
+def test_a_name_stays_with_the_node_that_had_it(order):
+    def turncoat(site, order):
+        return good_reply(site if order.round == 1 else "anna", order)
+
+    done = federate({"berta": turncoat}, order=order, quorum=0.75)
+    assert done.records[1].answered == ("anna", "clara", "dora")
+    assert done.records[1].rejected == {"berta": "answers as 'anna', which it is not"}
+    assert digest(done.model) == digest(federate({"berta": good_at_first}, quorum=0.75).model)
+
+
+def test_a_site_that_never_connects_counts():
+    with pytest.raises(QuorumError, match=r"3 of 4 .*4 are needed .*dora: "):
+        federate(connected=SITES[:3], deadline_seconds=0.01)
+    record = federate(connected=SITES[:3], deadline_seconds=0.5, quorum=0.75, rounds=1).records[0]
+    assert record.answered == ("anna", "berta", "clara")
+    assert (record.asked, record.missing, record.rejected) == (3, ("dora",), {})
+
+
+def test_a_site_that_was_not_agreed_takes_no_part():
+    done = federate(agreed=("anna", "berta", "clara"))
+    assert done.records[0].answered == ("anna", "berta", "clara")
+    assert done.records[0].rejected == {"node 1003": "'dora' is not a site of this study"}
+    assert done.records[0].n_images == 10 + 200 + 3000
+
+
+def test_the_quorum_is_not_rounded_beyond_itself():
+    assert FederatedAveraging(None, study(quorum=0.55), [str(i) for i in range(20)], None, None)._needed == 11
+
+
+def test_sites_learn_which_round_was_the_best():
+    told = []
+
+    def listens(site, order):
+        told.append((order.round, order.best_round))
+        return good_reply(site, order, metrics={"validation_error": float(order.round != 2)})
+
+    federate(dict.fromkeys(SITES, listens))
+    assert sorted(set(told)) == [(1, 0), (2, 0), (3, 1), (4, 1)]
 
 
 def test_without_a_quorum_the_run_stops_and_says_who_and_why():

@@ -1,11 +1,10 @@
 import csv
 import json
-from dataclasses import fields
 
 import pytest
 
 from ra_core.errors import DataError
-from ra_core.results import ResultRow
+from ra_core.results import COLUMNS
 from simulation.compare import compare
 
 
@@ -19,7 +18,6 @@ def finished_run(folder, site, auroc, status="completed"):
         "model_hash": "abcdef0123456789",
     }
     (folder / "run.json").write_text(json.dumps(record))
-    columns = [field.name for field in fields(ResultRow)]
     rows = [
         ("ra", "residual_top", "auroc", auroc, 0.5, 0.9),
         ("ra", "paper", "auroc", 0.25, None, None),
@@ -28,7 +26,7 @@ def finished_run(folder, site, auroc, status="completed"):
         ("ra", "residual_top", "oracle_dice", 0.1, 0.0, 0.2),
     ]
     with (folder / "results.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, columns)
+        writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         for method, scoring, metric, value, low, high in rows:
             row = {"method": method, "scoring": scoring, "metric": metric, "value": value, "ci_low": low}

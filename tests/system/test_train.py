@@ -12,11 +12,13 @@ pytestmark = pytest.mark.system
 
 FILES = [
     ".lock",
+    "calibration",
+    "calibration/calibration.json",
+    "calibration/healthy.safetensors",  # the scoring chosen here is standardised
     "checkpoint.safetensors",
     "gallery.png",
     "model",
     "model/card.json",
-    "model/healthy.safetensors",
     "model/model.safetensors",
     "results.csv",
     "run.json",

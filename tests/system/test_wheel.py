@@ -43,6 +43,12 @@ def test_every_source_file_is_in_it(wheel):
     assert sources <= set(wheel.namelist())
 
 
+def test_what_an_app_for_flower_is_made_of(wheel):
+    names = wheel.namelist()
+    assert "server/app.toml" in names
+    assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
+
+
 def test_the_three_commands(wheel):
     (name,) = (name for name in wheel.namelist() if name.endswith(".dist-info/entry_points.txt"))
     points = configparser.ConfigParser()

@@ -58,7 +58,7 @@ def test_strengths_go_from_obvious_to_subtle(kind):
 def test_description_and_area_agree_with_the_mask():
     anatomy, _, _, lesion = _draw("t1", "ring", "subtle", 1)
     assert lesion.area_cm2 == pytest.approx(lesion.mask.sum() * anatomy.spacing_mm**2 / 100)
-    assert lesion.description == f"ring, {lesion.area_cm2:.1f} cm2, subtle"
+    assert lesion.description == f"ring, subtle, {lesion.area_cm2:.1f} cm2"
 
 
 def test_bright_is_brighter_dark_is_darker_missing_is_fluid():

@@ -66,7 +66,7 @@ def test_images_and_masks_are_grey_and_one_bit(cohort):
 
 
 def test_pathology_says_kind_size_and_strength(cohort):
-    kind, size, strength = next(row["pathology"] for row in _rows(cohort) if row["pathology"]).split(", ")
+    kind, strength, size = next(row["pathology"] for row in _rows(cohort) if row["pathology"]).split(", ")
     assert (kind, strength) == ("bright", "strong")
     assert float(size.removesuffix(" cm2")) > 0
 

@@ -14,7 +14,7 @@ from ra_core.evaluation import Evaluation
 from ra_core.models.registry import build_method
 from ra_core.scoring import Scorer, ScoringConfig
 from ra_core.site_scorer import SiteScorer
-from simulation.gallery import draw_gallery, spread
+from simulation.report.gallery import draw_gallery, spread
 
 RESIDUAL = ScoringConfig(name="residual", factors=("residual",))
 
@@ -51,50 +51,58 @@ def scorer(tiny_study):
 
 def evaluation(scorer, images, threshold=0.1):
     scores = scorer.scores([images.images(range(len(images)))])
-    return Evaluation([], RESIDUAL, {"residual": 0.5}, {"residual": threshold}, scorer, scores)
+    return Evaluation([], RESIDUAL, {"residual": 0.5}, {"residual": threshold}, {"residual": 0.0}, scorer, scores)
 
 
 def subset(images, rows):
     return ImageSet(rows, images.root, images.preprocessing, None)
 
 
-def draw(path, images, scorer, count=2, threshold=0.1):
-    draw_gallery(path, images, evaluation(scorer, images, threshold), count, "Discs")
-    return Image.open(io.BytesIO(path.read_bytes())).convert("RGB")
+def draw(images, scorer, count=2, threshold=0.1, title="Discs"):
+    png = draw_gallery(images, evaluation(scorer, images, threshold), count, title)
+    return Image.open(io.BytesIO(png)).convert("RGB")
 
 
-def test_a_picture_is_drawn_with_healthy_and_sick_side_by_side(tmp_path, test_set, scorer):
-    both = draw(tmp_path / "both.png", test_set, scorer)
+def test_a_picture_is_drawn_with_healthy_and_sick_side_by_side(test_set, scorer):
+    both = draw(test_set, scorer)
     assert both.width > both.height
     assert np.asarray(both).std() > 10
-    assert list(tmp_path.iterdir()) == [tmp_path / "both.png"]
     healthy = [row for row in test_set.rows if row.label == "healthy"]
-    assert draw(tmp_path / "one.png", subset(test_set, healthy), scorer).width < 0.7 * both.width
-    assert draw(tmp_path / "more.png", test_set, scorer, count=3).height > both.height
+    assert draw(subset(test_set, healthy), scorer).width < 0.7 * both.width
+    assert draw(test_set, scorer, count=3).height > both.height
 
 
-def test_equal_results_give_equal_bytes(tmp_path, test_set, scorer):
-    for name in ("a.png", "b.png"):
-        draw(tmp_path / name, test_set, scorer, count=1)
-    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+def test_a_dollar_sign_in_a_title_is_no_formula(test_set, scorer):
+    assert draw(test_set, scorer, count=1, title=r"$\frac{$")
+
+
+def test_labels_need_not_have_equally_many_images(test_set, scorer):
+    rows = [row for row in test_set.rows if row.label == "healthy"][:1]
+    rows += [row for row in test_set.rows if row.label == "anomalous"]
+    assert draw(subset(test_set, rows), scorer, count=3)
+
+
+def test_equal_results_give_equal_bytes(test_set, scorer):
+    a, b = (draw_gallery(test_set, evaluation(scorer, test_set), 1, "Discs") for _ in range(2))
+    assert a == b
 
 
 @pytest.mark.parametrize("label", ["healthy", "anomalous"])
-def test_one_kind_of_image_is_enough(tmp_path, test_set, scorer, label):
+def test_one_kind_of_image_is_enough(test_set, scorer, label):
     rows = [row for row in test_set.rows if row.label == label]
-    assert draw(tmp_path / "x.png", subset(test_set, rows), scorer, count=1)
+    assert draw(subset(test_set, rows), scorer, count=1)
 
 
-def test_an_unknown_lesion_is_said_to_be_unknown(tmp_path, monkeypatch, test_set, scorer):
+def test_an_unknown_lesion_is_said_to_be_unknown(monkeypatch, test_set, scorer):
     said = []
     text = Axes.text
     monkeypatch.setattr(Axes, "text", lambda self, x, y, s, **how: said.append(s) or text(self, x, y, s, **how))
     rows = [replace(row, lesion_mask="") for row in test_set.rows]
-    draw(tmp_path / "x.png", subset(test_set, rows), scorer, count=2)
+    draw(subset(test_set, rows), scorer, count=2)
     assert said.count("not known") == 2
 
 
-def test_the_colour_scale_is_three_thresholds_for_every_map(tmp_path, monkeypatch, test_set, scorer):
+def test_the_colour_scale_is_three_thresholds_for_every_map(monkeypatch, test_set, scorer):
     scales = []
     imshow = Axes.imshow
 
@@ -104,9 +112,9 @@ def test_the_colour_scale_is_three_thresholds_for_every_map(tmp_path, monkeypatc
         return imshow(self, picture, **how)
 
     monkeypatch.setattr(Axes, "imshow", watched)
-    draw(tmp_path / "x.png", test_set, scorer, count=2, threshold=0.25)
+    draw(test_set, scorer, count=2, threshold=0.25)
     assert scales == [(0, 0.75)] * 4
 
 
-def test_a_threshold_of_zero_is_drawn_too(tmp_path, test_set, scorer):
-    assert draw(tmp_path / "x.png", test_set, scorer, count=1, threshold=0.0)
+def test_a_threshold_of_zero_is_drawn_too(test_set, scorer):
+    assert draw(test_set, scorer, count=1, threshold=0.0)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 
 from flwr.app import Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
@@ -12,7 +13,45 @@ from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity  # private: flwr is pinned to one minor version
 
-__all__ = ["InProcessGrid"]
+from client.app import app as client_app
+from ra_core.config import RuntimeConfig, StudyConfig
+from server.app import CHECKPOINT
+from server.app import app as server_app
+from server.checkpoint import load_progress
+from server.progress import Progress
+from simulation.engines.node import Node, OnProgress, prepare
+
+__all__ = ["InProcessGrid", "run_in_process"]
+
+
+def run_in_process(
+    study: StudyConfig, nodes: Sequence[Node], runtime: RuntimeConfig, folder: Path, on_progress: OnProgress
+) -> Progress:
+    """Run a study, or go on with it, in this process; sites answer one after another.
+
+    Args:
+        study: settings, the same for all sites.
+        nodes: one a site.
+        runtime: device and threads of all sites.
+        folder: where settings, checkpoint and the reason of a failure are written.
+        on_progress: called after each answer with the number of answers so far and in all.
+
+    Returns:
+        The final state.
+
+    Raises:
+        RAError: of any kind: the server's failure.
+        OSError: the folder can't be written.
+    """
+    folder = folder.resolve()
+    settings, run_config = prepare(study, nodes, runtime, folder)
+    checkpoint, digest = folder / CHECKPOINT, study.digest()
+    done = len(load_progress(checkpoint, digest).records) if checkpoint.exists() else 0
+    total = (study.federation.rounds + 1) * len(nodes)
+    count = itertools.count(done * len(nodes) + 1)
+    grid = InProcessGrid(client_app, settings, on_answer=lambda: on_progress(next(count), total))
+    server_app(grid=grid, context=Context(1, 1, {}, RecordDict(), dict(run_config)))
+    return load_progress(checkpoint, digest)
 
 
 class InProcessGrid(Grid):
@@ -21,24 +60,24 @@ class InProcessGrid(Grid):
     Args:
         client_app: the app.
         node_configs: one a site, as a SuperNode's --node-config.
-        run_config: of the run.
         order: in which sites answer, as places in `node_configs`; their own order if not given.
+        on_answer: called after each answer.
     """
 
     def __init__(
         self,
         client_app: ClientApp,
-        node_configs: Sequence[Mapping[str, str]],
-        run_config: Mapping[str, str] | None = None,
+        node_configs: Sequence[Mapping[str, str | int]],
         order: Sequence[int] | None = None,
+        on_answer: Callable[[], None] = lambda: None,
     ) -> None:
         TaskIdentity.run_id = TaskIdentity.node_id = TaskIdentity.task_id = 1
         self._app = client_app
         self._contexts = {
-            1000 + i: Context(1, 1000 + i, dict(config), RecordDict(), dict(run_config or {}))
-            for i, config in enumerate(node_configs)
+            1000 + i: Context(1, 1000 + i, dict(config), RecordDict(), {}) for i, config in enumerate(node_configs)
         }
         self._order = [1000 + place for place in order] if order else list(self._contexts)
+        self._on_answer = on_answer
         self._waiting: dict[str, Message] = {}
         self._numbers = itertools.count()
         self._run = Run.create_empty(1)
@@ -79,7 +118,9 @@ class InProcessGrid(Grid):
         if not asked:
             return []
         name = min(asked, key=lambda n: self._order.index(self._waiting[n].metadata.dst_node_id))
-        return [self._answer(self._waiting.pop(name))]
+        answer = self._answer(self._waiting.pop(name))
+        self._on_answer()
+        return [answer]
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
         """All answers at once."""

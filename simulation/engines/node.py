@@ -1,0 +1,70 @@
+"""What both engines start from: one node a site, and the files and settings of a run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ra_core.config import RuntimeConfig, StudyConfig
+from ra_core.storage import write_atomically
+
+__all__ = ["NODES", "Node", "OnProgress", "Settings", "prepare"]
+
+NODES = "nodes.json"
+"""File in the run's folder: the settings of each node, as a hospital gives them to its SuperNode."""
+
+OnProgress = Callable[[int, int], None]
+"""Told how many answers of how many there are."""
+
+Settings = dict[str, str | int]
+
+
+@dataclass(frozen=True)
+class Node:
+    """A simulated hospital.
+
+    Attributes:
+        site: name in the study, the one that its site config has.
+        site_config: YAML of a `SiteConfig`.
+        data_root: folder that the site config's paths are relative to.
+        state: folder for what the site keeps between rounds.
+        cache: folder for preprocessed images; the user's cache if not given.
+    """
+
+    site: str
+    site_config: Path
+    data_root: Path
+    state: Path
+    cache: Path | None = None
+
+    def settings(self, runtime: RuntimeConfig) -> Settings:
+        """As its SuperNode would get them; device and threads go before the site config's."""
+        paths = {
+            "site-config": self.site_config,
+            "data-root": self.data_root,
+            "state-folder": self.state,
+            "cache": self.cache,
+        }
+        found: Settings = {name: str(path.resolve()) for name, path in paths.items() if path}
+        return found | {"threads": runtime.threads, "device": runtime.device}
+
+
+def prepare(
+    study: StudyConfig, nodes: Sequence[Node], runtime: RuntimeConfig, folder: Path
+) -> tuple[list[Settings], dict[str, str]]:
+    """Write `study.json` and `nodes.json` to the run's folder.
+
+    Returns:
+        The nodes' settings, and the run's settings as `server/app.py` reads them.
+
+    Raises:
+        OSError: the folder can't be written.
+    """
+    settings = [node.settings(runtime) for node in nodes]
+    study_file = folder / "study.json"
+    write_atomically(study_file, study.model_dump_json(indent=1).encode())
+    write_atomically(folder / NODES, json.dumps(settings, indent=1).encode())
+    run = {"study-file": str(study_file), "folder": str(folder), "sites": ",".join(node.site for node in nodes)}
+    return settings, run

@@ -1,0 +1,132 @@
+"""The report's sentences, made from its numbers: what was done, how it compares, who was missing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from server.progress import RoundRecord
+from simulation.report.cells import Verdict, compare
+from simulation.report.findings import Findings, Line, Place
+
+__all__ = ["Comparison", "absences", "capital", "comparisons", "duration", "headline", "introduction", "listed"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A sentence on our model against another method, and its verdict where there is one for all sites."""
+
+    rival: str
+    verdict: Verdict | None
+    text: str
+
+
+def introduction(findings: Findings) -> str:
+    """What was trained on whom and measured where."""
+    data, ours = findings.data, findings.ours
+    trained = [site for site in data.sites if site.role == "trained"]
+    out = [site for site in data.sites if site.role == "held out"]
+    learnt = sum(site.n_train for site in trained)
+    healthy, sick = (sum(getattr(site, name) for site in data.sites) for name in ("n_test_healthy", "n_test_anomalous"))
+    among = ours.train_sites if ours.kind == "local" else _count(len(trained), "site")
+    sentences = [
+        f"A Reversed Autoencoder (RA, {ours.name}) was trained on healthy images of {among} for "
+        f"{_count(ours.steps, 'step')}; the weights of {ours.selected} were kept.",
+        f"The sites trained on have {_count(learnt, 'healthy training image')} in all.",
+    ]
+    others = [arm.name for arm in data.arms if arm is not ours]
+    if others:
+        sentences.append(f"For comparison RA was also trained in {_count(len(others), 'other way')}: {listed(others)}.")
+    sentences.append(
+        f"All was tested on {_count(healthy, 'healthy')} and {_count(sick, 'sick image')} of "
+        f"{_count(len(data.sites), 'site')}"
+        + (f", of which {listed([site.name for site in out])} had no part in training." if out else ".")
+    )
+    return " ".join(sentences)
+
+
+def headline(findings: Findings, metric: str) -> str:
+    """Our model's figures: on average where there is one, else at each site."""
+    told = _figures(findings, metric, findings.averages) or _figures(findings, metric, findings.sites)
+    return f"RA, {findings.ours.name}: {'; '.join(told) or 'not estimable'}."
+
+
+def _figures(findings: Findings, metric: str, places: Sequence[Place]) -> list[str]:
+    cells = ((place, findings.our(place, metric)) for place in places)
+    return [f"{cell.text} {place.at}" for place, cell in cells if cell and cell.value is not None]
+
+
+def comparisons(findings: Findings, metric: str) -> list[Comparison]:
+    """One sentence for each method that our model is compared with and that has this metric."""
+    found = (_comparison(findings, metric, line) for line in findings.rivals())
+    return [comparison for comparison in found if comparison]
+
+
+def _comparison(findings: Findings, metric: str, line: Line) -> Comparison | None:
+    overall: Verdict | None = None
+    by_site: dict[Verdict, list[str]] = {}
+    sentences: list[str] = []
+    for place in findings.places:
+        ours, theirs = findings.our(place, metric), line.find(place.name, metric, "all")
+        if ours is None or theirs is None:
+            continue
+        verdict = compare(ours, theirs)
+        if place.kind != "average":
+            by_site.setdefault(verdict, []).append(place.name)
+            continue
+        overall = overall or verdict
+        named = f" ({theirs.extra})" if theirs.extra else ""
+        sentences.append(f"{verdict.value} {place.at}, against {theirs.text}{named}.")
+    if by_site:
+        told = [f"{v.value} at {listed(by_site[v])}" for v in Verdict if v in by_site]
+        sentences.append(f"Site by site: {'; '.join(told)}.")
+    if not sentences:
+        return None
+    alone = next(iter(by_site)) if len(by_site) == 1 else None
+    return Comparison(line.label, overall or alone, " ".join(capital(sentence) for sentence in sentences))
+
+
+def absences(rounds: Sequence[RoundRecord]) -> list[tuple[str, str, str]]:
+    """Who gave no usable answer: (site, reason, rounds), in order of their first time."""
+    found: dict[tuple[str, str], list[int]] = {}
+    for record in rounds:
+        silent = {site: "no answer" for site in record.missing if site not in record.rejected}
+        for who, why in {**record.rejected, **silent}.items():
+            found.setdefault((who, why), []).append(record.round)
+    return [(who, why, _ranges(numbers)) for (who, why), numbers in found.items()]
+
+
+def duration(seconds: float) -> str:
+    """For people: 48 s, 3 min 20 s, 2 h 05 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """[1, 2, 3, 7] -> "1–3, 7"."""
+    runs: list[list[int]] = []
+    for n in sorted(set(numbers)):
+        if runs and n == runs[-1][-1] + 1:
+            runs[-1].append(n)
+        else:
+            runs.append([n])
+    return ", ".join(f"{run[0]}–{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
+
+
+def listed(items: Sequence[str]) -> str:
+    """For example "a, b and c"."""
+    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
+
+
+def _count(n: int, what: str) -> str:
+    plural = "" if n == 1 or what == "healthy" else "s"
+    return f"{n:,} {what}{plural}"
+
+
+def capital(text: str) -> str:
+    """The same with a capital to begin with."""
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,186 @@
+import json
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from ra_core.calibration import Calibration, load_calibration, save_calibration
+from ra_core.config import PreprocessingConfig
+from ra_core.errors import ArtifactError
+from ra_core.hashing import tensor_digest
+from ra_core.scoring import HealthyMoments, ScoringConfig
+from ra_core.storage import load_tensors, save_tensors
+
+PLAIN = ScoringConfig(name="plain", factors=("residual",))
+STANDARDISED = ScoringConfig(name="standardised", factors=("residual",), standardise=True)
+CARD = SimpleNamespace(model_hash="a" * 64, preprocessing=PreprocessingConfig(size=32))
+
+
+@pytest.fixture(scope="module")
+def calibration():
+    healthy = HealthyMoments().add(np.random.default_rng(0).random((4, 32, 32))).statistics()
+    return Calibration(STANDARDISED, 1.5, 0.5, "alex", "none", CARD.model_hash, healthy)
+
+
+@pytest.fixture
+def folder(calibration, tmp_path):
+    save_calibration(tmp_path / "calibration", calibration)
+    return tmp_path / "calibration"
+
+
+def edit(folder, **changes):
+    path = folder / "calibration.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def change_statistics(folder, change, *, hash_too=True):
+    path = folder / "healthy.safetensors"
+    tensors = change(load_tensors(path)[0])
+    save_tensors(path, tensors, {})
+    if hash_too:
+        edit(folder, healthy_hash=tensor_digest(tensors))
+
+
+def refused(folder, name, *reasons, card=CARD):
+    with pytest.raises(ArtifactError) as caught:
+        load_calibration(folder, card)
+    message = caught.value.message
+    assert message.startswith(str(folder / name))
+    assert all(reason in message for reason in reasons), message
+    assert "\n" not in message
+    assert caught.value.hint
+
+
+def same(a, b):
+    arrays = [(c.healthy.mean, c.healthy.spread) if c.healthy else () for c in (a, b)]
+    assert replace(a, healthy=None) == replace(b, healthy=None)
+    assert len(arrays[0]) == len(arrays[1])
+    assert all(np.array_equal(x, y) for x, y in zip(*arrays, strict=True))
+
+
+def test_a_calibration_read_back_is_the_same(calibration, folder):
+    same(load_calibration(folder, CARD), calibration)
+    assert sorted(p.name for p in folder.iterdir()) == ["calibration.json", "healthy.safetensors"]
+
+
+def test_equal_calibrations_give_equal_files(calibration, folder, tmp_path):
+    save_calibration(tmp_path / "again", calibration)
+    for path in folder.iterdir():
+        assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_a_plain_scoring_has_no_statistics_and_leaves_none_behind(calibration, folder):
+    plain = replace(calibration, scoring=PLAIN, healthy=None)
+    save_calibration(folder, plain)
+    assert [p.name for p in folder.iterdir()] == ["calibration.json"]
+    same(load_calibration(folder, CARD), plain)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"healthy": None}, {"scoring": PLAIN}, {"pixel_threshold": -1.0}, {"image_threshold": float("nan")}],
+)
+def test_what_could_not_be_read_back_is_not_written(calibration, tmp_path, changes):
+    with pytest.raises(ValueError, match=r"healthy_hash|threshold"):
+        save_calibration(tmp_path / "calibration", replace(calibration, **changes))
+    assert not (tmp_path / "calibration").exists()
+
+
+def test_a_calibration_of_another_model_is_refused(folder):
+    other = SimpleNamespace(model_hash="b" * 64, preprocessing=CARD.preprocessing)
+    refused(folder, "calibration.json", "another model", card=other)
+
+
+def test_a_calibration_for_images_of_another_size_is_refused(folder):
+    other = SimpleNamespace(model_hash=CARD.model_hash, preprocessing=PreprocessingConfig(size=64))
+    refused(folder, "healthy.safetensors", "(32, 32), not torch.float64 (64, 64)", card=other)
+
+
+@pytest.mark.parametrize("name", ["calibration.json", "healthy.safetensors"])
+def test_a_missing_file_is_named(folder, name):
+    (folder / name).unlink()
+    refused(folder, name, "FileNotFoundError")
+
+
+@pytest.mark.parametrize("name", ["calibration.json", "healthy.safetensors"])
+@pytest.mark.parametrize("content", [b"", b"garbage", b"\x80\x04\x95cposix\nsystem\n", b"\xff" * 64, b"{}", b"[]"])
+def test_garbage_is_refused(folder, name, content):
+    (folder / name).write_bytes(content)
+    refused(folder, name)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.99])
+def test_half_a_file_is_refused(folder, share):
+    whole = (folder / "healthy.safetensors").read_bytes()
+    (folder / "healthy.safetensors").write_bytes(whole[: int(share * len(whole))])
+    refused(folder, "healthy.safetensors", "damaged")
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"format": 2}, "format"),
+        ({"surprise": 1}, "surprise"),
+        ({"pixel_threshold": "high"}, "pixel_threshold"),
+        ({"pixel_threshold": -0.1}, "pixel_threshold"),
+        ({"image_threshold": float("nan")}, "image_threshold"),
+        ({"image_threshold": float("inf")}, "image_threshold"),
+        ({"scoring": {"name": "x", "factors": ["magic"]}}, "scoring.factors.0"),
+        ({"healthy_hash": None}, "healthy_hash"),
+        ({"scoring": PLAIN.model_dump(mode="json")}, "healthy_hash"),
+    ],
+)
+def test_an_edited_calibration_is_refused_by_key(folder, changes, key):
+    """A standardised scoring without statistics too: its maps would silently be unstandardised."""
+    edit(folder, **changes)
+    refused(folder, "calibration.json", key)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "scoring",
+        "pixel_threshold",
+        "image_threshold",
+        "perceptual_net",
+        "perceptual_hash",
+        "model_hash",
+        "healthy_hash",
+    ],
+)
+def test_a_calibration_without_a_key_is_refused_by_key(folder, key):
+    path = folder / "calibration.json"
+    path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != key}))
+    refused(folder, "calibration.json", key)
+
+
+@pytest.mark.parametrize("lost", ["mean", "spread"])
+def test_statistics_without_a_half_are_refused(folder, lost):
+    change_statistics(folder, lambda t: {name: tensor for name, tensor in t.items() if name != lost})
+    refused(folder, "healthy.safetensors", f"'{lost}' is missing")
+
+
+def test_other_statistics_than_the_ones_described_are_refused(folder):
+    change_statistics(folder, lambda t: t | {"mean": t["mean"] + 1}, hash_too=False)
+    refused(folder, "healthy.safetensors", "wrong hash")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda t: t.bfloat16(), "torch.bfloat16 (32, 32), not torch.float64"),
+        (lambda t: t[:16].clone(), "torch.float64 (16, 32), not torch.float64 (32, 32)"),
+        (lambda t: torch.full_like(t, torch.nan), "'mean' is not finite"),
+        (lambda t: -t, "'spread' is negative"),
+    ],
+)
+def test_statistics_that_are_unfit_are_refused_though_their_hash_is_right(folder, change, reason):
+    change_statistics(folder, lambda tensors: {name: change(tensor) for name, tensor in tensors.items()})
+    refused(folder, "healthy.safetensors", reason)
+
+
+def test_an_unknown_tensor_is_refused(folder):
+    change_statistics(folder, lambda t: t | {"extra": t["mean"] + 1})
+    refused(folder, "healthy.safetensors", "'extra' doesn't belong there")

@@ -1,0 +1,140 @@
+import io
+import math
+import random
+
+import numpy as np
+import pytest
+from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ra_core.config import StudyConfig
+from ra_core.messages import SITE_NAME, MessageError, RoundOrder, RoundReply
+
+STUDY = StudyConfig.model_validate({"federation": {"local_steps": 10}})
+
+
+def order(**changes):
+    fields = {"study": STUDY, "round": 3, "best_round": 1, "start_step": 20, "steps": 10, "proximal_mu": 0.0}
+    return RoundOrder(model={"encoder.w": np.arange(6, dtype=np.float32).reshape(2, 3)}, **fields | changes)
+
+
+def reply(**changes):
+    fields = {
+        "site": "St. Anna-2",
+        "round": 3,
+        "study_digest": "s",
+        "model_hash": "m",
+        "fingerprint": "0" * 64,
+        "n_images": 9,
+        "n_patients": 3,
+        "n_val": 4,
+        "metrics": {"validation_error": 0.5},
+        "update": {"encoder.w": np.arange(6, dtype=np.int32).reshape(2, 3), "encoder.s": np.int32(4).reshape(())},
+    }
+    return RoundReply(**fields | changes)
+
+
+def test_an_order_arrives_as_it_was_sent():
+    sent = order()
+    found = RoundOrder.from_record(sent.to_record())
+    assert {**vars(found), "model": None} == {**vars(sent), "model": None}
+    np.testing.assert_array_equal(found.model["encoder.w"], sent.model["encoder.w"])
+
+
+def test_a_reply_arrives_as_it_was_sent():
+    sent = reply()
+    found = RoundReply.from_record(sent.to_record())
+    assert {**vars(found), "update": None} == {**vars(sent), "update": None}
+    for name, codes in sent.update.items():
+        np.testing.assert_array_equal(found.update[name], codes, strict=True)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"round": 0},
+        {"best_round": 3},
+        {"best_round": -1},
+        {"start_step": -1},
+        {"steps": 11},
+        {"steps": -1},
+        {"proximal_mu": math.nan},
+        {"proximal_mu": -1.0},
+        {"proximal_mu": math.inf},
+    ],
+)
+def test_a_site_refuses_an_order_that_cannot_be(changes):
+    with pytest.raises(MessageError, match="can't be"):
+        RoundOrder.from_record(order(**changes).to_record())
+
+
+def test_a_study_that_is_none_is_refused():
+    record = order().to_record()
+    record["order"] = ConfigRecord({**record["order"], "study": '{"no": "study"}'})
+    with pytest.raises(MessageError, match="settings"):
+        RoundOrder.from_record(record)
+
+
+@pytest.mark.parametrize("part", ["facts", "metrics", "update"])
+def test_a_part_of_another_kind_is_refused(part):
+    record = reply().to_record()
+    record[part] = ArrayRecord({}) if part != "update" else ConfigRecord({})
+    with pytest.raises(MessageError, match=part):
+        RoundReply.from_record(record)
+
+
+@pytest.mark.parametrize("name", ["anna", "St. Anna-2", "mr_flair", "Zürich"])
+def test_names(name):
+    assert SITE_NAME.fullmatch(name)
+
+
+@pytest.mark.parametrize("name", ["", " anna", "a,b", "a\n", "../a", "a" * 65, "a;b"])
+def test_what_is_no_name(name):
+    assert not SITE_NAME.fullmatch(name)
+
+
+def with_bytes(data):
+    record = reply().to_record()
+    record["update"] = ArrayRecord({"encoder.w": Array("int32", (2, 3), "numpy.ndarray", data)})
+    return record
+
+
+def saved(array):
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+@given(st.binary(max_size=300))
+def test_bytes_that_are_no_array_are_refused(data):
+    with pytest.raises(MessageError, match="update"):
+        RoundReply.from_record(with_bytes(data))
+
+
+@given(st.randoms(use_true_random=False), st.integers(1, 8))
+def test_a_damaged_array_is_refused_or_another_array(rng: random.Random, count):
+    """Never another exception, never other than int32 of the size of the bytes."""
+    data = bytearray(saved(np.arange(6, dtype=np.int32).reshape(2, 3)))
+    for _ in range(count):
+        data[rng.randrange(len(data))] = rng.randrange(256)
+    try:
+        found = RoundReply.from_record(with_bytes(bytes(data))).update["encoder.w"]
+    except MessageError:
+        return
+    assert (found.dtype, found.size) == (np.int32, 6)
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["(" * 9000, "-" * 9000 + "1", "{'descr': '<i4', 'fortran_order': False, 'shape': (1" + "0" * 5000 + ",)}"],
+)
+def test_a_header_made_to_break_its_reader_is_refused(header):
+    text = header.encode() + b"\n"
+    with pytest.raises(MessageError):
+        RoundReply.from_record(with_bytes(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text))
+
+
+def test_nothing_but_the_three_parts():
+    with pytest.raises(MessageError, match="other parts"):
+        RoundReply.from_record(RecordDict({**reply().to_record(), "more": ConfigRecord({})}))

@@ -1,0 +1,54 @@
+"""The app bundle carries no code, from a checkout and from the installed package alike."""
+
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from server.bundle import write_app
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def read(folder):
+    return tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bundle") / "app"
+    write_app(folder)
+    return folder
+
+
+@pytest.mark.parametrize("source", ["checkout", "package"])
+def test_a_bundle_holds_settings_and_licence_only(source, written, tmp_path):
+    app = ROOT if source == "checkout" else written
+    flwr = str(Path(sys.executable).parent / "flwr")
+    done = subprocess.run([flwr, "build", "--app", str(app)], cwd=tmp_path, capture_output=True, text=True, check=False)  # noqa: S603
+    (bundle,) = tmp_path.glob("*.fab")
+    assert not done.returncode, done.stderr
+    with zipfile.ZipFile(bundle) as archive:
+        assert sorted(archive.namelist()) == [".info/CONTENT", "LICENSE", "pyproject.toml"]
+
+
+def test_checkout_and_package_describe_the_same_app(written):
+    ours, theirs = read(ROOT), read(written)
+    assert ours["tool"]["flwr"] == theirs["tool"]["flwr"]
+    for name in ("name", "version", "description", "license"):
+        assert ours["project"][name] == theirs["project"][name]
+    assert set(theirs["project"]["dependencies"]) <= set(ours["project"]["dependencies"])
+    assert (written / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
+
+
+def test_the_simulation_needs_the_same_flower():
+    settings = read(ROOT)["project"]
+    (pin,) = [text for text in settings["dependencies"] if text.startswith("flwr")]
+    assert pin.replace("flwr", "flwr[simulation]") in settings["optional-dependencies"]["simulation"]
+
+
+def test_the_settings_that_a_run_may_give_are_declared_empty(written):
+    assert read(written)["tool"]["flwr"]["app"]["config"] == {"study-file": "", "folder": "", "sites": ""}
