@@ -13,12 +13,9 @@ $(VENV)/installed: pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[simulation,dev]'
 	touch $@
 
-demo: install ## one virtual hospital, from images to anomaly maps
-	$(BIN)/ra-simulate weights
-	test -f $(OUT)/cohort/manifest.csv || $(BIN)/ra-simulate cohort --out $(OUT)/cohort
-	$(BIN)/ra-simulate train $(OUT)/cohort/site_configs/mr_flair.yaml --data $(OUT)/cohort \
-	  --study simulation/studies/demo.yaml --out $(OUT)/demo
-	@echo "look at $(OUT)/demo/gallery.png; numbers are in $(OUT)/demo/results.csv"
+demo: install ## virtual hospitals train one model together; a report says what it finds
+	$(BIN)/ra-simulate quickstart --out $(OUT)/demo
+	@echo "open $(OUT)/demo/report.html"
 
 test: install ## fast tests, with coverage
 	$(BIN)/python -m pytest -m "not system" --cov --cov-report=term

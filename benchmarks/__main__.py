@@ -30,7 +30,7 @@ class Noise:
 
 
 def step_seconds(config, precision, memory_format, steps):
-    runtime = Runtime.resolve(RuntimeConfig(precision=precision, threads=torch.get_num_threads()))
+    runtime = Runtime.resolve(RuntimeConfig(threads=torch.get_num_threads()), precision)
     method = build_method(config, SIZE, 0)
     method.memory_format = memory_format
     # one step to warm up, and one that never comes: no validation inside the measured time

@@ -94,7 +94,12 @@ def _site(settings: Settings, config: SiteConfig, study: StudyConfig) -> Site:
     cache = Path(settings.get("cache") or cache_folder() / "images")
     manifest = root / config.data.manifest
     images = _images(config, study, root, cache, manifest.stat().st_mtime_ns if manifest.exists() else 0)
-    return Site(config, images, Runtime.resolve(runtime), Path(settings["state-folder"]) / config.data.site)
+    return Site(
+        config,
+        images,
+        Runtime.resolve(runtime, study.training.precision),
+        Path(settings["state-folder"]) / config.data.site,
+    )
 
 
 @lru_cache(maxsize=16)

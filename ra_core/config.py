@@ -20,12 +20,17 @@ __all__ = [
     "EvaluationConfig",
     "FederationConfig",
     "PerceptualConfig",
+    "Precision",
     "PreprocessingConfig",
     "RuntimeConfig",
     "SiteConfig",
     "StudyConfig",
     "TrainingConfig",
 ]
+
+
+Precision = Literal["auto", "fp32", "bf16"]
+"""Arithmetic of training."""
 
 
 class PreprocessingConfig(Config):
@@ -62,6 +67,7 @@ class TrainingConfig(Config):
     validate_every: int = Field(500, ge=1, description="steps between looks at the healthy validation images")
     checkpoint_every: int = Field(100, ge=1, description="steps between checkpoints")
     ema_decay: float = Field(0.0, ge=0, lt=1, description="moving average of the weights; 0 switches it off")
+    precision: Precision = Field("auto", description="fp32, bf16, or auto: bf16 where a site's processor is fast at it")
     augmentation: AugmentationConfig = AugmentationConfig()
 
 
@@ -98,9 +104,6 @@ class RuntimeConfig(Config):
 
     device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="cpu, cuda or cuda:N")
     threads: int = Field(2, ge=1, le=1024, description="CPU threads; another number gives other bits")
-    precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto", description="auto: bf16 where the processor is fast at it"
-    )
 
 
 class DataConfig(Config):

@@ -10,7 +10,7 @@ from importlib.metadata import version
 
 import torch
 
-from ra_core.config import RuntimeConfig
+from ra_core.config import Precision, RuntimeConfig
 from ra_core.errors import ConfigError
 
 __all__ = ["Runtime", "software_versions"]
@@ -29,8 +29,8 @@ class Runtime:
     processor: str
 
     @classmethod
-    def resolve(cls, config: RuntimeConfig) -> Runtime:
-        """Settle what "auto" means here and set torch's threads and determinism for this process.
+    def resolve(cls, config: RuntimeConfig, precision: Precision) -> Runtime:
+        """Settle what precision "auto" means here and set torch's threads and determinism for this process.
 
         Raises:
             ConfigError: the device asked for isn't there.
@@ -38,7 +38,6 @@ class Runtime:
         device = torch.device(config.device)
         if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
             raise ConfigError(f"device '{config.device}' is not available", "set runtime.device to cpu")
-        precision = config.precision
         if precision == "auto":
             precision = "bf16" if _fast_bf16(device) else "fp32"
         torch.set_num_threads(config.threads)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -16,24 +17,40 @@ from ra_core.results import ResultRow
 from ra_core.runtime import Runtime
 from ra_core.settings import commented_yaml, load_config
 from ra_core.storage import cache_folder, sweep
+from simulation.arms import Engine
 from simulation.cohort import CohortConfig, write_cohort
 from simulation.compare import compare
-from simulation.single_site import SiteRun, open_tested_site
+from simulation.config import ExperimentConfig, SiteEntry
+from simulation.engines import run_flower, run_in_process
+from simulation.experiment import Experiment
+from simulation.places import open_places
 from simulation.weights import fetch_with_progress, load_or_fetch
 
 __all__ = ["app", "main"]
 
 app = new_app(
     "Train Reversed Autoencoders on healthy images and see what they find in sick ones, on one machine.",
-    "Start with `ra-simulate weights`, then `ra-simulate train SITE.yaml --data FOLDER --out DIR`.",
+    "Start with `ra-simulate quickstart --out DIR`; on your own images, `ra-simulate train` or `ra-simulate study`.",
 )
 
 
 class Which(StrEnum):
-    """The two kinds of settings."""
+    """The kinds of settings."""
 
     site = "site"
     study = "study"
+    experiment = "experiment"
+
+
+class EngineName(StrEnum):
+    """What runs a federation."""
+
+    in_process = "in-process"
+    flower = "flower"
+
+
+ENGINES: dict[EngineName, Engine] = {EngineName.in_process: run_in_process, EngineName.flower: run_flower}
+STUDIES = Path(__file__).parent / "studies"
 
 
 class Precision(StrEnum):
@@ -44,58 +61,151 @@ class Precision(StrEnum):
     bf16 = "bf16"
 
 
+Out = Annotated[Path, typer.Option(help="Folder of this run; the same command goes on with an unfinished one.")]
+Data = Annotated[
+    Path | None, typer.Option(envvar="RA_DATA", help="Data root that the site configs' paths are relative to.")
+]
+Cache = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="RA_CACHE",
+        help="Folder where preprocessed images are kept, readable by their owner only; without it, the user's "
+        "cache folder.",
+    ),
+]
+Chosen = Annotated[Precision | None, typer.Option("--precision", help="Overrides the study's training.precision.")]
+Threads = Annotated[int | None, typer.Option(min=1, max=1024, help="Overrides runtime.threads.")]
+Seed = Annotated[int | None, typer.Option(min=0, help="Overrides the study's seed.")]
+EngineOption = Annotated[
+    EngineName, typer.Option(help="What runs a federation: this process, or Flower's own simulation (slower to start).")
+]
+
+
+@app.command()
+def quickstart(
+    out: Out,
+    full: Annotated[
+        bool, typer.Option("--full", help="A longer training, every site's own model and a pooled one: up to an hour.")
+    ] = False,
+    engine: EngineOption = EngineName.in_process,
+    cache: Cache = None,
+    precision: Chosen = None,
+    threads: Threads = None,
+    seed: Seed = None,
+) -> None:
+    """Make virtual hospitals, train one model over three of them, measure it on all four, and write a report.
+
+    Takes some ten minutes on two cores and needs nothing but this package. Open DIR/report.html afterwards.
+    """
+    name = "quickstart_full.yaml" if full else "quickstart.yaml"
+    config = _overridden(load_config(STUDIES / name, ExperimentConfig), precision, threads, seed)
+    folder = out / "cohort"
+    if not (folder / "manifest.csv").exists():
+        _make_cohort(CohortConfig(size=config.study.preprocessing.size, seed=config.study.seed), folder)
+    _run(config, folder, folder, out, engine, cache)
+
+
+@app.command()
+def study(
+    config: Annotated[Path, typer.Argument(help="Experiment (YAML); simulation/studies/ holds brain and chest.")],
+    out: Out,
+    data: Data = None,
+    engine: EngineOption = EngineName.in_process,
+    cache: Cache = None,
+    precision: Chosen = None,
+    threads: Threads = None,
+    seed: Seed = None,
+) -> None:
+    """The same for any sites: train federated, local and pooled models as the file says, and write a report.
+
+    `ra-simulate config experiment` prints a commented file to start from.
+    """
+    settings = _overridden(load_config(config, ExperimentConfig), precision, threads, seed)
+    _run(settings, config.parent, _data_root(data), out, engine, cache)
+
+
 @app.command()
 def train(
     site: Annotated[Path, typer.Argument(help="Site config (YAML); site_configs/ holds examples.")],
-    out: Annotated[Path, typer.Option(help="Folder of this run; the same command goes on with an unfinished one.")],
-    data: Annotated[
-        Path | None,
-        typer.Option(envvar="RA_DATA", help="Data root that the site config's paths are relative to."),
-    ] = None,
-    cache: Annotated[
-        Path | None,
-        typer.Option(
-            envvar="RA_CACHE",
-            help="Folder where preprocessed images are kept, readable by their owner only; without it, the user's "
-            "cache folder.",
-        ),
-    ] = None,
+    out: Out,
+    data: Data = None,
+    cache: Cache = None,
     study: Annotated[Path | None, typer.Option(help="Study config (YAML); without it, the defaults.")] = None,
-    precision: Annotated[Precision | None, typer.Option(help="Overrides the site config's runtime.precision.")] = None,
-    threads: Annotated[
-        int | None, typer.Option(min=1, max=1024, help="Overrides the site config's runtime.threads.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Overrides the study config's seed.")] = None,
+    precision: Chosen = None,
+    threads: Threads = None,
+    seed: Seed = None,
 ) -> None:
-    """Train one site's model, measure it on the site's test images and draw what it sees.
+    """Train one site's model on its own images, measure it on the site's test images, and write a report.
 
-    Writes DIR/model (the model and its card), DIR/results.csv, DIR/training.csv, DIR/gallery.png and DIR/run.json.
     Ctrl-C keeps a checkpoint; the same command goes on from it.
     """
     site_config = load_config(site, SiteConfig)
-    study_config = load_config(study, StudyConfig) if study else StudyConfig()
+    settings = ExperimentConfig(
+        title=site_config.name,
+        sites=(SiteEntry(config=site.resolve()),),
+        federated=False,
+        local=(site_config.data.site,),
+        runtime=site_config.runtime,
+        study=load_config(study, StudyConfig) if study else StudyConfig(),
+    )
+    _run(
+        _overridden(settings, precision, threads, seed),
+        site.parent,
+        _data_root(data),
+        out,
+        EngineName.in_process,
+        cache,
+    )
+
+
+def _overridden(
+    config: ExperimentConfig, precision: Precision | None, threads: int | None, seed: int | None
+) -> ExperimentConfig:
+    study, runtime = config.study, config.runtime
+    if precision is not None:
+        study = study.model_copy(update={"training": study.training.model_copy(update={"precision": precision.value})})
     if seed is not None:
-        study_config = study_config.model_copy(update={"seed": seed})
-    overrides = {"precision": precision and precision.value, "threads": threads}
-    chosen = {name: value for name, value in overrides.items() if value is not None}
-    runtime = Runtime.resolve(site_config.runtime.model_copy(update=chosen))
+        study = study.model_copy(update={"seed": seed})
+    if threads is not None:
+        runtime = runtime.model_copy(update={"threads": threads})
+    return config.model_copy(update={"study": study, "runtime": runtime})
+
+
+def _run(config: ExperimentConfig, base: Path, root: Path, out: Path, engine: EngineName, cache: Path | None) -> None:
     reporter = TerminalReporter()
     image_cache = (cache or cache_folder()) / "images"
     sweep(image_cache)
-    images = open_tested_site(site_config, study_config, _data_root(data), image_cache)
-    reporter.say(
-        f"{site_config.name}: {len(images.train)} training, {len(images.val)} validation and {len(images.test)} test "
-        f"images; {runtime.precision} on {runtime.device}, {runtime.threads} threads"
-    )
+    runtime = Runtime.resolve(config.runtime, config.study.training.precision)
+    places = open_places(config.sites, base, config.study, root, image_cache)
+    for place in places:
+        images, role = place.images, "" if place.trained or config.local == (place.name,) else ", held out"
+        reporter.say(
+            f"{place.config.name}: {len(images.train)} training, {len(images.val)} validation and {len(images.test)} "
+            f"test images{role}"
+        )
+    reporter.say(f"{runtime.precision} on {runtime.device}, {runtime.threads} threads")
     try:
-        perceptual = load_or_fetch(study_config.perceptual, str(runtime.device), reporter)
-        evaluation = SiteRun(site_config, study_config, images, runtime, perceptual, out, reporter).run()
+        perceptual = load_or_fetch(config.study.perceptual, str(runtime.device), reporter)
+        rows = Experiment(
+            config, places, root, image_cache, perceptual, runtime, out, ENGINES[engine], _command(), reporter
+        ).run()
     except KeyboardInterrupt:
         reporter.say(f"stopped; the same command goes on where it was in {out}")
         raise
-    reporter.console.print(auroc_table(evaluation.rows))
-    for name in ("results.csv", "gallery.png", "model"):
-        typer.echo(str(out / name))
+    reporter.console.print(auroc_table(rows))
+    typer.echo(str(out / "results.csv"))
+    typer.echo(str(out / "report.html"))
+
+
+def _command() -> str:
+    """What was typed, without the program's folder."""
+    return " ".join(["ra-simulate", *sys.argv[1:]])
+
+
+def _make_cohort(config: CohortConfig, out: Path) -> Path:
+    patients = sum(h.train + h.val + h.test_healthy + h.test_anomalous for h in config.hospitals)
+    with TerminalReporter().task("making virtual patients", patients) as move:
+        return write_cohort(config, out, lambda done, _total: move(done, ""))
 
 
 @app.command("compare")
@@ -116,11 +226,7 @@ def cohort(
 
     They are files with a manifest, read as any hospital's: data for trying things out where there is none.
     """
-    config = CohortConfig(size=size, seed=seed)
-    patients = sum(h.train + h.val + h.test_healthy + h.test_anomalous for h in config.hospitals)
-    with TerminalReporter().task("making virtual patients", patients) as move:
-        manifest = write_cohort(config, out, lambda done, _total: move(done, ""))
-    typer.echo(str(manifest))
+    typer.echo(str(_make_cohort(CohortConfig(size=size, seed=seed), out)))
 
 
 @app.command()
@@ -135,22 +241,27 @@ def weights() -> None:
 
 @app.command()
 def config(kind: Annotated[Which, typer.Argument(help="Which settings.")] = Which.study) -> None:
-    """Print a commented default: `ra-simulate config study > study.yaml`, or `config site`."""
-    example = {"name": "My hospital", "anatomy": "chest", "modality": "CR", "data": {"site": "my_site"}}
-    text = commented_yaml(StudyConfig) if kind is Which.study else commented_yaml(SiteConfig, example)
-    typer.echo(text, nl=False)
+    """Print a commented default: `ra-simulate config study > study.yaml`, or `config site`, or `config experiment`."""
+    site = {"name": "My hospital", "anatomy": "chest", "modality": "CR", "data": {"site": "my_site"}}
+    experiment = {"title": "My sites", "sites": [{"config": "site_a.yaml"}, {"config": "site_b.yaml"}]}
+    texts = {
+        Which.site: commented_yaml(SiteConfig, site),
+        Which.study: commented_yaml(StudyConfig),
+        Which.experiment: commented_yaml(ExperimentConfig, experiment),
+    }
+    typer.echo(texts[kind], nl=False)
 
 
 def auroc_table(rows: list[ResultRow]) -> Table:
     """Image AUROC of every method and scoring on all anomalous images."""
-    table = Table(title="image AUROC on the test images (95 % interval by patient)")
-    for column in ("method", "scoring", "AUROC", "interval", "note"):
+    table = Table(title="image AUROC on the test images, with intervals by patient")
+    for column in ("trained on", "tested on", "method", "scoring", "AUROC", "interval", "note"):
         table.add_column(column, overflow="fold")
     for row in rows:
         if row.metric == "auroc" and row.anomaly == "all":
             value = "-" if row.value is None else f"{row.value:.3f}"
             interval = "" if row.ci_low is None else f"{row.ci_low:.3f} to {row.ci_high:.3f}"
-            table.add_row(row.method, row.scoring, value, interval, row.note)
+            table.add_row(row.train_sites, row.test_site, row.method, row.scoring, value, interval, row.note)
     return table
 
 

@@ -1,10 +1,10 @@
-"""Several finished runs side by side, as Markdown tables: what `docs/results.md` is made of."""
+"""Finished runs as Markdown tables, methods by sites: what `docs/results.md` is made of."""
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,103 +12,113 @@ from ra_core.errors import DataError
 
 __all__ = ["compare"]
 
-CHOSEN = "chosen"
-"""Stands for the scoring that a run chose on synthetic anomalies."""
-
-IMAGE_COLUMNS = {
-    "RA, scoring chosen without labels": ("ra", CHOSEN),
-    "RA, the paper's scoring": ("ra", "paper"),
-    "RA, plain residual": ("ra", "residual"),
-    "nearest neighbour": ("nearest_neighbour", "residual"),
-    "PCA residual": ("pca", "residual"),
-    "brightness": ("shortcut", "brightness"),
-    "foreground": ("shortcut", "foreground"),
-    "sharpness": ("shortcut", "sharpness"),
+METRICS = {
+    "pixel_auprc": "pixel AUPRC: where the lesion is",
+    "auroc": "image AUROC: which image is sick",
+    "detection_rate": "share of sick images above the threshold set on healthy validation images",
+    "false_alarm_rate": "share of healthy images above that threshold",
+    "oracle_dice": "best Dice over all thresholds (oracle: it looks at the labels)",
 }
-PIXEL_COLUMNS = {name: where for name, where in IMAGE_COLUMNS.items() if where[0] != "shortcut"}
-
-READ = {"method", "scoring", "metric", "anomaly", "value", "ci_low", "ci_high", "n_healthy", "n_anomalous"}
+READ = {
+    "arm",
+    "method",
+    "scoring",
+    "train_sites",
+    "test_site",
+    "metric",
+    "anomaly",
+    "value",
+    "ci_low",
+    "ci_high",
+    "note",
+}
 """The columns of results.csv that the tables are made of."""
 
-Row = dict[str, str]
+CHOSEN = "scoring chosen on synthetic anomalies"
+"""What stands in the note of rows of the chosen scoring."""
+
+Row = Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class _Run:
     """What the tables need of a finished run."""
 
-    site: str
-    chosen: str
-    minutes: tuple[float, float]
-    model_hash: str
+    status: str
+    seconds: Mapping[str, float]
+    model_hash: Mapping[str, str]
     rows: list[Row]
 
 
 def compare(folders: Sequence[Path]) -> str:
-    """Tables of image AUROC, pixel AUPRC, oracle Dice, reconstruction and time of finished runs.
+    """Tables of detection, localisation and time of finished runs; sites of all runs stand side by side.
 
     Raises:
         DataError: a folder holds no finished run.
     """
     runs = [_read(folder) for folder in folders]
-    return "\n\n".join(
-        [
-            _detection("image AUROC", "auroc", IMAGE_COLUMNS, runs),
-            _detection("pixel AUPRC", "pixel_auprc", PIXEL_COLUMNS, runs),
-            _detection(
-                "best Dice over all thresholds (oracle: it looks at the labels)", "oracle_dice", PIXEL_COLUMNS, runs
-            ),
-            _reconstruction(runs),
-        ]
-    )
+    rows = [row for run in runs for row in run.rows if row["anomaly"] == "all" and _label(row)]
+    tables = [_table(title, [row for row in rows if row["metric"] == metric]) for metric, title in METRICS.items()]
+    return "\n\n".join([*(table for table in tables if table), _times(folders, runs)])
 
 
 def _read(folder: Path) -> _Run:
     try:
         record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         with (folder / "results.csv").open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-        if record["status"] != "completed" or not rows or not READ.issubset(rows[0]):
+            rows: list[Row] = list(csv.DictReader(file))
+        if record["status"] not in ("completed", "degraded") or not rows or not READ.issubset(rows[0]):
             raise ValueError
-        minutes = (record["seconds"]["training"] / 60, record["seconds"]["evaluation"] / 60)
-        return _Run(record["plan"]["site"], record["chosen_scoring"], minutes, record["model_hash"], rows)
+        return _Run(record["status"], record["seconds"], record["model_hash"], rows)
     except (OSError, ValueError, KeyError, TypeError):
-        raise DataError(
-            f"{folder}: holds no finished run", "run `ra-simulate train` with this --out to its end"
-        ) from None
+        raise DataError(f"{folder}: holds no finished run", "run the command with this --out to its end") from None
 
 
-def _detection(title: str, metric: str, columns: dict[str, tuple[str, str]], runs: list[_Run]) -> str:
-    lines = [_line("site", "healthy / anomalous", *columns), "|" + "---|" * (2 + len(columns))]
-    for run in runs:
-        found = {(r["method"], r["scoring"]): r for r in run.rows if r["metric"] == metric and r["anomaly"] == "all"}
-        cells = []
-        for method, scoring in columns.values():
-            row = found.get((method, run.chosen if scoring == CHOSEN else scoring))
-            name = f" {run.chosen}" if scoring == CHOSEN else ""
-            cells.append(_cell(row) + name)
-        counts = next((f"{row['n_healthy']} / {row['n_anomalous']}" for row in found.values()), "–")
-        lines.append(_line(run.site, counts, *cells))
+def _label(row: Row) -> str:
+    """How a table names what a row is about; empty for what it doesn't show."""
+    method, scoring = row["method"], row["scoring"]
+    if method == "shortcut":
+        return scoring
+    if method != "ra":
+        return method.replace("_", " ")
+    if row["arm"] == "local":
+        own = row["train_sites"] in (row["test_site"], "each its own")
+        arm = "each site's own" if own else f"{row['train_sites']}'s own"
+    else:
+        arm = row["arm"]
+    # An average over sites has the chosen scorings under one name, a site under the scoring's.
+    if scoring == "chosen" or (CHOSEN in row["note"] and not row["test_site"].startswith("average")):
+        return f"RA {arm}, scoring chosen without labels"
+    return f"RA {arm}, the paper's scoring" if scoring == "paper" else ""
+
+
+def _table(title: str, rows: Sequence[Row]) -> str:
+    cells: dict[tuple[str, str], str] = {}
+    for row in rows:
+        both = row["scoring"] == "paper" and CHOSEN in row["note"] and not row["test_site"].startswith("average")
+        paper = _label({**row, "note": ""}) if both else ""
+        for label in filter(None, (_label(row), paper)):
+            cells[label, row["test_site"]] = _cell(row)
+    if not cells:
+        return ""
+    labels, sites = (list(dict.fromkeys(key[place] for key in cells)) for place in (0, 1))
+    lines = [_line("", *sites), "|" + "---|" * (1 + len(sites))]
+    lines += [_line(label, *(cells.get((label, site), "–") for site in sites)) for label in labels]
     return f"**{title}**\n\n" + "\n".join(lines)
 
 
-def _reconstruction(runs: list[_Run]) -> str:
-    metrics = ("ssim", "lpips", "squared_error")
-    lines = [
-        _line("site", "SSIM", "LPIPS", "squared error", "minutes training", "minutes evaluating", "model hash"),
-        "|" + "---|" * 7,
-    ]
-    for run in runs:
-        found = {r["metric"]: r for r in run.rows if r["scoring"] == "reconstruction"}
-        minutes = [f"{spent:.1f}" for spent in run.minutes]
-        cells = [_cell(found.get(metric)) for metric in metrics]
-        lines.append(_line(run.site, *cells, *minutes, run.model_hash[:12]))
-    return "**healthy test images reconstructed, and time**\n\n" + "\n".join(lines)
+def _times(folders: Sequence[Path], runs: Sequence[_Run]) -> str:
+    lines = [_line("run", "status", "part", "minutes", "model hash"), "|" + "---|" * 5]
+    for folder, run in zip(folders, runs, strict=True):
+        for part, seconds in run.seconds.items():
+            hashed = run.model_hash.get(part.removeprefix("training "), "")[:12]
+            lines.append(_line(folder.name, run.status, part, f"{seconds / 60:.1f}", hashed))
+    return "**time**\n\n" + "\n".join(lines)
 
 
-def _cell(row: Row | None) -> str:
-    if row is None or not row["value"]:
-        return "–"
+def _cell(row: Row) -> str:
+    if not row["value"]:
+        return "not estimable"
     numbers = [f"{float(row[name]):.3g}" for name in ("value", "ci_low", "ci_high") if row[name]]
     return numbers[0] + (f" ({numbers[1]}–{numbers[2]})" if len(numbers) == 3 else "")
 

@@ -29,7 +29,7 @@ def shared():
 def runtime():
     from ra_core.config import RuntimeConfig
 
-    return Runtime.resolve(RuntimeConfig(precision="fp32", threads=torch.get_num_threads()))
+    return Runtime.resolve(RuntimeConfig(threads=torch.get_num_threads()), "fp32")
 
 
 @pytest.fixture(scope="session")

@@ -23,10 +23,9 @@ FIELD_OF_VIEW_MM = 232.0
 TISSUES = ("fluid", "grey", "white", "bone", "marrow", "scalp")
 
 _VOXEL_MM = 2
-_HEIGHTS_MM = (
-    6.0,
-    54.0,
-)  # above the commissures: from the basal ganglia to above the ventricles, no eyes or skull base
+_HEIGHTS_MM = (10.0, 44.0)
+"""Above the commissures: from the basal ganglia to above the ventricles, no eyes or skull base."""
+
 _HEAD_CENTRE_Y_MM = -17.0
 
 

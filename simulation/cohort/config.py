@@ -14,14 +14,14 @@ class HospitalConfig(Config):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", description="the site's name, also a folder's name")
     contrast: Literal["t1", "t2", "flair", "ct"] = Field(description="which tissues are bright")
-    train: int = Field(300, ge=1, description="healthy patients to train on")
+    train: int = Field(400, ge=1, description="healthy patients to train on")
     val: int = Field(40, ge=1, description="healthy patients to validate on and to calibrate thresholds with")
     test_healthy: int = Field(60, ge=0, description="healthy patients to test on")
     test_anomalous: int = Field(60, ge=0, description="patients with a lesion to test on")
     noise: float = Field(0.02, ge=0, le=0.2, description="standard deviation of the noise; the grey range is 1")
     blur_mm: float = Field(0.9, ge=0, le=5, description="standard deviation of the scanner's blur")
     bias: float = Field(0.12, ge=0, le=0.5, description="unevenness of the coil's sensitivity, a share of the signal")
-    skull_stripped: bool = Field(False, description="show the brain alone, without skull and scalp")
+    skull_stripped: bool = Field(True, description="show the brain alone, without skull and scalp")
 
 
 class CohortConfig(Config):

@@ -78,7 +78,7 @@ def site(hospitals, tmp_path):
     study = tiny_federation(parts=["encoder"])
     config = load_config(hospitals[0].site_config, SiteConfig)
     images = open_site(config, study, hospitals[0].data_root, None)
-    return Site(config, images, client_app.Runtime.resolve(config.runtime), tmp_path / "state" / "anna")
+    return Site(config, images, client_app.Runtime.resolve(config.runtime, "auto"), tmp_path / "state" / "anna")
 
 
 def test_private_layers_of_the_best_and_the_last_two_rounds_are_kept(site, tmp_path):

@@ -10,8 +10,8 @@ from ra_core.runtime import Runtime, software_versions
 THREADS = torch.get_num_threads()
 
 
-def resolve(**settings):
-    return Runtime.resolve(RuntimeConfig(threads=THREADS, **settings))
+def resolve(precision="auto", **settings):
+    return Runtime.resolve(RuntimeConfig(threads=THREADS, **settings), precision)
 
 
 @pytest.mark.parametrize(

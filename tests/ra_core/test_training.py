@@ -146,7 +146,7 @@ def test_both_precisions_reach_the_same_reconstruction_error():
     config = TrainingConfig(steps=150, batch_size=4, validate_every=150)
     errors = {}
     for precision in ("fp32", "bf16"):
-        r = Runtime.resolve(RuntimeConfig(precision=precision, threads=torch.get_num_threads()))
+        r = Runtime.resolve(RuntimeConfig(threads=torch.get_num_threads()), precision)
         t = LocalTrainer(
             build_method(RAConfig(channels=(8, 16, 16), latent=16, warmup_steps=100), 32, 0),
             pictures(8), pictures(3), config, r, 0,

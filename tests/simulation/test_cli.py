@@ -15,12 +15,12 @@ def test_preprocessed_images_go_where_the_option_or_the_environment_says(tmp_pat
     site.write_text("{name: x, anatomy: x, modality: CR, data: {site: x}}")
     seen = []
 
-    def stop(site, study, root, cache):
+    def stop(sites, base, study, root, cache):
         seen.append(cache)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "open_tested_site", stop)
-    monkeypatch.setattr(cli.Runtime, "resolve", lambda config: None)
+    monkeypatch.setattr(cli, "open_places", stop)
+    monkeypatch.setattr(cli.Runtime, "resolve", lambda config, precision: None)
     half_written = tmp_path / "a" / "images" / ".x.npy.01234567"
     half_written.parent.mkdir(parents=True)
     half_written.touch()

@@ -5,45 +5,51 @@ import pytest
 
 from ra_core.errors import DataError
 from ra_core.results import COLUMNS
-from simulation.compare import compare
+from simulation.compare import CHOSEN, compare
 
 
 def finished_run(folder, site, auroc, status="completed"):
     folder.mkdir()
     record = {
         "status": status,
-        "plan": {"site": site},
-        "chosen_scoring": "residual_top",
-        "seconds": {"training": 120.0, "evaluation": 30.0},
-        "model_hash": "abcdef0123456789",
+        "seconds": {"training federated": 120.0, "evaluation": 30.0},
+        "model_hash": {"federated": "abcdef0123456789"},
     }
     (folder / "run.json").write_text(json.dumps(record))
     rows = [
-        ("ra", "residual_top", "auroc", auroc, 0.5, 0.9),
-        ("ra", "paper", "auroc", 0.25, None, None),
-        ("pca", "residual", "pixel_auprc", None, None, None),
-        ("ra", "reconstruction", "ssim", 0.5, 0.4, 0.6),
-        ("ra", "residual_top", "oracle_dice", 0.1, 0.0, 0.2),
+        ("federated", "a+b", site, "ra", "residual_top", "auroc", auroc, 0.5, 0.9, CHOSEN),
+        ("federated", "a+b", site, "ra", "paper", "auroc", 0.25, "", "", ""),
+        ("local", "a", site, "ra", "paper", "auroc", 0.3, 0.2, 0.4, CHOSEN),
+        ("local", site, site, "ra", "perceptual", "auroc", 0.4, 0.3, 0.5, CHOSEN),
+        ("federated", "a+b", "average of trained sites", "ra", "residual_top", "auroc", 0.1, 0.1, 0.1, CHOSEN),
+        ("federated", "a+b", "average of trained sites", "ra", "chosen", "auroc", 0.6, 0.5, 0.7, ""),
+        ("local", site, site, "pca", "residual", "pixel_auprc", "", "", "", "not estimable"),
+        ("local", site, site, "shortcut", "brightness", "auroc", 0.5, 0.4, 0.6, ""),
     ]
+    columns = ("arm", "train_sites", "test_site", "method", "scoring", "metric", "value", "ci_low", "ci_high", "note")
     with (folder / "results.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
-        for method, scoring, metric, value, low, high in rows:
-            row = {"method": method, "scoring": scoring, "metric": metric, "value": value, "ci_low": low}
-            row |= {"ci_high": high, "anomaly": "all", "n_healthy": 7, "n_anomalous": 9}
-            writer.writerow(row)
+        writer.writerows(dict(zip(columns, row, strict=True)) | {"anomaly": "all"} for row in rows)
     return folder
 
 
-def test_runs_stand_side_by_side_with_their_chosen_scoring(tmp_path):
-    text = compare([finished_run(tmp_path / "a", "here", 0.75), finished_run(tmp_path / "b", "there", 0.5)])
-    here = next(line for line in text.splitlines() if line.startswith("| here"))
-    assert here.startswith("| here | 7 / 9 | 0.75 (0.5–0.9) residual_top | 0.25 | – |")
-    assert "| there | 7 / 9 | 0.5 (0.5–0.9) residual_top" in text
-    assert "| here | 0.5 (0.4–0.6) | – | – | 2.0 | 0.5 | abcdef012345 |" in text
+def test_sites_of_all_runs_stand_side_by_side(tmp_path):
+    text = compare([finished_run(tmp_path / "x", "here", 0.75), finished_run(tmp_path / "y", "there", 0.5)])
+    lines = text.splitlines()
+    assert "|  | here | average of trained sites | there |" in lines
+    chosen = "| RA federated, scoring chosen without labels | 0.75 (0.5–0.9) | 0.6 (0.5–0.7) | 0.5 (0.5–0.9) |"
+    assert chosen in lines
+    assert "| RA federated, the paper's scoring | 0.25 | – | 0.25 |" in lines
+    assert "| RA a's own, scoring chosen without labels | 0.3 (0.2–0.4) | – | 0.3 (0.2–0.4) |" in lines
+    assert "| RA a's own, the paper's scoring | 0.3 (0.2–0.4) | – | 0.3 (0.2–0.4) |" in lines
+    own = "| RA each site's own, scoring chosen without labels | 0.4 (0.3–0.5) | – | 0.4 (0.3–0.5) |"
+    assert own in lines
+    assert "| pca | not estimable | not estimable |" in lines
+    assert "| x | completed | training federated | 2.0 | abcdef012345 |" in lines
 
 
-@pytest.mark.parametrize("gone", ["seconds", "chosen_scoring", "plan", "model_hash"])
+@pytest.mark.parametrize("gone", ["seconds", "status", "model_hash"])
 def test_a_record_that_lacks_something_is_refused(tmp_path, gone):
     folder = finished_run(tmp_path / "a", "here", 0.75)
     record = json.loads((folder / "run.json").read_text())
@@ -62,7 +68,7 @@ def test_results_without_rows_or_columns_are_refused(tmp_path, content):
 
 
 def test_a_folder_without_a_finished_run_is_refused(tmp_path):
-    unfinished = finished_run(tmp_path / "a", "here", 0.75, status="training")
+    unfinished = finished_run(tmp_path / "a", "here", 0.75, status="running")
     for folder in (unfinished, tmp_path / "nothing"):
         with pytest.raises(DataError, match="no finished run"):
             compare([folder])

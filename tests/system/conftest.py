@@ -21,12 +21,12 @@ SITE = {
     "anatomy": "none",
     "modality": "OT",
     "data": {"site": "discs"},
-    "runtime": {"threads": 1, "precision": "fp32"},
+    "runtime": {"threads": 1},
 }
 STUDY = {
     "preprocessing": {"size": 64},
     "method": {"channels": [4, 8, 8], "latent": 8, "warmup_steps": 10},
-    "training": {"steps": 40, "batch_size": 4, "validate_every": 10, "checkpoint_every": 5},
+    "training": {"steps": 40, "batch_size": 4, "validate_every": 10, "checkpoint_every": 5, "precision": "fp32"},
     "evaluation": {"bootstrap": 100, "gallery": 2, "reference_images": 8},
 }
 SIMULATE = (sys.executable, "-m", "simulation.cli")
@@ -97,8 +97,12 @@ class Desk:
         path = self.out / "run.json"
         return json.loads(path.read_text()) if path.exists() else {}
 
+    @property
+    def checkpoint(self):
+        return self.out / "arms" / "local_discs" / "checkpoint.safetensors"
+
     def checkpoint_step(self):
-        path = self.out / "checkpoint.safetensors"
+        path = self.checkpoint
         return load_tensors(path)[1]["step"] if path.exists() else 0
 
     def outcome(self):

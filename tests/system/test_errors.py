@@ -134,14 +134,14 @@ def test_training_that_diverges(desk):
     desk.save("study.yaml", study(desk, method=method))
     refused(desk.train(), 16, "step", "")
     assert desk.files() == [".lock", "run.json"]
-    assert desk.record()["status"] == "training"
+    assert desk.record()["status"] == "failed"
 
 
 def test_a_damaged_checkpoint(desk, finished):
     shutil.copytree(finished.out, desk.out)
-    checkpoint = desk.out / "checkpoint.safetensors"
+    checkpoint = desk.checkpoint
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
-    refused(desk.train(), 17, "checkpoint.safetensors: can't be resumed from", "start afresh")
+    refused(desk.train(), 17, "checkpoint.safetensors: can't be resumed from", "afresh")
     assert desk.files() == finished.files()
     assert checkpoint.stat().st_size == 1000
 

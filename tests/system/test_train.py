@@ -10,24 +10,30 @@ from ra_core.artifact import load_artifact
 
 pytestmark = pytest.mark.system
 
-FILES = [
-    ".lock",
-    "calibration",
-    "calibration/calibration.json",
-    "calibration/healthy.safetensors",  # the scoring chosen here is standardised
-    "checkpoint.safetensors",
-    "gallery.png",
-    "model",
-    "model/card.json",
-    "model/model.safetensors",
-    "results.csv",
-    "run.json",
-    "training.csv",
-]
+BEFORE = [".lock", "arms", "arms/local_discs", "arms/local_discs/checkpoint.safetensors", "run.json"]
+FILES = sorted(
+    [
+        *BEFORE,
+        "arms/local_discs/training.csv",
+        "calibration",
+        "calibration/local_discs",
+        "calibration/local_discs/discs",
+        "calibration/local_discs/discs/calibration.json",
+        "calibration/local_discs/discs/healthy.safetensors",  # the scoring chosen here is standardised
+        "galleries",
+        "galleries/discs.png",
+        "models",
+        "models/local_discs",
+        "models/local_discs/card.json",
+        "models/local_discs/model.safetensors",
+        "report.html",
+        "results.csv",
+    ]
+)
 MOMENTS = {
     "before the first checkpoint": lambda desk: bool(desk.record()),
     "in mid-training": lambda desk: desk.checkpoint_step() >= 15,
-    "during evaluation": lambda desk: desk.record().get("seconds", {}).get("training", 0) > 0,
+    "during evaluation": lambda desk: "training local: discs" in desk.record().get("seconds", {}),
 }
 
 
@@ -35,10 +41,12 @@ def test_a_run_leaves_model_numbers_and_pictures(finished):
     assert finished.files() == FILES
     record = finished.record()
     assert record["status"] == "completed"
-    assert load_artifact(finished.out / "model").card.model_hash == record["model_hash"]
+    assert (
+        load_artifact(finished.out / "models" / "local_discs").card.model_hash == record["model_hash"]["local: discs"]
+    )
     assert (finished.out / "results.csv").read_text().startswith("arm,method,scoring,perceptual,")
-    assert (finished.out / "gallery.png").read_bytes().startswith(b"\x89PNG")
-    assert f"\n{finished.steps}," in (finished.out / "training.csv").read_text()
+    assert (finished.out / "galleries" / "discs.png").read_bytes().startswith(b"\x89PNG")
+    assert f"\n{finished.steps}," in (finished.out / "arms" / "local_discs" / "training.csv").read_text()
 
 
 def test_one_seed_gives_the_same_bits_without_the_image_cache(desk, finished, tmp_path):
@@ -68,15 +76,17 @@ def test_a_killed_run_goes_on_to_the_same_bits(desk, finished, start_until, mome
     process = start_until(desk, lambda: MOMENTS[moment](desk))
     process.kill()
     assert desk.finish(process).code == -signal.SIGKILL
-    assert desk.record()["status"] == "training"
+    assert desk.record()["status"] == "running"
     assert not (desk.out / "results.csv").exists()
     # what a kill within a write would have left
-    (desk.out / ".checkpoint.safetensors.0123abcd").write_bytes(b"half")
+    desk.checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    (desk.checkpoint.parent / ".checkpoint.safetensors.0123abcd").write_bytes(b"half")
 
     process = desk.train()
     assert process.code == 0, process.stderr
     assert desk.outcome() == finished.outcome()
-    assert (desk.out / "training.csv").read_bytes() == (finished.out / "training.csv").read_bytes()
+    history = "arms/local_discs/training.csv"
+    assert (desk.out / history).read_bytes() == (finished.out / history).read_bytes()
     assert desk.files() == FILES
 
 
@@ -102,20 +112,22 @@ def test_sigterm_during_evaluation_stops_as_cleanly(desk, start_until):
     assert stopped.code == 130
     assert stopped.stderr.splitlines()[-1] == "stopped; the same command goes on where it was in out"
     assert desk.checkpoint_step() == desk.steps
-    assert desk.files() == [".lock", "checkpoint.safetensors", "run.json"]
+    assert desk.files() == BEFORE
 
 
-@pytest.mark.parametrize("lost", [[], ["results.csv", "training.csv", "gallery.png"]], ids=["nothing", "outputs"])
+@pytest.mark.parametrize(
+    "lost", [[], ["results.csv", "report.html", "galleries/discs.png"]], ids=["nothing", "outputs"]
+)
 def test_a_finished_run_is_measured_again_but_not_trained(desk, finished, lost):
     shutil.copytree(finished.out, desk.out)
     for name in lost:
         (desk.out / name).unlink()
-    untouched = (desk.out / "checkpoint.safetensors").stat().st_mtime_ns
+    untouched = desk.checkpoint.stat().st_mtime_ns
     process = desk.train()
     assert process.code == 0, process.stderr
     assert f"going on from step {desk.steps}" in process.stderr
     assert "KL real" not in process.stderr
-    assert (desk.out / "checkpoint.safetensors").stat().st_mtime_ns == untouched
+    assert desk.checkpoint.stat().st_mtime_ns == untouched
     assert desk.outcome() == finished.outcome()
     assert desk.files() == FILES
     assert desk.record()["status"] == "completed"

@@ -206,7 +206,7 @@ def test_a_site_config_fits_the_sample_data(path: Path) -> None:
         pytest.skip("the shared sample data is not here")
     manifest = Manifest.load(SHARED / config.data.manifest, SHARED, site=config.data.site)
     assert {r.anatomy for r in manifest.rows} == {config.anatomy}
-    assert {r.modality for r in manifest.rows} == {config.modality}
+    assert config.modality in {r.modality for r in manifest.rows}  # hannover has CR and DX
     images = ImageSet(manifest.select(split="test", label="anomalous")[:2], SHARED, CONFIG, None)
     assert images.images([0, 1]).max() > 0.5
     assert len(images.masks([0, 1])) == 2

@@ -73,7 +73,7 @@ def test_skull_stripped_shows_no_scalp():
 
 
 def test_hospitals_of_one_contrast_differ():
-    hospital = HospitalConfig(name="h", contrast="t1")
+    hospital = HospitalConfig(name="h", contrast="t1", skull_stripped=False)
     one, other = (draw_scanner(hospital, 96, np.random.default_rng(seed)) for seed in (0, 1))
     assert (one.greys != other.greys).all()
     assert one.sensitivity.std() > 0.02

@@ -1,0 +1,200 @@
+"""The ways to train a model on the same budget: at one site alone, on all images in one place, by a federation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from ra_core.artifact import Arm as Kind
+from ra_core.config import RuntimeConfig, StudyConfig
+from ra_core.console import graceful_stop
+from ra_core.data import ImageSet
+from ra_core.errors import ConfigError, ResumeError
+from ra_core.models.method import GradientMethod
+from ra_core.models.registry import build_method
+from ra_core.models.shared import load_shared
+from ra_core.runtime import Runtime
+from ra_core.storage import load_tensors, save_tensors
+from ra_core.training import LocalTrainer
+from server.progress import Progress, RoundRecord
+from simulation.engines import Node, OnProgress
+
+__all__ = ["Arm", "Engine", "Joined", "Reporter", "Trained", "train_alone", "train_federated"]
+
+Engine = Callable[[StudyConfig, Sequence[Node], RuntimeConfig, Path, OnProgress], Progress]
+"""`engines.run_in_process` or `engines.run_flower`."""
+
+
+class Reporter(Protocol):
+    """What a run tells its user."""
+
+    def say(self, text: str) -> None:
+        """One line that stays."""
+
+    def task(self, title: str, total: int | None, done: int = 0) -> AbstractContextManager[Callable[[int, str], None]]:
+        """A bar; the value is a function (done, detail) that moves it."""
+        ...
+
+
+@dataclass(frozen=True)
+class Arm:
+    """How one model is trained, and on which sites."""
+
+    kind: Kind
+    sites: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"local: {self.sites[0]}" if self.kind == "local" else self.kind
+
+    @property
+    def folder(self) -> str:
+        """For its files."""
+        return f"local_{self.sites[0]}" if self.kind == "local" else self.kind
+
+    @property
+    def train_sites(self) -> str:
+        """As in the table."""
+        return "+".join(self.sites)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model.
+
+    Attributes:
+        arm: how.
+        method: with the selected weights.
+        selected, units: which step of how many, or round.
+        history: rows of `step` and loss terms.
+        records: of a federation's exchanges; empty elsewhere.
+    """
+
+    arm: Arm
+    method: GradientMethod
+    selected: int
+    units: int
+    history: Sequence[Mapping[str, float]]
+    records: Sequence[RoundRecord] = ()
+
+    @property
+    def selection(self) -> str:
+        """For people."""
+        return f"{'round' if self.records else 'step'} {self.selected} of {self.units}"
+
+
+class Joined:
+    """Several sites' images as one set, one site after another."""
+
+    def __init__(self, sets: Sequence[ImageSet]) -> None:
+        self._places = [(images, index) for images in sets for index in range(len(images))]
+
+    def __len__(self) -> int:
+        """How many images there are."""
+        return len(self._places)
+
+    def images(self, indices: Sequence[int]) -> Tensor:
+        """Float32 (N, 1, S, S) in [0, 1]."""
+        return torch.cat([images.images([index]) for images, index in (self._places[i] for i in indices)])
+
+
+def train_alone(
+    arm: Arm, train: Joined, val: Joined, study: StudyConfig, runtime: Runtime, folder: Path, reporter: Reporter
+) -> Trained:
+    """Train, or go on training, in one place.
+
+    Raises:
+        KeyboardInterrupt: stopped between two steps; a checkpoint was kept.
+        NonFiniteError: training diverged.
+        ResumeError: the checkpoint is damaged.
+    """
+    method = build_method(study.method, study.preprocessing.size, study.seed)
+    trainer = LocalTrainer(method, train, val, study.training, runtime, study.seed)
+    checkpoint = folder / "checkpoint.safetensors"
+    if checkpoint.exists():
+        _restore(trainer, checkpoint)
+        reporter.say(f"{arm.name}: going on from step {trainer.step}")
+    steps, every = study.training.steps, study.training.checkpoint_every
+    with reporter.task(f"training {arm.name}", steps, trainer.step) as move, graceful_stop() as stop:
+
+        def on_step(trainer: LocalTrainer, terms: dict[str, float]) -> None:
+            move(trainer.step, _summary(terms))
+            if trainer.step % every == 0 or trainer.step == steps:
+                save_tensors(checkpoint, trainer.tensors(), trainer.facts())
+
+        trainer.run(steps, on_step, stop)
+        if stop():
+            save_tensors(checkpoint, trainer.tensors(), trainer.facts())
+            raise KeyboardInterrupt
+    trainer.select_best()
+    return Trained(arm, method, trainer.best_step, steps, trainer.history)
+
+
+def train_federated(
+    arm: Arm,
+    nodes: Sequence[Node],
+    study: StudyConfig,
+    runtime: RuntimeConfig,
+    folder: Path,
+    engine: Engine,
+    reporter: Reporter,
+) -> Trained:
+    """Train, or go on training, over all sites; the checkpoint of the last whole round is kept.
+
+    Raises:
+        RAError: of any kind: what ended the federation early.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    total = (study.federation.rounds + 1) * len(nodes)
+    with reporter.task(f"training {arm.name}", total) as move:
+        progress = engine(study, nodes, runtime, folder, lambda done, _: move(done, f"answer {done} of {total}"))
+    if not progress.best:
+        raise ConfigError(
+            f"no round could be selected: all {study.training.steps} steps are warm-up or their errors not finite",
+            "raise study.federation.rounds, or lower study.method.warmup_steps",
+        )
+    method = build_method(study.method, study.preprocessing.size, study.seed)
+    load_shared(method, study.federation, {name: torch.from_numpy(array) for name, array in progress.best.items()})
+    history = _history(progress.records, study.federation.local_steps)
+    return Trained(arm, method, progress.best_round, study.federation.rounds, history, progress.records)
+
+
+def _restore(trainer: LocalTrainer, checkpoint: Path) -> None:
+    try:
+        trainer.restore(*load_tensors(checkpoint))
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise ResumeError(
+            f"{checkpoint}: can't be resumed from ({type(error).__name__})", "delete it and start that model afresh"
+        ) from None
+
+
+def _history(records: Sequence[RoundRecord], local_steps: int) -> list[dict[str, float]]:
+    """Rows by step: a record judges the model before its round and has the mean terms of the steps within it."""
+    rows: dict[int, dict[str, float]] = {}
+    for record in records:
+        before = (record.round - 1) * local_steps
+        rows.setdefault(before, {"step": before})["validation_error"] = record.validation_error
+        terms = dict(_mean_terms(record))
+        if terms:
+            rows[before + local_steps] = {"step": before + local_steps} | terms
+    return [rows[step] for step in sorted(rows)]
+
+
+def _mean_terms(record: RoundRecord) -> Iterator[tuple[str, float]]:
+    """Plain means over the sites that have them."""
+    for name in sorted(set(chain.from_iterable(record.by_site.values())) - {"validation_error"}):
+        values = [metrics[name] for metrics in record.by_site.values() if name in metrics]
+        yield name, sum(values) / len(values)
+
+
+def _summary(terms: Mapping[str, float]) -> str:
+    shown = {"error": "error", "kl_real": "KL real", "kl_fake": "KL fake", "validation_error": "validation"}
+    return ", ".join(f"{label} {terms[name]:.4g}" for name, label in shown.items() if name in terms)

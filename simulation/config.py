@@ -1,0 +1,66 @@
+"""Settings of an experiment: which sites, which models are trained, on what budget."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, model_validator
+
+from ra_core.config import RuntimeConfig, StudyConfig
+from ra_core.settings import Config
+
+__all__ = ["ExperimentConfig", "SiteEntry"]
+
+
+class SiteEntry(Config):
+    """One site of an experiment."""
+
+    config: Path = Field(description="the site's config, relative to this file")
+    held_out: bool = Field(False, description="measured on, but no model is trained on it")
+    healthy_of: str = Field(
+        "",
+        description="site whose healthy images set scale and thresholds, where it has none itself; then it is held out",
+    )
+
+    @property
+    def is_trained_on(self) -> bool:
+        """Whether models may be trained on it."""
+        return not self.held_out and not self.healthy_of
+
+
+class ExperimentConfig(Config):
+    """An experiment: models trained in several ways on the same budget, measured at every site."""
+
+    title: str = Field(description="stands on top of the report")
+    sites: tuple[SiteEntry, ...] = Field(min_length=1, description="in the report's order")
+    federated: bool = Field(True, description="train one model over all sites without moving an image")
+    pooled: bool = Field(False, description="train one model on all images in one place: what federation gives up")
+    local: tuple[str, ...] = Field((), description="names of sites that train a model on their own")
+    runtime: RuntimeConfig = RuntimeConfig()
+    study: StudyConfig = StudyConfig()
+
+    @model_validator(mode="after")
+    def _something_is_trained(self) -> ExperimentConfig:
+        if not (self.federated or self.pooled or self.local):
+            raise ValueError("no model is trained: set federated, pooled or local")
+        return self
+
+    @model_validator(mode="after")
+    def _budgets_are_equal(self) -> ExperimentConfig:
+        federation, steps = self.study.federation, self.study.training.steps
+        if self.federated and federation.rounds * federation.local_steps != steps:
+            raise ValueError(
+                f"{federation.rounds} rounds of {federation.local_steps} local steps (study.federation) are not the "
+                f"{steps} steps of study.training.steps: all models get the same budget"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _the_whole_model_is_shared(self) -> ExperimentConfig:
+        federation = self.study.federation
+        if self.federated and (set(federation.parts) != {"encoder", "decoder"} or federation.local_norms):
+            raise ValueError(
+                "an experiment measures one model at all sites, and study.federation keeps layers at each site: "
+                "share encoder and decoder, with local_norms off"
+            )
+        return self

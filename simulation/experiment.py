@@ -1,0 +1,300 @@
+"""An experiment: several models on one budget, measured at every site, told on one page.
+
+It stops at any moment and goes on where it was; the same settings, data and seed give the same `results.csv`.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ra_core.artifact import Artifact, Card, model_hash, save_artifact
+from ra_core.baselines import evaluate_baselines
+from ra_core.calibration import save_calibration
+from ra_core.config import StudyConfig
+from ra_core.errors import ConfigError
+from ra_core.evaluation import Evaluation, evaluate
+from ra_core.perceptual import Perceptual
+from ra_core.results import ResultRow, average_rows, write_results
+from ra_core.runtime import Runtime, software_versions
+from ra_core.scoring import Scorer
+from ra_core.storage import write_atomically
+from ra_core.table import Table
+from simulation.arms import Arm, Engine, Joined, Reporter, Trained, train_alone, train_federated
+from simulation.config import ExperimentConfig
+from simulation.engines import Node
+from simulation.places import Place
+from simulation.report import CHOSEN, ArmFacts, Gallery, ReportData, draw_gallery, write_report
+from simulation.run_folder import RunFolder
+
+__all__ = ["Experiment"]
+
+AVERAGE = "average of {} sites"
+"""`test_site` of an average."""
+
+
+@dataclass
+class Experiment:
+    """An experiment in a folder of its own.
+
+    Attributes:
+        config: what is trained and measured.
+        places: its sites, opened.
+        root: data root.
+        cache: folder for preprocessed images.
+        perceptual: network behind LPIPS.
+        runtime: the machine.
+        out: the experiment's folder.
+        engine: what runs a federation.
+        command: what was typed.
+        reporter: told what goes on.
+    """
+
+    config: ExperimentConfig
+    places: Sequence[Place]
+    root: Path
+    cache: Path
+    perceptual: Perceptual
+    runtime: Runtime
+    out: Path
+    engine: Engine
+    command: str
+    reporter: Reporter
+
+    def run(self) -> list[ResultRow]:
+        """Train what isn't trained yet, measure and write everything.
+
+        Raises:
+            ConfigError: a local model is asked of no site that is trained on.
+            ResumeError: the folder holds another run or a damaged checkpoint, or another process is at work in it.
+            RAError: of any kind: what ended training early; the record tells it too.
+        """
+        arms = self._arms()
+        self._read_images()
+        with RunFolder.claimed(self.out, self._plan(arms)) as folder:
+            trained = []
+            for arm in arms:
+                with folder.timed(f"training {arm.name}"):
+                    trained.append(self._train(arm))
+            with folder.timed("evaluation"):
+                found = self._evaluate(trained)
+            absent = [_absences(model) for model in trained]
+            folder.write(
+                status="degraded" if any(absent) else "completed",
+                absent=[reason for reasons in absent for reason in reasons],
+                model_hash={model.arm.name: model_hash(model.method) for model in trained},
+                chosen_scoring={
+                    model.arm.name: {
+                        place.name: found.by_place[model.arm, place.name].chosen.name for place in self.places
+                    }
+                    for model in trained
+                },
+            )
+            self._write(trained, found, folder)
+        return found.rows
+
+    @property
+    def study(self) -> StudyConfig:
+        """With the precision in force, so that every site computes in the same."""
+        training = self.config.study.training.model_copy(update={"precision": self.runtime.precision})
+        return self.config.study.model_copy(update={"training": training})
+
+    def _arms(self) -> list[Arm]:
+        trained = tuple(place.name for place in self.places if place.trained)
+        unknown = sorted(set(self.config.local) - {p.name for p in self.places if p.reference == p.name})
+        if unknown:
+            raise ConfigError(f"local: '{unknown[0]}' is no site with healthy images here", "name sites of this file")
+        if not trained and (self.config.federated or self.config.pooled):
+            raise ConfigError("all sites are held out: nothing can be trained", "set held_out: false somewhere")
+        arms = [Arm("federated", trained)] if self.config.federated else []
+        arms += [Arm("pooled", trained)] if self.config.pooled else []
+        return arms + [Arm("local", (name,)) for name in self.config.local]
+
+    def _read_images(self) -> None:
+        sets = [getattr(place.images, split) for place in self.places for split in ("train", "val", "test")]
+        total, done = sum(len(images) for images in sets), 0
+        with self.reporter.task("reading images", total) as move:
+            for images in sets:
+                images.prepare(lambda n, _total, before=done: move(before + n, ""))
+                done += len(images)
+
+    def _plan(self, arms: Sequence[Arm]) -> dict[str, Any]:
+        return {
+            "title": self.config.title,
+            "sites": {place.name: {"trained": place.trained, "healthy_of": place.reference} for place in self.places},
+            "arms": [{"name": arm.name, "sites": list(arm.sites)} for arm in arms],
+            "study": self.study.model_dump(mode="json"),
+            "runtime": self.runtime.record(),
+            "perceptual_hash": self.perceptual.digest,
+            "data": {
+                place.name: {split: getattr(place.images, split).fingerprint() for split in ("train", "val", "test")}
+                for place in self.places
+            },
+            "software": software_versions(),
+        }
+
+    def _train(self, arm: Arm) -> Trained:
+        folder = self.out / "arms" / arm.folder
+        members = [place for place in self.places if place.name in arm.sites]
+        if arm.kind == "federated":
+            nodes = [Node(p.name, p.file, self.root, folder / "sites", self.cache) for p in members]
+            return train_federated(arm, nodes, self.study, self.config.runtime, folder, self.engine, self.reporter)
+        train, val = (Joined([getattr(place.images, split) for place in members]) for split in ("train", "val"))
+        return train_alone(arm, train, val, self.study, self.runtime, folder, self.reporter)
+
+    def _evaluate(self, trained: Sequence[Trained]) -> _Found:
+        """All models and the baselines at all sites."""
+        found, scorer = _Found([], {}, []), Scorer(self.perceptual)
+        with self.reporter.task("measuring", (len(trained) + 1) * len(self.places)) as move:
+            for place in self.places:
+                for model in trained:
+                    move(len(found.by_place), f"{model.arm.name} at {place.name}")
+                    table = self._table(model.arm.kind, model.arm.train_sites, place)
+                    device = self.runtime.device
+                    name = self.study.method.name
+                    model.method.to(device)
+                    evaluation = evaluate(model.method, name, scorer, place.images, table, device=device)
+                    found.by_place[model.arm, place.name] = evaluation
+                    found.rows.extend(evaluation.rows)
+                    if model is trained[0]:
+                        found.galleries.append(self._gallery(model.arm, place, evaluation))
+                move(len(found.by_place), f"simple baselines at {place.name}")
+                found.rows.extend(evaluate_baselines(place.images, self._table("local", place.reference, place)))
+        found.rows.extend(self._averages(found.rows))
+        return found
+
+    def _table(self, kind: str, train_sites: str, place: Place) -> Table:
+        return Table(kind, train_sites, place.name, self.study.seed, self.study.evaluation, place.note)
+
+    def _averages(self, rows: Sequence[ResultRow]) -> list[ResultRow]:
+        """Over the sites that models were trained on, and over the others; without sites that borrow healthy images."""
+        averages, any_table = [], self._table("local", "", self.places[0])
+        for kind, trained in (("trained", True), ("held-out", False)):
+            names = [p.name for p in self.places if p.trained is trained and p.reference == p.name]
+            if len(names) > 1:
+                own = [row for row in rows if row.test_site in names]
+                averages += average_rows([*own, *_chosen(own)], AVERAGE.format(kind), **any_table.settings)
+        return averages
+
+    def _gallery(self, arm: Arm, place: Place, evaluation: Evaluation) -> Gallery:
+        title = f"{place.config.name}, {arm.name} {self.study.method.name}: test images evenly spaced by score"
+        png = draw_gallery(place.images.test, evaluation, self.study.evaluation.gallery, title)
+        scoring = evaluation.chosen.name
+        return Gallery(arm.name, place.name, scoring, evaluation.pixel_thresholds[scoring], png)
+
+    def _write(self, trained: Sequence[Trained], found: _Found, folder: RunFolder) -> None:
+        write_results(self.out / "results.csv", found.rows)
+        for gallery in found.galleries:
+            write_atomically(self.out / "galleries" / f"{gallery.site}.png", gallery.png)
+        for model in trained:
+            name = model.arm.folder
+            write_atomically(self.out / "arms" / name / "training.csv", _history_csv(model.history))
+            save_artifact(self.out / "models" / name, Artifact(model.method, self._card(model, found)))
+            for place in self.places:
+                calibration = found.by_place[model.arm, place.name].calibration(
+                    self.study.perceptual.net, model_hash(model.method)
+                )
+                save_calibration(self.out / "calibration" / name / place.name, calibration)
+        write_report(self.out / "report.html", self._report(trained, found, folder.record))
+
+    def _card(self, model: Trained, found: _Found) -> Card:
+        chosen = {p.name: found.by_place[model.arm, p.name].chosen.name for p in self.places}
+        told = (
+            row
+            for row in found.rows
+            if (row.arm, row.train_sites, row.method) == (model.arm.kind, model.arm.train_sites, self.study.method.name)
+            and row.scoring == chosen.get(row.test_site)
+        )
+        return Card(
+            method=self.study.method,
+            preprocessing=self.study.preprocessing,
+            seed=self.study.seed,
+            arm=model.arm.kind,
+            steps=self.study.training.steps,
+            rounds=self.study.federation.rounds if model.records else 1,
+            selected=model.selected,
+            sites=model.arm.sites,
+            data=tuple(place.summary for place in self.places if place.name in model.arm.sites),
+            runtime=self.runtime.record(),
+            software=software_versions(),
+            metrics=tuple(
+                {
+                    "test_site": row.test_site,
+                    "scoring": row.scoring,
+                    "metric": row.metric,
+                    "anomaly": row.anomaly,
+                    "value": row.value,
+                    "ci": [row.ci_low, row.ci_high],
+                    "n_healthy": row.n_healthy,
+                    "n_anomalous": row.n_anomalous,
+                    "note": row.note,
+                }
+                for row in told
+            ),
+            model_hash=model_hash(model.method),
+        )
+
+    def _report(self, trained: Sequence[Trained], found: _Found, record: Mapping[str, Any]) -> ReportData:
+        plan = record["plan"]
+        return ReportData(
+            title=self.config.title,
+            command=self.command,
+            record={**record, "software": plan["software"], "runtime": plan["runtime"]},
+            rows=[*found.rows],
+            sites=[place.facts() for place in self.places],
+            arms=[self._facts(model, found, record["seconds"]) for model in trained],
+            galleries=found.galleries,
+        )
+
+    def _facts(self, model: Trained, found: _Found, seconds: Mapping[str, float]) -> ArmFacts:
+        return ArmFacts(
+            name=model.arm.name,
+            kind=model.arm.kind,
+            train_sites=model.arm.train_sites,
+            steps=self.study.training.steps,
+            selected=model.selection,
+            model_hash=model_hash(model.method),
+            seconds=seconds[f"training {model.arm.name}"],
+            history=model.history,
+            rounds=model.records,
+            chosen={place.name: found.by_place[model.arm, place.name].chosen.name for place in self.places},
+            warmup_steps=self.study.method.warmup_steps,
+        )
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What evaluation found: all rows, an evaluation a model and site, pictures of the first model."""
+
+    rows: list[ResultRow]
+    by_place: dict[tuple[Arm, str], Evaluation]
+    galleries: list[Gallery]
+
+
+def _chosen(rows: Sequence[ResultRow]) -> Iterator[ResultRow]:
+    """Rows of the scoring that each site chose, under one name, so that they can be averaged."""
+    for row in rows:
+        if "scoring chosen on synthetic anomalies" in row.remark:
+            yield replace(row, scoring=CHOSEN)
+
+
+def _absences(model: Trained) -> list[str]:
+    """Who was rejected or missing in which exchange, and why."""
+    return [
+        f"round {record.round}: {who}: {record.rejected.get(who, 'no usable answer')}"
+        for record in model.records
+        for who in sorted({*record.missing, *record.rejected})
+    ]
+
+
+def _history_csv(history: Sequence[Mapping[str, float]]) -> bytes:
+    columns = list(dict.fromkeys(name for row in history for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(history)
+    return text.getvalue().encode()

@@ -1,0 +1,136 @@
+"""The sites of an experiment: their configs, their images, and what the report tells of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from client.site import open_site
+from ra_core.artifact import DataSummary
+from ra_core.config import SiteConfig, StudyConfig
+from ra_core.data import ImageSet, Manifest, SiteImages
+from ra_core.errors import ConfigError, TooFewImagesError
+from ra_core.settings import load_config
+from simulation.config import SiteEntry
+from simulation.report import SiteFacts
+
+__all__ = ["Place", "open_places"]
+
+
+@dataclass(frozen=True)
+class Place:
+    """One site.
+
+    Attributes:
+        file: its config.
+        config: what stands there.
+        images: its own; train and val are of `reference` where that is another site.
+        trained: whether models are trained on it.
+        reference: site whose healthy images set scale and thresholds.
+    """
+
+    file: Path
+    config: SiteConfig
+    images: SiteImages
+    trained: bool
+    reference: str
+
+    @property
+    def name(self) -> str:
+        """In tables."""
+        return self.config.data.site
+
+    @property
+    def note(self) -> str:
+        """What every row of its numbers tells."""
+        return "" if self.reference == self.name else f"healthy reference images of {self.reference}"
+
+    @property
+    def summary(self) -> DataSummary:
+        """What a model learned from here, in counts."""
+        train, val = self.images.train, self.images.val
+        return DataSummary(
+            site=self.name,
+            train_images=len(train),
+            train_patients=len({row.patient_id for row in train.rows}),
+            val_images=len(val),
+            val_patients=len({row.patient_id for row in val.rows}),
+        )
+
+    def facts(self) -> SiteFacts:
+        """For the report."""
+        labels = [row.label for row in self.images.test.rows]
+        own = self.reference == self.name
+        return SiteFacts(
+            name=self.name,
+            title=self.config.name,
+            role="trained" if self.trained else "held out",
+            anatomy=self.config.anatomy,
+            modality=self.config.modality,
+            n_train=len(self.images.train) if own else 0,
+            n_val=len(self.images.val) if own else 0,
+            n_test_healthy=labels.count("healthy"),
+            n_test_anomalous=labels.count("anomalous"),
+            note=self.note,
+            reference=self.reference,
+        )
+
+
+def open_places(
+    entries: Sequence[SiteEntry], base: Path, study: StudyConfig, root: Path, cache: Path | None
+) -> list[Place]:
+    """All sites in their order.
+
+    Args:
+        entries: of the experiment.
+        base: folder that the paths of site configs are relative to.
+        study: how images are preprocessed.
+        root: data root.
+        cache: folder for preprocessed images.
+
+    Raises:
+        ConfigError: a site config is bad, a site stands there twice, or healthy images are asked of no site there is.
+        DataError, ManifestError: the data root or a manifest is no good.
+        TooFewImagesError: a site has too few healthy images, or none to test on.
+    """
+    files = [(base / entry.config).resolve() for entry in entries]
+    configs = [load_config(file, SiteConfig) for file in files]
+    names = [config.data.site for config in configs]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigError(f"site '{twice[0]}' stands there twice", "give each site config once")
+    whole = {
+        config.data.site: open_site(config, study, root, cache)
+        for entry, config in zip(entries, configs, strict=True)
+        if not entry.healthy_of
+    }
+    places = []
+    for entry, file, config in zip(entries, files, configs, strict=True):
+        reference = entry.healthy_of or config.data.site
+        images = whole.get(config.data.site) or _borrowing(config, reference, whole, study, root, cache)
+        if not len(images.test):
+            raise TooFewImagesError(
+                f"site '{config.data.site}' has no test images", "give some healthy and anomalous images the split test"
+            )
+        places.append(Place(file, config, images, entry.is_trained_on, reference))
+    return places
+
+
+def _borrowing(
+    config: SiteConfig,
+    reference: str,
+    whole: Mapping[str, SiteImages],
+    study: StudyConfig,
+    root: Path,
+    cache: Path | None,
+) -> SiteImages:
+    """A site's own test images with another site's healthy ones."""
+    if reference not in whole:
+        raise ConfigError(
+            f"healthy_of '{reference}' of site '{config.data.site}' is no site with healthy images here",
+            f"name one of {', '.join(whole) or 'the other sites'}",
+        )
+    manifest = Manifest.load(root / config.data.manifest, root, site=config.data.site)
+    test = ImageSet(manifest.select(split="test"), root, study.preprocessing, cache)
+    return SiteImages(config.data.site, whole[reference].train, whole[reference].val, test)
