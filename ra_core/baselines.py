@@ -1,21 +1,24 @@
-"""What simple methods and shortcuts find on the same images: a method that doesn't beat them has shown nothing."""
+"""What simple methods and shortcuts find on the same images: a method that doesn't beat them has shown nothing.
+
+Simple methods are scored as a trained one is: of the plain forms of the residual, one is chosen on synthetic anomalies.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
-from torch import Tensor
+import torch
 
 from ra_core.data import SiteImages
+from ra_core.evaluation import evaluate
 from ra_core.groups import Cases
 from ra_core.metrics import Estimate
 from ra_core.models.method import FittedMethod
 from ra_core.models.nearest import NearestNeighbour
 from ra_core.models.pca import PCA
 from ra_core.results import ResultRow
-from ra_core.scoring import ScoringConfig, image_scores
+from ra_core.scoring import SCORINGS, Scorer, ScoringConfig, image_scores
 from ra_core.selection import image_threshold
 from ra_core.shortcuts import SHORTCUTS
 from ra_core.site_scorer import batches
@@ -24,11 +27,9 @@ from ra_core.table import Table
 __all__ = ["BASELINES", "evaluate_baselines"]
 
 BASELINES: dict[str, type[FittedMethod]] = {"nearest_neighbour": NearestNeighbour, "pca": PCA}
-RESIDUAL = ScoringConfig(name="residual", factors=("residual",))
-"""How baselines are scored; the pool is that of shortcuts too."""
-
-Maps = Callable[[Tensor], Tensor]
-"""From images (N, 1, S, S) to maps of the same shape."""
+PLAIN = tuple(scoring for scoring in SCORINGS if scoring.factors == ("residual",))
+MEAN = ScoringConfig(name="mean", factors=("residual",))
+"""How the maps of shortcuts become image scores."""
 
 
 def evaluate_baselines(
@@ -45,27 +46,25 @@ def evaluate_baselines(
         try:
             fitted = kind.from_statistics(statistics)
         except ValueError as error:
-            rows.append(table.row(name, RESIDUAL.name, "auroc", Estimate(None, None, None, 0, 0, str(error))))
-        else:
-            rows += _measure(partial(fitted.anomaly_map, scorer=_residual), name, RESIDUAL.name, images, cases, table)
+            rows.append(table.row(name, PLAIN[0].name, "auroc", Estimate(None, None, None, 0, 0, str(error))))
+            continue
+        scorings = [scoring for scoring in PLAIN if not (scoring.standardise and kind.memorises)]
+        device = torch.device("cpu")
+        rows += evaluate(fitted, name, Scorer(None), images, table, device=device, scorings=scorings).rows
     progress("shortcuts")
-    for name, shortcut in SHORTCUTS.items():
-        rows += _measure(shortcut, "shortcut", name, images, cases, table)
+    for name in SHORTCUTS:
+        rows += _shortcut(name, images, cases, table)
     return rows
 
 
-def _measure(maps: Maps, method: str, scoring: str, images: SiteImages, cases: Cases, table: Table) -> list[ResultRow]:
-    size = table.config.batch_size
-    healthy = np.concatenate([image_scores(maps(x), RESIDUAL) for x in batches(images.val, size)])
+def _shortcut(name: str, images: SiteImages, cases: Cases, table: Table) -> list[ResultRow]:
+    size, maps = table.config.batch_size, SHORTCUTS[name]
+    healthy = np.concatenate([image_scores(maps(x), MEAN) for x in batches(images.val, size)])
     scores, known = [], []
     for start, x in enumerate(batches(images.test, size)):
         found = maps(x)
-        scores.append(image_scores(found, RESIDUAL))
+        scores.append(image_scores(found, MEAN))
         known.append(found[cases.lesions.of_batch(start * size, len(x)), 0].numpy())
     threshold = image_threshold(healthy, table.config.image_fpr)
-    rows = table.image_level(method, scoring, np.concatenate(scores), cases, threshold)
-    return rows + table.pixel_level(method, scoring, np.concatenate(known), cases)
-
-
-def _residual(x: Tensor, x_hat: Tensor) -> Tensor:
-    return (x - x_hat).abs()
+    rows = table.image_level("shortcut", name, np.concatenate(scores), cases, threshold)
+    return rows + table.pixel_level("shortcut", name, np.concatenate(known), cases)

@@ -28,7 +28,10 @@ from ra_core.site_scorer import SiteScorer, batches
 from ra_core.synthetic import KINDS
 from ra_core.table import Table
 
-__all__ = ["Evaluation", "evaluate"]
+__all__ = ["CHOSEN_NOTE", "Evaluation", "evaluate"]
+
+CHOSEN_NOTE = "scoring chosen on synthetic anomalies"
+"""Remark of the rows of that scoring."""
 
 Progress = Callable[[str], None]
 """Told what is being done."""
@@ -144,7 +147,7 @@ def _on_test(
     cases, rows = Cases.of(images, table.config.batch_size), []
     with site.scored(batches(images.test, table.config.batch_size), cases.lesions.of_batch) as test:
         for s in site.scorings:
-            note = "scoring chosen on synthetic anomalies" if s == val.chosen else ""
+            note = CHOSEN_NOTE if s == val.chosen else ""
             told = note, _network(site.scorer, s)
             rows += table.image_level(name, s.name, test.scores[s.name], cases, val.image_thresholds[s.name], *told)
             maps = test.maps(s.name).reshape(cases.lesions.masks.shape)

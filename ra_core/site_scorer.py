@@ -129,7 +129,7 @@ class SiteScorer:
     def _raw_maps(self, x: Tensor, scorings: Sequence[ScoringConfig]) -> dict[str, Tensor]:
         with torch.inference_mode():
             x = x.to(self.device)
-            maps = self.scorer.maps(x, self.method.reconstruct(x), scorings)
+            maps = self.scorer.maps(*self.method.compared(x), scorings)
         return {name: m.cpu() for name, m in maps.items()}
 
 

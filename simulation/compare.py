@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ra_core.errors import DataError
+from ra_core.evaluation import CHOSEN_NOTE
 
 __all__ = ["compare"]
 
@@ -33,9 +34,6 @@ READ = {
     "note",
 }
 """The columns of results.csv that the tables are made of."""
-
-CHOSEN = "scoring chosen on synthetic anomalies"
-"""What stands in the note of rows of the chosen scoring."""
 
 Row = Mapping[str, str]
 
@@ -87,7 +85,7 @@ def _label(row: Row) -> str:
     else:
         arm = row["arm"]
     # An average over sites has the chosen scorings under one name, a site under the scoring's.
-    if scoring == "chosen" or (CHOSEN in row["note"] and not row["test_site"].startswith("average")):
+    if scoring == "chosen" or (CHOSEN_NOTE in row["note"] and not row["test_site"].startswith("average")):
         return f"RA {arm}, scoring chosen without labels"
     return f"RA {arm}, the paper's scoring" if scoring == "paper" else ""
 
@@ -95,7 +93,7 @@ def _label(row: Row) -> str:
 def _table(title: str, rows: Sequence[Row]) -> str:
     cells: dict[tuple[str, str], str] = {}
     for row in rows:
-        both = row["scoring"] == "paper" and CHOSEN in row["note"] and not row["test_site"].startswith("average")
+        both = row["scoring"] == "paper" and CHOSEN_NOTE in row["note"] and not row["test_site"].startswith("average")
         paper = _label({**row, "note": ""}) if both else ""
         for label in filter(None, (_label(row), paper)):
             cells[label, row["test_site"]] = _cell(row)

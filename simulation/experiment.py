@@ -17,7 +17,7 @@ from ra_core.baselines import evaluate_baselines
 from ra_core.calibration import save_calibration
 from ra_core.config import StudyConfig
 from ra_core.errors import ConfigError
-from ra_core.evaluation import Evaluation, evaluate
+from ra_core.evaluation import CHOSEN_NOTE, Evaluation, evaluate
 from ra_core.perceptual import Perceptual
 from ra_core.results import ResultRow, average_rows, write_results
 from ra_core.runtime import Runtime, software_versions
@@ -278,7 +278,7 @@ class _Found:
 def _chosen(rows: Sequence[ResultRow]) -> Iterator[ResultRow]:
     """Rows of the scoring that each site chose, under one name, so that they can be averaged."""
     for row in rows:
-        if "scoring chosen on synthetic anomalies" in row.remark:
+        if CHOSEN_NOTE in row.remark:
             yield replace(row, scoring=CHOSEN)
 
 

@@ -101,9 +101,13 @@ class Method(nn.Module, ABC):
     def reconstruct(self, x: Tensor) -> Tensor:
         """Pseudo-healthy twin of x, deterministic: (N, 1, H, W) in [0, 1] -> the same."""
 
+    def compared(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The image as the method sees it and its pseudo-healthy twin: (N, 1, H, W) -> two of the same."""
+        return x, self.reconstruct(x)
+
     def anomaly_map(self, x: Tensor, scorer: MapFunction) -> Tensor:
         """Anomaly map, at least 0: (N, 1, H, W) -> (N, 1, H, W)."""
-        return scorer(x, self.reconstruct(x))
+        return scorer(*self.compared(x))
 
 
 class GradientMethod(Method):
@@ -136,6 +140,8 @@ class GradientMethod(Method):
 class FittedMethod(Method):
     """A method computed from statistics of the healthy training images, without gradient steps."""
 
+    memorises = False
+    """Whether training images come back unchanged: then what is left of them says nothing about healthy images."""
     federates: bool
     """Whether the statistics are sums, which hospitals can add up without showing a single image."""
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ra_core.models.blocks import enlarge, shrink
-from ra_core.models.method import FittedMethod, MapFunction
+from ra_core.models.method import FittedMethod
 
 __all__ = ["NearestNeighbour"]
 
@@ -23,6 +23,7 @@ class NearestNeighbour(FittedMethod):
     """
 
     federates = False
+    memorises = True
 
     def __init__(self, bank: Tensor) -> None:
         super().__init__()
@@ -43,10 +44,10 @@ class NearestNeighbour(FittedMethod):
         """The nearest image of the bank, at the size of x: (N, 1, S, S) in [0, 1] -> the same."""
         return enlarge(self._nearest(shrink(x, SIDE)), x)
 
-    def anomaly_map(self, x: Tensor, scorer: MapFunction) -> Tensor:
-        """The scorer's map at the reduced size, enlarged: (N, 1, S, S) -> the same, at least 0."""
+    def compared(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Both at the reduced size, enlarged: what the bank lacks in sharpness is no anomaly."""
         low = shrink(x, SIDE)
-        return enlarge(scorer(low, self._nearest(low)), x)
+        return enlarge(low, x), enlarge(self._nearest(low), x)
 
     def _nearest(self, low: Tensor) -> Tensor:
         squared = torch.stack([(self.bank - image).square().flatten(1).sum(1) for image in low])

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from ra_core.models.blocks import enlarge, shrink
-from ra_core.models.method import FittedMethod, MapFunction
+from ra_core.models.method import FittedMethod
 
 __all__ = ["PCA"]
 
@@ -77,10 +77,10 @@ class PCA(FittedMethod):
         """Projection onto the components, at the size of x: (N, 1, S, S) in [0, 1] -> the same."""
         return enlarge(self._project(shrink(x, SIDE)), x).clamp(0, 1)
 
-    def anomaly_map(self, x: Tensor, scorer: MapFunction) -> Tensor:
-        """The scorer's map at the reduced size, enlarged: (N, 1, S, S) -> the same, at least 0."""
+    def compared(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Both at the reduced size, enlarged: what the components lack in sharpness is no anomaly."""
         low = shrink(x, SIDE)
-        return enlarge(scorer(low, self._project(low)), x)
+        return enlarge(low, x), enlarge(self._project(low), x)
 
     def _project(self, low: Tensor) -> Tensor:
         centred = low.flatten(1) - self.mean

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from ra_core.evaluation import CHOSEN_NOTE
 from ra_core.results import ResultRow
 from simulation.report.cells import Cell
 from simulation.report.data import CHOSEN, EACH_ITS_OWN, ArmFacts, ReportData
@@ -14,8 +15,8 @@ from simulation.report.data import CHOSEN, EACH_ITS_OWN, ArmFacts, ReportData
 __all__ = ["BASELINES", "PAPER", "Findings", "Line", "Place"]
 
 BASELINES = {"nearest_neighbour": "nearest neighbour", "pca": "PCA"}
-PAPER = "paper"
-"""Name of the paper's scoring."""
+PAPER, PLAIN = "paper", "residual"
+"""Names of the paper's scoring and of the plainest."""
 
 Key = tuple[str, ...]
 
@@ -75,11 +76,12 @@ class Findings:
         self.data = data
         self.ours = next((arm for arm in data.arms if arm.kind == "federated"), data.arms[0])
         self._rows: dict[Key, ResultRow] = {}
-        for row in data.rows:
-            if self._rows.setdefault(_key(row), row) is not row:
-                raise ValueError(f"two rows of results about the same thing: {', '.join(_key(row))}")
         sites = {site.name: site.role for site in sorted(data.sites, key=lambda site: site.role != "trained")}
         averages = dict.fromkeys(row.test_site for row in data.rows if row.test_site not in sites)
+        for row in data.rows:
+            for key in _keys(row, average=row.test_site in averages):
+                if self._rows.setdefault(key, row) is not row:
+                    raise ValueError(f"two rows of results about the same thing: {', '.join(key)}")
         self.sites = [Place(name, role) for name, role in sites.items()]
         self.averages = [Place(name, "average") for name in averages]
         self.places = self.sites + self.averages
@@ -100,9 +102,11 @@ class Findings:
                 return self.ra(arm, place, metric, anomaly)
         return self._cell("ra", "local", EACH_ITS_OWN, CHOSEN, place, metric, anomaly)
 
-    def baseline(self, method: str, place: str, metric: str, anomaly: str = "all") -> Cell | None:
-        """What nearest neighbour or PCA has."""
-        return self._cell(method, "", "", "", place, metric, anomaly)
+    def baseline(
+        self, method: str, place: str, metric: str, anomaly: str = "all", scoring: str = CHOSEN
+    ) -> Cell | None:
+        """What nearest neighbour or PCA has, under the scoring chosen there or another one."""
+        return self._cell(method, "", "", scoring, place, metric, anomaly)
 
     def best_baseline(self, place: str, metric: str, anomaly: str = "all") -> Cell | None:
         """The higher of the baselines, which favours them; says which."""
@@ -148,6 +152,7 @@ class Findings:
             yield Line("RA, local, each site its own", "ra", self.own)
         for method, label in BASELINES.items():
             yield Line(label, "baseline", partial(self.baseline, method))
+            yield Line(f"{label}, plain residual", "baseline", partial(self.baseline, method, scoring=PLAIN))
         for name in self.shortcuts:
             yield Line(f"shortcut: {name}", "shortcut", partial(self.shortcut, name))
 
@@ -183,12 +188,16 @@ class Findings:
         return Cell.of(row) if row else None
 
 
-def _key(row: ResultRow) -> Key:
-    """What a row is about. Baselines and shortcuts belong to no model: they have one result at each place."""
+def _keys(row: ResultRow, *, average: bool) -> Iterator[Key]:
+    """What a row is about. Baselines and shortcuts belong to no model: they have one result at each place.
+
+    A baseline's chosen scoring is found under `CHOSEN` too; in averages a row of its own has it.
+    """
     where = (row.test_site, row.anomaly, row.metric)
-    if row.method == "ra":
-        return ("ra", row.arm, row.train_sites, row.scoring, *where)
-    return (row.method, "", "", row.scoring if row.method == "shortcut" else "", *where)
+    model = (row.arm, row.train_sites) if row.method == "ra" else ("", "")
+    yield (row.method, *model, row.scoring, *where)
+    if row.method in BASELINES and CHOSEN_NOTE in row.remark and not average:
+        yield (row.method, *model, CHOSEN, *where)
 
 
 def _highest(cells: Iterable[Cell]) -> Cell | None:

@@ -8,7 +8,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from ra_core import groups, metrics
 from ra_core.baselines import evaluate_baselines
 from ra_core.data import ImageSet, KnownMasks, Manifest, Row, SiteImages
-from ra_core.evaluation import evaluate
+from ra_core.evaluation import CHOSEN_NOTE, evaluate
 from ra_core.groups import Cases
 from ra_core.models.registry import build_method
 from ra_core.scoring import SCORINGS, Scorer
@@ -232,14 +232,22 @@ def test_a_site_with_borrowed_healthy_images_says_so_in_every_row(method, images
 def test_baselines_and_shortcuts_have_rows_of_their_own(images, table):
     said = []
     rows = evaluate_baselines(images, table, said.append)
-    found = sorted((row.method, row.scoring, row.metric) for row in rows)
-    expected = [(m, "residual", metric) for m in ("nearest_neighbour", "pca") for metric in IMAGE + RATES + PIXEL[:3]]
+    whole = [row for row in rows if row.anomaly == "all"]
+    found = sorted((row.method, row.scoring, row.metric) for row in whole)
+    plain = [
+        "residual",
+        "residual_top",
+    ]  # standardised by images that it knows by heart, nearest neighbour would be lost
+    scored = {"nearest_neighbour": plain, "pca": [*plain, "standardised_residual", "standardised_residual_top"]}
+    expected = [(m, s, metric) for m, names in scored.items() for s in names for metric in IMAGE + RATES + PIXEL]
     expected += [("shortcut", name, metric) for name in SHORTCUTS for metric in IMAGE + RATES + PIXEL[:3]]
     assert found == sorted(expected)
-    assert all(row.value is not None for row in rows)
-    assert all((row.n_healthy, row.n_anomalous) == (6, 6) for row in rows if row.metric not in RATES)
+    for method, names in scored.items():
+        assert len({row.scoring for row in whole if row.method == method and CHOSEN_NOTE in row.note} & set(names)) == 1
+    assert all(row.value is not None for row in whole)
+    assert all((row.n_healthy, row.n_anomalous) == (6, 6) for row in whole if row.metric not in RATES)
     assert said == ["baseline: nearest_neighbour", "baseline: pca", "shortcuts"]
-    (nearest,) = select(rows, method="nearest_neighbour", metric="pixel_auroc")
+    (nearest,) = select(rows, method="nearest_neighbour", scoring="residual", metric="pixel_auroc")
     assert nearest.value > 0.8  # a dark hole in a disc is easy
     labels = [row.label == "anomalous" for row in images.test.rows]
     (bright,) = select(rows, scoring="brightness", metric="auroc")

@@ -4,8 +4,9 @@ import json
 import pytest
 
 from ra_core.errors import DataError
+from ra_core.evaluation import CHOSEN_NOTE as CHOSEN
 from ra_core.results import COLUMNS
-from simulation.compare import CHOSEN, compare
+from simulation.compare import compare
 
 
 def finished_run(folder, site, auroc, status="completed"):

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
+from ra_core.evaluation import CHOSEN_NOTE
 from ra_core.metrics import Estimate
 from ra_core.results import ResultRow
 from server.progress import RoundRecord
@@ -96,6 +97,8 @@ def rows():
         if not n_healthy and metric not in ("detection_rate", "pixel_auprc"):
             estimate = Estimate(None, None, None, 0, n_anomalous, "not estimable: no healthy test images")
         remark = "healthy reference images of mr_t1" if place == "covid" else ""
+        if method in ("nearest_neighbour", "pca") and scoring == "residual":
+            remark = "; ".join(part for part in (remark, CHOSEN_NOTE) if part)
         found.append(
             ResultRow(kind, method, scoring, "", train_sites, place, anomaly, metric, estimate, STUDY["seed"], remark)
         )
@@ -113,7 +116,8 @@ def rows():
     for place in PLACES:
         each = "each its own" if place == AVERAGE else place
         for method in ("nearest_neighbour", "pca"):
-            measure("local", method, "residual", each, place, LEVEL[method])
+            for scoring in ("residual", "chosen") if place == AVERAGE else ("residual",):
+                measure("local", method, scoring, each, place, LEVEL[method])
         for name, level in (("brightness", 0.55), ("foreground", 0.5), ("sharpness", 0.2)):
             measure("local", "shortcut", name, each, place, level)
         for kind, train_sites in (

@@ -7,7 +7,7 @@ import torch
 
 from ra_core.baselines import evaluate_baselines
 from ra_core.data import ImageSet, Manifest, SiteImages
-from ra_core.evaluation import evaluate
+from ra_core.evaluation import CHOSEN_NOTE, evaluate
 from ra_core.models.registry import build_method
 from ra_core.results import average_rows
 from ra_core.scoring import SCORINGS, Scorer
@@ -44,10 +44,7 @@ def findings(evaluated, experiment):
         replace(row, test_site="mr_t2", train_sites="mr_t2" if row.train_sites == "mr_t1" else row.train_sites)
         for row in rows
     ]
-    named = [
-        replace(row, scoring=CHOSEN) if row.method == "ra" and row.scoring == chosen else row
-        for row in (*rows, *elsewhere)
-    ]
+    named = [replace(row, scoring=CHOSEN) if CHOSEN_NOTE in row.remark else row for row in (*rows, *elsewhere)]
     arm = replace(experiment.arms[0], chosen=dict.fromkeys(SITES, chosen))
     averages = average_rows(named, AVERAGE, **settings)
     return Findings(
