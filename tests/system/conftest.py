@@ -161,11 +161,14 @@ def finished(make_desk, tmp_path_factory):
 
 @pytest.fixture
 def start_until():
-    """Start the training command and hand over the process as soon as a condition holds; it is killed at the end."""
+    """Start a command, training if none is given, and hand over the process as soon as a condition holds.
+
+    It is killed at the end.
+    """
     started = []
 
-    def start(desk, condition):
-        process = desk.start(*desk.train_command)
+    def start(desk, condition, *command):
+        process = desk.start(*(command or desk.train_command))
         started.append(process)
         deadline = time.monotonic() + PATIENCE
         while not condition():
