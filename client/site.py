@@ -2,36 +2,126 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-from ra_core.config import SiteConfig, StudyConfig
-from ra_core.data import ImageSet, Manifest, SiteImages
-from ra_core.errors import TooFewImagesError
+from ra_core.config import PreprocessingConfig, SiteConfig, StudyConfig
+from ra_core.data import ImageSet, Manifest, Row, SiteImages
+from ra_core.data.scan import Scan, ScanRules, rows_of, scan
+from ra_core.errors import DataError, TooFewImagesError
 
-__all__ = ["FEWEST", "open_site"]
+__all__ = ["FEWEST", "Survey", "data_root", "open_site", "survey"]
 
 FEWEST = {"train": 8, "val": 4}
 """Fewer healthy images than these can't train or validate anything."""
 
+Progress = Callable[[int, int], None]
 
-def open_site(site: SiteConfig, study: StudyConfig, root: Path, cache: Path | None) -> SiteImages:
-    """The site's images, checked for being enough to take part.
+
+@dataclass(frozen=True)
+class Survey:
+    """What a site's files are for, and which of them can be used.
+
+    Attributes:
+        scan: of the folder, or of the files that the manifest names.
+        declared: files that ought to be images of the site: all rows of its manifest, or those of the folder.
+        rows: one a file that is used, in the order of the paths.
+    """
+
+    scan: Scan
+    declared: int
+    rows: tuple[Row, ...]
+
+    def images(self, site: SiteConfig, preprocessing: PreprocessingConfig, cache: Path | None) -> SiteImages:
+        """Those that are used, by split.
+
+        Raises:
+            DataError: a larger share was lost than the site's limit: nobody trains on a small rest unnoticed.
+        """
+        self._refuse_lost(site)
+        train, val, test = (
+            ImageSet(
+                [row for row in self.rows if row.split == split], self.scan.root, preprocessing, cache, site.limits
+            )
+            for split in ("train", "val", "test")
+        )
+        return SiteImages(site.data.site, train, val, test, declared=self.declared, used=len(self.rows))
+
+    def _refuse_lost(self, site: SiteConfig) -> None:
+        if self.scan.lost_share <= site.limits.max_lost:
+            return
+        counts = sorted(self.scan.reasons.items())
+        why = ", ".join(f"{count} {reason}" for reason, count in counts if not reason.expected)
+        raise DataError(
+            f"site '{site.data.site}' lost {self.scan.lost} of {len(self.scan.accepted) + self.scan.lost} images "
+            f"({why}), more than limits.max_lost allows ({site.limits.max_lost:.1%})",
+            "`ra-client check` lists them: mend them, or take them out of the folder or manifest",
+        )
+
+
+def data_root(site: SiteConfig, given: Path | None) -> Path:
+    """The folder with the site's images: the one given, else its config's.
+
+    Raises:
+        DataError: neither is there.
+    """
+    root = given or site.data.root
+    if root is None:
+        raise DataError(
+            f"site '{site.data.site}' has no data root",
+            "set data.root in its config, or give --data FOLDER",
+        )
+    return root
+
+
+def survey(
+    site: SiteConfig,
+    preprocessing: PreprocessingConfig,
+    root: Path,
+    cache: Path | None,
+    progress: Progress | None = None,
+) -> Survey:
+    """Look at all files of a site.
+
+    Args:
+        site: its config.
+        preprocessing: of the study.
+        root: data root.
+        cache: folder for what was seen, so that an unchanged file is decoded once.
+        progress: told after each file how many of how many are done.
 
     Raises:
         DataError: the data root is missing.
-        ManifestError: the manifest breaks a rule.
+        ManifestError: the manifest, or what the folder rules make, breaks a rule.
+    """
+    rules = ScanRules.of(site)
+    if site.data.folder:
+        found = scan(root, rules, preprocessing, progress, cache=cache)
+        return Survey(found, len(found.accepted) + found.lost, rows_of(found, site))
+    rows = Manifest.load(root / site.data.manifest, root, site=site.data.site).select()
+    found = scan(root, rules, preprocessing, progress, [Path(row.path) for row in rows], cache)
+    used = {entry.path for entry in found.accepted}
+    return Survey(found, len(rows), tuple(row for row in rows if Path(row.path).as_posix() in used))
+
+
+def open_site(
+    site: SiteConfig, study: StudyConfig, root: Path, cache: Path | None, progress: Progress | None = None
+) -> SiteImages:
+    """The site's images, checked for being enough to take part.
+
+    Raises:
+        DataError: the data root is missing, or too many images can't be used.
+        ManifestError: as `survey`.
         TooFewImagesError: too few healthy images to train or validate.
     """
-    manifest = Manifest.load(root / site.data.manifest, root, site=site.data.site)
-    sets = (
-        ImageSet(manifest.select(split=split), root, study.preprocessing, cache) for split in ("train", "val", "test")
-    )
-    images = SiteImages(site.data.site, *sets)
+    images = survey(site, study.preprocessing, root, cache, progress).images(site, study.preprocessing, cache)
     for split, fewest in FEWEST.items():
         found = len(getattr(images, split))
         if found < fewest:
+            where = "data.folder" if site.data.folder else "the manifest"
             raise TooFewImagesError(
                 f"site '{site.data.site}' has {found} healthy {split} images: at least {fewest} are needed",
-                f"add rows with split {split} to the manifest",
+                f"give more images the split {split} in {where}",
             )
     return images

@@ -2,10 +2,12 @@
 
 __all__ = [
     "ArtifactError",
+    "CheckError",
     "ConfigError",
     "DataError",
     "ManifestError",
     "NonFiniteError",
+    "NotScoredError",
     "QuorumError",
     "RAError",
     "ReleaseError",
@@ -38,9 +40,19 @@ class ConfigError(RAError):
 
 
 class DataError(RAError):
-    """The data folder is missing, or an image can't be read or is unfit."""
+    """The data folder is missing, or an image can't be read or is unfit.
+
+    Args:
+        message: names the file and the reason; it stays at the site.
+        hint: what the user can do about it.
+        code: the reason in one word (`ra_core.data.readers.Reason`), which names no file; empty where there is none.
+    """
 
     exit_code = 11
+
+    def __init__(self, message: str, hint: str = "", code: str = "") -> None:
+        super().__init__(message, hint)
+        self.code = code
 
 
 class ManifestError(RAError):
@@ -71,6 +83,18 @@ class NonFiniteError(RAError):
     """A loss term or weight became NaN or infinite; the last good weights were kept."""
 
     exit_code = 16
+
+
+class NotScoredError(RAError):
+    """Some studies, or slices of them, could not be scored; the others were."""
+
+    exit_code = 19
+
+
+class CheckError(RAError):
+    """A site's data have faults with which it may not join; `ra-client check` lists them."""
+
+    exit_code = 18
 
 
 class ReleaseError(RAError):

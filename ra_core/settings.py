@@ -8,15 +8,15 @@ import json
 import typing
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, ValidationInfo
 from pydantic_core import ErrorDetails, PydanticUndefined
 
 from ra_core.errors import ConfigError
 
-__all__ = ["Config", "commented_yaml", "load_config"]
+__all__ = ["BesideFile", "Config", "commented_yaml", "load_config"]
 
 
 class Config(BaseModel):
@@ -34,6 +34,13 @@ class Config(BaseModel):
         text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
+
+def _beside(path: Path, info: ValidationInfo) -> Path:
+    return info.context["folder"] / path if info.context else path
+
+
+BesideFile = Annotated[Path, AfterValidator(_beside)]
+"""A path that a settings file gives relative to the folder that it is in; other paths stay as they are."""
 
 C = TypeVar("C", bound=Config)
 
@@ -59,7 +66,7 @@ def load_config(path: Path, kind: type[C]) -> C:
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: holds no settings", f"{_command(kind)} prints a commented default")
     try:
-        return kind.model_validate(data)
+        return kind.model_validate(data, context={"folder": path.parent})
     except ValidationError as error:
         raise _explain(path, error, kind) from None
 
@@ -75,8 +82,9 @@ def _explain(path: Path, error: ValidationError, kind: type[Config]) -> ConfigEr
 
 
 def _command(kind: type[Config]) -> str:
-    """What prints the default: `ra-simulate config site` for SiteConfig."""
-    return f"`ra-simulate config {kind.__name__.removesuffix('Config').lower()}`"
+    """What prints the default: `ra-client config site` for SiteConfig, which is a hospital's own."""
+    name = kind.__name__.removesuffix("Config").lower()
+    return f"`{'ra-client' if name == 'site' else 'ra-simulate'} config {name}`"
 
 
 def _reason(error: ErrorDetails) -> str:
@@ -106,7 +114,10 @@ def nested_config(annotation: Any) -> type[Config] | None:
 
 
 def commented_yaml(kind: type[Config], example: dict[str, Any] | None = None) -> str:
-    """A YAML text with every setting, its default (or the example's value) and what it means."""
+    """A YAML text with every setting, its default (or the example's value) and what it means.
+
+    Settings that may be left out as a whole, and are, stand there as comments.
+    """
     return "\n".join(_lines(kind, example or {}, "")) + "\n"
 
 
@@ -118,12 +129,17 @@ def _lines(kind: type[Config], example: dict[str, Any], indent: str) -> Iterator
         value = example.get(name, default)
         nested = nested_config(field.annotation)
         if nested:
-            yield f"{indent}{name}:  # {(nested.__doc__ or '').splitlines()[0]}"
             given = value.model_dump(mode="json") if isinstance(value, Config) else value
-            yield from _lines(nested, given or {}, indent + "  ")
+            left_out = value is None and not field.is_required()
+            yield from _nested_lines(name, nested, given or {}, indent + "# " * left_out)
         else:
             text = yaml.safe_dump(_plain(value), default_flow_style=True, width=1000).removesuffix("...\n").strip()
             yield f"{indent}{name}: {text}  # {field.description or ''}".rstrip(" #")
+
+
+def _nested_lines(name: str, kind: type[Config], example: dict[str, Any], indent: str) -> Iterator[str]:
+    yield f"{indent}{name}:  # {(kind.__doc__ or '').splitlines()[0]}"
+    yield from _lines(kind, example, indent + "  ")
 
 
 def _plain(value: Any) -> Any:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from client.site import open_site
+from client.site import open_site, survey
 from ra_core.artifact import DataSummary
 from ra_core.config import SiteConfig, StudyConfig
-from ra_core.data import ImageSet, Manifest, SiteImages
+from ra_core.data import SiteImages
 from ra_core.errors import ConfigError, TooFewImagesError
 from ra_core.settings import load_config
 from simulation.config import SiteEntry
@@ -131,6 +131,5 @@ def _borrowing(
             f"healthy_of '{reference}' of site '{config.data.site}' is no site with healthy images here",
             f"name one of {', '.join(whole) or 'the other sites'}",
         )
-    manifest = Manifest.load(root / config.data.manifest, root, site=config.data.site)
-    test = ImageSet(manifest.select(split="test"), root, study.preprocessing, cache)
-    return SiteImages(config.data.site, whole[reference].train, whole[reference].val, test)
+    own = survey(config, study.preprocessing, root, cache).images(config, study.preprocessing, cache)
+    return replace(own, train=whole[reference].train, val=whole[reference].val)

@@ -2,28 +2,28 @@
 
 from ra_core.data.cache import ArrayCache, content_hash
 from ra_core.data.dataset import ImageSet
-from ra_core.data.image import Image, load_image, load_mask
+from ra_core.data.geometry import Geometry
+from ra_core.data.image import Image, load_image, prepare
 from ra_core.data.manifest import Label, Manifest, Row, Split
-from ra_core.data.preprocess import preprocess, preprocess_mask
-from ra_core.data.readers import RawImage, read_mask, read_pixels
+from ra_core.data.readers import RawImage, Reading, open_source, read_pixels
 from ra_core.data.site_images import KnownMasks, SiteImages
 
 __all__ = [
     "ArrayCache",
+    "Geometry",
     "Image",
     "ImageSet",
     "KnownMasks",
     "Label",
     "Manifest",
     "RawImage",
+    "Reading",
     "Row",
     "SiteImages",
     "Split",
     "content_hash",
     "load_image",
-    "load_mask",
-    "preprocess",
-    "preprocess_mask",
-    "read_mask",
+    "open_source",
+    "prepare",
     "read_pixels",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ra_core.config import PreprocessingConfig
+from ra_core.config import LimitsConfig, PreprocessingConfig
 from ra_core.data.cache import ArrayCache, content_hash
-from ra_core.data.image import load_image, load_mask
+from ra_core.data.geometry import Geometry
+from ra_core.data.image import prepare
 from ra_core.data.manifest import Row
-from ra_core.data.readers import READER_VERSION
+from ra_core.data.readers import READER_VERSION, Facts, Reading, Reason, Source, kind_of, open_mask, open_source, usable
+from ra_core.data.readers.reading import USUAL_LIMITS
+from ra_core.errors import DataError
 
 __all__ = ["ImageSet"]
 
@@ -24,11 +28,21 @@ __all__ = ["ImageSet"]
 class ImageSet:
     """Preprocessed images by index. Memory doesn't grow with their number.
 
+    A file of several frames or slices is an image for each that is in the range of the study and not empty.
+
     Args:
-        rows: one an image, in the order of the indices; `Manifest.select` gives them.
+        rows: one a file, in the order of the indices; `Manifest.select` gives them.
         root: the data root that the rows' paths are relative to.
         preprocessing: how pixels become images.
         cache: folder for preprocessed images, kept between runs; None reads the files each time.
+        limits: what the site takes for fit.
+
+    Attributes:
+        rows: one an image: that of its file.
+        frames: which picture of its file each image is.
+
+    Raises:
+        DataError: a file of several pictures can't be read or has none in range; or a file is nothing that is read.
 
     Example:
         >>> rows = manifest.select(split="train")  # doctest: +SKIP
@@ -36,11 +50,21 @@ class ImageSet:
         torch.Size([2, 1, 128, 128])
     """
 
-    def __init__(self, rows: Sequence[Row], root: Path, preprocessing: PreprocessingConfig, cache: Path | None) -> None:
-        self.rows = tuple(rows)
+    def __init__(
+        self,
+        rows: Sequence[Row],
+        root: Path,
+        preprocessing: PreprocessingConfig,
+        cache: Path | None,
+        limits: LimitsConfig = USUAL_LIMITS,
+    ) -> None:
         self.root = root
         self.preprocessing = preprocessing
+        self._reading = Reading.of(preprocessing, limits)
         self._cache = ArrayCache(cache) if cache else None
+        images = [(row, frame) for row in rows for frame in self._usable(root / row.path)]
+        self.rows = tuple(row for row, _ in images)
+        self.frames = tuple(frame for _, frame in images)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -63,7 +87,7 @@ class ImageSet:
         Raises:
             DataError: a mask can't be read, or has not the size of its image.
         """
-        return [self._mask(self.rows[index]) for index in indices]
+        return [self._mask(index) for index in indices]
 
     def prepare(self, progress: Callable[[int, int], None] | None = None) -> None:
         """Read every image once, which fills the cache; `progress(done, total)` is called after each.
@@ -79,33 +103,76 @@ class ImageSet:
     def fingerprint(self) -> str:
         """SHA-256, in hex, over all that a result depends on, in the order of the indices.
 
-        Of each image: its content, label, pathology, lesion mask and which of the set's patients it shows. It tells
-        whether a resumed run sees the same data, and holds no name.
+        Of each image: its file's content, frame, label, pathology, lesion mask and which of the set's patients it
+        shows. It tells whether a resumed run sees the same data, and holds no name.
 
         Raises:
             DataError: a file can't be read.
         """
         patients: dict[str, int] = {}
         facts = []
-        for row in self.rows:
+        for row, frame in zip(self.rows, self.frames, strict=True):
             files = [content_hash(self.root / name) for name in (row.path, row.lesion_mask) if name]
-            facts.append([*files, row.label, row.pathology, patients.setdefault(row.patient_id, len(patients))])
+            patient = patients.setdefault(row.patient_id, len(patients))
+            facts.append([*files, frame, row.label, row.pathology, patient])
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
-    def _pixels(self, index: int) -> NDArray[np.float32]:
-        path = self.root / self.rows[index].path
+    def _usable(self, path: Path) -> list[int]:
+        if kind_of(path) == "raster" or _opened(path, self._reading, *_state(path)).facts.frames == 1:
+            return [0]  # one picture, which is judged when it is read
 
         def compute() -> NDArray[np.float32]:
-            return load_image(path, self.preprocessing).pixels
+            return np.array(usable(_opened(path, self._reading, *_state(path)), self._reading), np.float32)
 
+        frames = [int(frame) for frame in self._kept(path, "frames", compute)]
+        if not frames:
+            hint = "widen preprocessing.slices, or leave the file out"
+            raise DataError(f"{path}: no slice in the range shows anything", hint, Reason.CONSTANT_IMAGE)
+        return frames
+
+    def _pixels(self, index: int) -> NDArray[np.float32]:
+        path, frame = self.root / self.rows[index].path, self.frames[index]
+
+        def compute() -> NDArray[np.float32]:
+            return prepare(_opened(path, self._reading, *_state(path)).picture(frame), self.preprocessing).pixels
+
+        return self._kept(path, str(frame), compute)
+
+    def _kept(self, path: Path, what: str, compute: Callable[[], NDArray[np.float32]]) -> NDArray[np.float32]:
         if self._cache is None:
             return compute()
-        return self._cache.get(f"{content_hash(path)}/{self.preprocessing.digest()}/{READER_VERSION}", compute)
+        key = f"{content_hash(path)}/{what}/{self.preprocessing.digest()}/{READER_VERSION}"
+        return self._cache.get(key, compute)
 
-    def _mask(self, row: Row) -> Tensor | None:
+    def _mask(self, index: int) -> Tensor | None:
+        row, size = self.rows[index], self.preprocessing.size
         if row.label == "healthy":
-            size = self.preprocessing.size
             return torch.zeros(size, size, dtype=torch.bool)
         if not row.lesion_mask:
             return None
-        return torch.from_numpy(load_mask(self.root / row.lesion_mask, self.root / row.path, self.preprocessing))
+        path, mask = self.root / row.path, self.root / row.lesion_mask
+        facts = _opened(path, self._reading, *_state(path)).facts
+        inside = _opened_mask(mask, facts, self._reading, *_state(mask)).picture(self.frames[index]).pixels > 0
+        return torch.from_numpy(Geometry.of(facts.shape, facts.spacing, size).to_square(inside))
+
+
+# One file is held, and one mask: the slices of a volume, asked for one after another, are read together.
+
+
+@lru_cache(maxsize=1)
+def _opened(path: Path, reading: Reading, _size: int, _mtime_ns: int) -> Source:
+    return open_source(path, reading)
+
+
+@lru_cache(maxsize=1)
+def _opened_mask(path: Path, image: Facts, reading: Reading, _size: int, _mtime_ns: int) -> Source:
+    return open_mask(path, image, reading)
+
+
+def _state(path: Path) -> tuple[int, int]:
+    """Changes with the file."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return 0, 0  # it is told when it is opened
+    return stat.st_size, stat.st_mtime_ns

@@ -8,14 +8,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ra_core.config import PreprocessingConfig
-from ra_core.data.preprocess import preprocess, preprocess_mask
-from ra_core.data.readers import Kind, RawImage, read_mask, read_pixels
-from ra_core.errors import DataError
+from ra_core.config import LimitsConfig, PreprocessingConfig
+from ra_core.data.geometry import Geometry
+from ra_core.data.preprocess import preprocess
+from ra_core.data.readers import Kind, RawImage, Reading, open_source
+from ra_core.data.readers.reading import USUAL_LIMITS
 
-__all__ = ["Image", "load_image", "load_mask"]
-
-_SQUARE_WITHIN = 0.02
+__all__ = ["Image", "load_image", "prepare"]
 
 
 @dataclass(frozen=True)
@@ -26,42 +25,28 @@ class Image:
         pixels: float32 (1, S, S) in [0, 1].
         spacing: millimetres between rows and between columns of `pixels`, or None where the file doesn't say.
         kind: what the file was.
+        geometry: takes masks to this grid, and maps back to the file's.
     """
 
     pixels: NDArray[np.float32]
     spacing: tuple[float, float] | None
     kind: Kind
+    geometry: Geometry
 
 
-def load_image(path: Path, preprocessing: PreprocessingConfig) -> Image:
-    """Read and preprocess one image.
-
-    Raises:
-        DataError: the file can't be read (see `read_pixels`), or its pixels are not square.
-    """
-    raw = _read(path, preprocessing)
-    step = max(raw.pixels.shape) / preprocessing.size
-    spacing = (raw.spacing[0] * step, raw.spacing[1] * step) if raw.spacing else None
-    return Image(preprocess(raw.pixels, preprocessing), spacing, raw.kind)
-
-
-def load_mask(path: Path, image_path: Path, preprocessing: PreprocessingConfig) -> NDArray[np.bool_]:
-    """Read a mask and take it through its image's geometry: bool (S, S).
+def load_image(
+    path: Path, preprocessing: PreprocessingConfig, frame: int = 0, limits: LimitsConfig = USUAL_LIMITS
+) -> Image:
+    """Read and preprocess one picture of a file.
 
     Raises:
-        DataError: either file can't be read, or they differ in size.
+        DataError: the file can't be read, or the picture is unfit; see `open_source`.
     """
-    mask = read_mask(path, preprocessing.slice_position)
-    shape = _read(image_path, preprocessing).pixels.shape
-    if mask.shape != shape:
-        sizes = f"{mask.shape[0]} × {mask.shape[1]} pixels for an image of {shape[0]} × {shape[1]}"
-        raise DataError(f"{path}: a mask of {sizes}", "draw the mask on the image's own grid")
-    return preprocess_mask(mask, preprocessing.size)
+    return prepare(open_source(path, Reading.of(preprocessing, limits)).picture(frame), preprocessing)
 
 
-def _read(path: Path, preprocessing: PreprocessingConfig) -> RawImage:
-    raw = read_pixels(path, preprocessing.slice_position)
-    if raw.spacing and abs(raw.spacing[0] / raw.spacing[1] - 1) > _SQUARE_WITHIN:
-        mm = f"{raw.spacing[0]:.3g} × {raw.spacing[1]:.3g} mm"
-        raise DataError(f"{path}: pixels of {mm} are not square", "resample it to square pixels, the mask with it")
-    return raw
+def prepare(raw: RawImage, preprocessing: PreprocessingConfig) -> Image:
+    """Preprocess a picture that was read."""
+    rows, columns = raw.pixels.shape
+    geometry = Geometry.of((rows, columns), raw.spacing, preprocessing.size)
+    return Image(preprocess(raw.pixels, geometry, preprocessing), geometry.spacing(raw.spacing), raw.kind, geometry)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import PIL.Image
 from numpy.typing import NDArray
-from PIL.Image import Resampling
 
 from ra_core.config import PreprocessingConfig
+from ra_core.data.geometry import Geometry
 
-__all__ = ["foreground", "pad_to_square", "preprocess", "preprocess_mask", "resize", "scale_foreground"]
+__all__ = ["foreground", "preprocess", "scale_foreground"]
 
 
 def foreground(x: NDArray[np.floating], above: float) -> NDArray[np.bool_]:
@@ -50,49 +49,16 @@ def scale_foreground(x: NDArray[np.floating], low: float, high: float, above: fl
     return np.where(inside, scaled, 0).astype(np.float32)
 
 
-def pad_to_square(x: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Centre (H, W) in a square of side max(H, W) filled with the minimum; an odd pixel goes below or to the right."""
-    return np.pad(x, _margins(x.shape), constant_values=x.min())
-
-
-def resize(x: NDArray[np.floating], size: int, method: Resampling = Resampling.BILINEAR) -> NDArray[np.float32]:
-    """Float32 (size, size) of a square x, antialiased where it shrinks."""
-    image = PIL.Image.fromarray(np.ascontiguousarray(x, dtype=np.float32))
-    return np.array(image.resize((size, size), method), dtype=np.float32)
-
-
-def preprocess(x: NDArray[np.floating], config: PreprocessingConfig) -> NDArray[np.float32]:
-    """What every method sees: scaled by its foreground, padded to a square, resized.
+def preprocess(x: NDArray[np.floating], geometry: Geometry, config: PreprocessingConfig) -> NDArray[np.float32]:
+    """What every method sees: scaled by its foreground, resampled to square pixels, padded to a square, resized.
 
     Args:
         x: (H, W), finite and not constant, large = bright, any units.
-        config: size, percentiles and foreground.
+        geometry: of the picture.
+        config: percentiles and foreground.
 
     Returns:
-        float32 (1, size, size) in [0, 1].
+        float32 (1, S, S) in [0, 1].
     """
     scaled = scale_foreground(x, config.low_percentile, config.high_percentile, config.foreground_above)
-    return np.clip(resize(pad_to_square(scaled), config.size), 0, 1)[None]
-
-
-def preprocess_mask(mask: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
-    """Take a mask through the geometry of `preprocess`.
-
-    A pixel is inside where at least half of it is covered; where no pixel is, those that are covered most are, so
-    that a thin lesion doesn't vanish.
-
-    Args:
-        mask: bool (H, W), of the same size as its image.
-        size: side of the preprocessed image.
-
-    Returns:
-        bool (size, size), empty only if the mask is.
-    """
-    coverage = resize(np.pad(mask, _margins(mask.shape)).astype(np.float32), size, Resampling.BOX)
-    return np.asarray((coverage > 0) & (coverage >= min(0.5, coverage.max())))
-
-
-def _margins(shape: tuple[int, ...]) -> list[tuple[int, int]]:
-    """Rows and columns to add before and after, so that the shape becomes a square."""
-    side = max(shape)
-    return [((side - n) // 2, side - n - (side - n) // 2) for n in shape]
+    return np.clip(geometry.to_size(scaled), 0, 1)[None]

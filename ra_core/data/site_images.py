@@ -44,12 +44,21 @@ class KnownMasks:
 
 @dataclass(frozen=True)
 class SiteImages:
-    """One site's images by split: train and val are healthy, test is healthy and anomalous."""
+    """One site's images by split: train and val are healthy, test is healthy and anomalous.
+
+    Attributes:
+        site: its id.
+        train, val, test: its images.
+        declared: files that ought to be images of the site; 0 where nobody counted.
+        used: those of them that are.
+    """
 
     site: str
     train: ImageSet
     val: ImageSet
     test: ImageSet
+    declared: int = 0
+    used: int = 0
 
     @cached_property
     def lesions(self) -> KnownMasks:

@@ -1,134 +1,219 @@
-"""Files to pixels: DICOM, NIfTI and raster pictures, told apart by their content; whatever is not plain is refused."""
+"""Files to pixels: DICOM, NIfTI and raster pictures, told apart by their content; what is unfit is refused by name."""
 
 from __future__ import annotations
 
-import gzip
-import zlib
-from collections.abc import Callable
-from dataclasses import dataclass
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ra_core.data.readers.dicom import read_dicom
-from ra_core.data.readers.nifti import read_nifti
-from ra_core.data.readers.raster import read_raster
-from ra_core.data.readers.refusal import Refusal
+from ra_core.data.geometry import square_shape
+from ra_core.data.readers.dicom import open_dicom
+from ra_core.data.readers.nifti import open_nifti
+from ra_core.data.readers.raster import open_raster
+from ra_core.data.readers.reading import USUAL, Reading, in_range
+from ra_core.data.readers.refusal import Reason, Refusal, refuse_size
+from ra_core.data.readers.sniff import sniff
+from ra_core.data.readers.source import Facts, Kind, Note, RawImage, Source
 from ra_core.errors import DataError
 
-__all__ = ["MAX_PIXELS", "READER_VERSION", "Kind", "RawImage", "read_mask", "read_pixels"]
+__all__ = [
+    "READER_VERSION",
+    "Facts",
+    "Kind",
+    "Note",
+    "RawImage",
+    "Reading",
+    "Reason",
+    "Source",
+    "in_range",
+    "kind_of",
+    "open_mask",
+    "open_source",
+    "read_pixels",
+    "usable",
+]
 
-MAX_PIXELS = 1 << 26
-"""Pictures with more pixels than 8192 × 8192 are refused from their header, before memory is taken for them."""
-
-READER_VERSION = 1
+READER_VERSION = 2
 """Raised with every change of reading or preprocessing, so that caches of older pixels are not used."""
 
-Kind = Literal["raster", "nifti", "dicom"]
 
-_RASTER = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"BM")
-_FORMATS = "DICOM (part 10), NIfTI (.nii, .nii.gz), PNG, JPEG, TIFF and BMP are read"
+_SAME_PLACE = 0.1  # mm
+
+_OPEN: dict[Kind, Callable[[Path, Reading], Source]] = {
+    "dicom": open_dicom,
+    "nifti": open_nifti,
+    "raster": open_raster,
+}
+
+
+def open_source(path: Path, reading: Reading = USUAL) -> Source:
+    """Open one file: its facts are from the header, its pictures are decoded one by one.
+
+    Args:
+        path: the file; its name and suffix don't matter, its content does.
+        reading: plane, window and limits.
+
+    Returns:
+        A source whose pictures are finite, not constant and of a fit size: `picture` raises DataError where one isn't.
+
+    Raises:
+        DataError: the file can't be read, is damaged, or is of a kind that is not read; its `code` is a `Reason`.
+    """
+    with _told(path):
+        return _Fit(path, reading, _OPEN[sniff(path)](path, reading))
+
+
+def kind_of(path: Path) -> Kind:
+    """What a file is by its first bytes.
+
+    Raises:
+        DataError: it is nothing that is read.
+    """
+    with _told(path):
+        return sniff(path)
+
+
+def usable(source: Source, reading: Reading = USUAL) -> list[int]:
+    """Frames in the asked range, without the empty slices that a volume often ends with.
+
+    Raises:
+        DataError: a frame is unfit for any other reason.
+    """
+    return [index for index in in_range(source.facts.frames, reading.slices) if not _is_empty(source, index)]
+
+
+def read_pixels(path: Path, reading: Reading = USUAL, frame: int = 0) -> RawImage:
+    """One picture of a file.
+
+    Raises:
+        DataError: as `open_source` and its pictures.
+    """
+    return open_source(path, reading).picture(frame)
+
+
+def open_mask(path: Path, image: Facts, reading: Reading = USUAL) -> Source:
+    """Open the mask of an image: 0 is outside, the one other value that a picture of it may hold is inside.
+
+    Args:
+        path: the mask; of the same kind as the image or not.
+        image: facts of the image, opened with the same `reading`.
+        reading: plane and limits.
+
+    Returns:
+        A source whose pictures hold 0 and 1: `picture` raises DataError where one has several values.
+
+    Raises:
+        DataError: it can't be read, or doesn't lie on the image's grid.
+    """
+    with _told(path):
+        source = _OPEN[sniff(path)](path, replace(reading, window="none"))
+        _refuse_other_grid(source.facts, image)
+        return _Mask(path, source)
 
 
 @dataclass(frozen=True)
-class RawImage:
-    """Pixels as a file holds them, upright and with large = bright, before any normalisation.
+class _Fit:
+    """A source that refuses the pictures that nothing can be learnt from, and tells all by DataError."""
 
-    Attributes:
-        pixels: float32 (H, W), finite, in the file's own units.
-        spacing: millimetres between rows and between columns, or None where the file doesn't say.
-        kind: what the file is.
-    """
+    path: Path
+    reading: Reading
+    source: Source
 
-    pixels: NDArray[np.float32]
-    spacing: tuple[float, float] | None
-    kind: Kind
+    @property
+    def facts(self) -> Facts:
+        return self.source.facts
 
-
-def read_pixels(path: Path, slice_position: float = 0.5, max_pixels: int = MAX_PIXELS) -> RawImage:
-    """Read one picture.
-
-    Args:
-        path: the file; its name and suffix don't matter.
-        slice_position: which axial slice of a NIfTI volume, from 0 (feet) to 1 (head).
-        max_pixels: refuse larger pictures.
-
-    Raises:
-        DataError: the file can't be read, is damaged or of a kind that is not read, or holds NaN, infinity or one
-            value only; names the file and the reason.
-    """
-    image = _read(path, slice_position, max_pixels)
-    if image.pixels.min() == image.pixels.max():
-        raise DataError(f"{path}: every pixel has the same value", "take it out of the manifest")
-    return image
+    def picture(self, index: int) -> RawImage:
+        with _told(self.path):
+            _refuse_shape(self.facts, self.reading)
+            raw = self.source.picture(index)
+            _refuse_values(raw.pixels, self.facts.frames)
+            return raw
 
 
-def read_mask(path: Path, slice_position: float = 0.5, max_pixels: int = MAX_PIXELS) -> NDArray[np.bool_]:
-    """Read a mask, bool (H, W): 0 is outside, the one other value that a mask may hold is inside.
+@dataclass(frozen=True)
+class _Mask:
+    """A source whose pictures say what is inside."""
 
-    Raises:
-        DataError: as `read_pixels`, save that an empty mask is right and one with several values is not.
-    """
-    pixels = _read(path, slice_position, max_pixels).pixels
-    inside = np.asarray(pixels != 0)
-    if np.unique(pixels[inside]).size > 1:
-        raise DataError(f"{path}: a mask with more than two values", "save it lossless, with 0 outside and 255 inside")
-    return inside
+    path: Path
+    source: Source
+
+    @property
+    def facts(self) -> Facts:
+        return self.source.facts
+
+    def picture(self, index: int) -> RawImage:
+        with _told(self.path):
+            raw = self.source.picture(index)
+            inside = raw.pixels != 0
+            if np.unique(raw.pixels[inside]).size > 1:
+                hint = "save it lossless, with 0 outside and 255 inside"
+                raise Refusal(Reason.UNSUPPORTED_CONTENT, "a mask with more than two values", hint)
+            return replace(raw, pixels=inside.astype(np.float32))
 
 
-def _read(path: Path, slice_position: float, max_pixels: int) -> RawImage:
+def _is_empty(source: Source, index: int) -> bool:
     try:
-        kind = _kind(path)
-        pixels, spacing = _readers(slice_position)[kind](path, max_pixels)
-    except Refusal as refusal:
-        raise DataError(f"{path}: {refusal.reason}", refusal.hint) from None
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file", "correct the manifest or bring the file back") from None
-    # The libraries raise whatever they like on damaged files, and their messages may quote a patient's data.
-    except Exception as error:
-        raise DataError(f"{path}: damaged or not readable ({type(error).__name__})", "export the file again") from None
+        source.picture(index)
+    except DataError as error:
+        if error.code == Reason.EMPTY_SLICE:
+            return True
+        raise
+    return False
+
+
+def _refuse_shape(facts: Facts, reading: Reading) -> None:
+    """Judged in square pixels, as the picture will be resampled to them and then padded to a square."""
+    rows, columns = square_shape(facts.shape, facts.spacing)
+    if min(rows, columns) < reading.min_side:
+        hint = f"leave it out, or lower limits.min_side ({reading.min_side}) in the site config"
+        raise Refusal(Reason.TOO_SMALL, f"{rows} × {columns} pixels are too few", hint)
+    refuse_size(rows, columns, reading.max_pixels)
+    if max(rows, columns) ** 2 > 2 * reading.max_pixels:
+        raise Refusal(Reason.TOO_LARGE, f"a strip of {rows} × {columns} pixels", "export a picture that is less narrow")
+
+
+def _refuse_values(pixels: NDArray[np.float32], frames: int) -> None:
     if not np.isfinite(pixels).all():
-        raise DataError(f"{path}: some pixels are NaN or infinite", "export the file again")
-    return RawImage(pixels, spacing, kind)
+        raise Refusal(Reason.NOT_FINITE, "some pixels are NaN or infinite", "export the file again")
+    if pixels.min() == pixels.max():
+        code = Reason.EMPTY_SLICE if frames > 1 else Reason.CONSTANT_IMAGE
+        raise Refusal(code, "every pixel has the same value", "leave it out")
 
 
-_Reader = Callable[[Path, int], tuple[NDArray[np.float32], tuple[float, float] | None]]
+def _refuse_other_grid(mask: Facts, image: Facts) -> None:
+    if (mask.frames, *mask.shape) != (image.frames, *image.shape):
+        mine, its = (f"{facts.frames} × {facts.shape[0]} × {facts.shape[1]}" for facts in (mask, image))
+        reason = f"a mask of {mine} pixels for an image of {its}"
+    elif mask.origins and image.origins and not np.allclose(mask.origins, image.origins, atol=_SAME_PLACE):
+        reason = "a mask that lies elsewhere than its image"
+    else:
+        return
+    raise Refusal(Reason.UNSUPPORTED_CONTENT, reason, "draw the mask on the image's own grid")
 
 
-def _readers(slice_position: float) -> dict[Kind, _Reader]:
-    return {
-        "raster": read_raster,
-        "nifti": lambda path, max_pixels: read_nifti(path, max_pixels, slice_position),
-        "dicom": read_dicom,
-    }
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Whatever goes wrong with a file becomes a DataError that names the file and the reason.
 
-
-def _kind(path: Path) -> Kind:
-    """What the first bytes say the file is."""
-    head = _head(path)
-    if not head:
-        raise Refusal("empty file", "export the file again")
-    if head[128:132] == b"DICM":  # before raster: such a file may also begin as a TIFF
-        return "dicom"
-    if head[344:348] == b"n+1\0" or head[4:8] == b"n+2\0":
-        return "nifti"
-    if head.startswith(_RASTER):
-        return "raster"
-    raise Refusal("no image of a known format", _FORMATS)
-
-
-def _head(path: Path) -> bytes:
-    with path.open("rb") as stream:
-        head = stream.read(348)
-    if not head.startswith(b"\x1f\x8b"):
-        return head
+    The libraries raise whatever they like on damaged files. What they say, in warnings too, may quote a patient's data.
+    """
     try:
-        with gzip.open(path) as stream:
-            head = stream.read(348)
-    except (EOFError, OSError, zlib.error):
-        raise Refusal("truncated or damaged gzip", "copy the file again") from None
-    if not (head[344:348] == b"n+1\0" or head[4:8] == b"n+2\0"):
-        raise Refusal("gzip that holds no NIfTI", f"unpack the file; {_FORMATS}")
-    return head
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    except Refusal as refusal:
+        raise DataError(f"{path}: {refusal.reason}", refusal.hint, refusal.code) from None
+    except (FileNotFoundError, NotADirectoryError):
+        raise DataError(f"{path}: no such file", "correct its name or bring the file back", Reason.MISSING) from None
+    except PermissionError:
+        raise DataError(
+            f"{path}: may not be read", "give this account the right to read it", Reason.NO_ACCESS
+        ) from None
+    except Exception as error:
+        reason = f"damaged or not readable ({type(error).__name__})"
+        raise DataError(f"{path}: {reason}", "export the file again", Reason.DAMAGED) from None

@@ -1,85 +1,150 @@
-"""One axial slice of a NIfTI file through nibabel."""
+"""NIfTI-1 and NIfTI-2 volumes through nibabel's headers, sliced in a named plane."""
 
 from __future__ import annotations
 
-import gzip
+import logging
 import math
-from io import BufferedIOBase, BufferedReader
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
-from numpy.typing import NDArray
 
-from ra_core.data.readers.refusal import Refusal, refuse_size
+from ra_core.data.readers.grid import Grid
+from ra_core.data.readers.reading import Reading
+from ra_core.data.readers.refusal import Reason, Refusal, refuse_size
+from ra_core.data.readers.source import Facts, Note, RawImage
+from ra_core.data.readers.unpack import Part, is_packed, unpacked
+from ra_core.data.readers.voxels import Voxels
+from ra_core.data.readers.windows import clip_to
 
-__all__ = ["read_nifti"]
+__all__ = ["NiftiSource", "open_nifti"]
 
-_CHUNK = 1 << 20
+_MILLIMETRES = {"meter": 1000.0, "micron": 0.001}
+_MAX_OFFSET = 1 << 26  # bytes, of which all but the header are extensions
+_ERROR = 40  # nibabel's level of what can't be read; lower ones it puts right
+_SILENT = logging.Logger("nibabel's remarks on a header, which would go to the terminal", logging.CRITICAL + 1)
 
 
-def read_nifti(path: Path, max_pixels: int, position: float) -> tuple[NDArray[np.float32], tuple[float, float]]:
-    """Scaled pixels (H, W) of the axial slice at `position` from 0 (feet) to 1 (head), and millimetres (row, column).
+@dataclass(frozen=True)
+class NiftiSource:
+    """One volume of a file, sliced in one plane; its voxels are read with the first picture and kept."""
 
-    The front of the body is up and its right side is left, as radiologists look at it and as DICOM stores it. Only
-    this slice is kept in memory.
+    voxels: Voxels
+    grid: Grid
+    reading: Reading
+    notes: tuple[Note, ...]
+
+    @property
+    def facts(self) -> Facts:
+        """From the header alone."""
+        grid = self.grid
+        return Facts(
+            kind="nifti",
+            frames=grid.frames,
+            shape=grid.shape,
+            spacing=grid.spacing,
+            bits=8 * self.voxels.dtype.itemsize,
+            positions=grid.positions,
+            normal=grid.normal,
+            origins=grid.origins,
+            tilted=grid.sheared and grid.frames > 1,
+            notes=self.notes,
+        )
+
+    def picture(self, index: int) -> RawImage:
+        """One slice; a few voxels that are NaN or infinite get the volume's lowest value.
+
+        Raises:
+            Refusal: the file is cut or damaged, or its voxels are unfit.
+        """
+        ends = np.array(self.voxels.ends)
+        values = self.voxels.scaled(self.grid.picture(self.voxels.stored, index))
+        finite = np.isfinite(values)
+        windowed = np.ptp(clip_to(ends, self.reading.window)) > 0
+        pixels = np.where(finite, values, ends[0])
+        if windowed:
+            pixels = clip_to(pixels, self.reading.window)
+        notes = {Note.NOT_FINITE: not finite.all(), Note.WINDOW_NOT_APPLIED: not windowed}
+        with np.errstate(over="ignore"):  # too large for float32: infinite, which the door refuses
+            pixels = pixels.astype(np.float32)
+        return RawImage(pixels, self.grid.spacing, "nifti", tuple(n for n in notes if notes[n]))
+
+
+def open_nifti(path: Path, reading: Reading) -> NiftiSource:
+    """Open a NIfTI file, packed by gzip or not.
 
     Raises:
-        Refusal: not two or three dimensions, voxels that are no plain numbers, too many pixels, or a truncated file.
+        Refusal: the header asks for what is not read, or for more than is allowed or the file can hold.
     """
-    with path.open("rb") as file, _unpacked(file) as stream:
-        version = nib.Nifti1Image if stream.read(4) in (b"\x5c\x01\0\0", b"\0\0\x01\x5c") else nib.Nifti2Image
-        stream.seek(0)
-        image = version.from_stream(stream)
-        _refuse(image, stream)
-        thin: Any = nib.as_closest_canonical(_slice(image, position, max_pixels))  # type: ignore[no-untyped-call]
-        voxels = thin.get_fdata(dtype=np.float32, caching="unchanged")[:, :, 0]  # (to the right, to the front)
-    zooms = thin.header.get_zooms()
-    return np.ascontiguousarray(voxels[::-1, ::-1].T), (float(zooms[1]), float(zooms[0]))
+    header = _header(path)
+    dimensions = _dimensions(header)
+    if math.prod(dimensions) > reading.max_voxels:
+        reason = f"{' × '.join(map(str, dimensions))} voxels are too many"
+        raise Refusal(Reason.TOO_LARGE, reason, f"export it with no more than {reading.max_voxels} voxels")
+    *shape, volumes = dimensions
+    voxels = _voxels(path, header, tuple(shape), volumes, reading.volume)
+    grid = Grid.of(_affine(header), voxels.shape, reading.plane)
+    refuse_size(*grid.shape, reading.max_pixels)
+    notes = {
+        Note.NOT_GZIP: path.name.lower().endswith(".gz") and not is_packed(path),
+        Note.SHEARED: grid.sheared,
+        Note.ORIENTATION_GUESSED: not (header["qform_code"] or header["sform_code"]),
+        Note.FIRST_VOLUME: volumes > 1,
+    }
+    return NiftiSource(voxels, grid, reading, tuple(note for note in notes if notes[note]))
 
 
-def _unpacked(file: BufferedReader) -> BufferedIOBase:
-    return gzip.GzipFile(fileobj=file) if file.peek(2).startswith(b"\x1f\x8b") else file
+def _header(path: Path) -> Any:
+    """The header without its extensions, which nibabel would read at any length they claim."""
+    with unpacked(path) as stream:
+        start = stream.read(8)
+        kind = nib.Nifti2Header if start[4:] in (b"n+2\0", b"ni2\0") else nib.Nifti1Header
+        rest = stream.read(kind.template_dtype.itemsize - len(start))
+    if len(start + rest) < kind.template_dtype.itemsize:
+        raise Refusal(Reason.TRUNCATED, "truncated", "copy the file again")
+    header: Any = kind(start + rest, check=False)  # type: ignore[no-untyped-call]
+    header.check_fix(logger=_SILENT, error_level=_ERROR)
+    if header["magic"].item() != kind.single_magic:
+        raise Refusal(Reason.UNSUPPORTED_CONTENT, "header and voxels in two files", "convert the pair to one .nii file")
+    return header
 
 
-def _refuse(image: Any, stream: BufferedIOBase) -> None:
-    if len(image.shape) not in (2, 3):
-        raise Refusal(f"{len(image.shape)} dimensions", "export the one volume that is meant")
-    if image.get_data_dtype().kind not in "iuf":
-        raise Refusal("voxels are colours or complex numbers", "export magnitudes as plain numbers")
-    if not np.isfinite(image.affine).all():
-        raise Refusal("orientation is not a number", "export the file again")
-    expected = image.dataobj.offset + image.get_data_dtype().itemsize * math.prod(image.shape)
-    if _length(stream) < expected:
-        raise Refusal("truncated", "copy the file again")
+def _dimensions(header: Any) -> tuple[int, int, int, int]:
+    """Voxels along three axes, and volumes."""
+    sizes = [int(n) for n in header["dim"][1 : 1 + int(header["dim"][0])]]
+    if not sizes or min(sizes) < 1:
+        raise Refusal(Reason.DAMAGED, "an axis without voxels", "export the file again")
+    sizes += [1] * (4 - len(sizes))
+    if math.prod(sizes[4:]) > 1:
+        raise Refusal(Reason.NOT_3D, f"{len(sizes)} dimensions", "export the one volume that is meant")
+    if sum(n > 1 for n in sizes[:3]) < 2:
+        raise Refusal(Reason.NOT_3D, "no picture, but a line of voxels", "leave it out")
+    return sizes[0], sizes[1], sizes[2], sizes[3]
 
 
-def _length(stream: BufferedIOBase) -> int:
-    """Bytes up to the end; reading a gzip so far also checks its checksum, which nibabel leaves out."""
-    stream.seek(0)
-    try:
-        length = sum(len(chunk) for chunk in iter(lambda: stream.read(_CHUNK), b""))
-    except EOFError:
-        raise Refusal("truncated", "copy the file again") from None
-    stream.seek(0)
-    return length
+def _voxels(path: Path, header: Any, shape: tuple[int, ...], volumes: int, asked: int) -> Voxels:
+    if asked >= volumes > 1:
+        reason = f"{volumes} volumes, so none of number {asked}"
+        raise Refusal(Reason.NOT_3D, reason, "correct preprocessing.volume in the study config")
+    dtype = header.get_data_dtype()
+    if dtype.kind == "V":
+        raise Refusal(Reason.COLOUR_IMAGE, "voxels are colours", "export the channel that is meant")
+    if dtype.kind not in "iuf":
+        raise Refusal(Reason.UNSUPPORTED_CONTENT, "voxels are complex numbers", "export magnitudes")
+    offset = int(header["vox_offset"]) or header.single_vox_offset
+    if offset > _MAX_OFFSET:
+        raise Refusal(Reason.DAMAGED, "its voxels begin too far behind the header", "export the file again")
+    size = math.prod(shape) * dtype.itemsize
+    first = asked if volumes > 1 else 0
+    part = Part(offset + first * size, size, offset + volumes * size)
+    part.check(path)
+    slope, inter = header.get_slope_inter()
+    return Voxels(path, part, dtype, shape, 1.0 if slope is None else slope, inter or 0.0)
 
 
-def _slice(image: Any, position: float, max_pixels: int) -> Any:
-    """The image (X, Y, Z) cut down to one axial slice, before any other voxel is read or turned."""
-    if len(image.shape) == 2:
-        refuse_size(image.shape[0], image.shape[1], max_pixels)
-        image = type(image)(np.asarray(image.dataobj, dtype=np.float32)[:, :, None], image.affine)
-    # for each stored axis: the body axis closest to it, and 1 or -1 for its direction
-    orientation = nib.io_orientation(image.affine)  # type: ignore[no-untyped-call]
-    axis = int(np.flatnonzero(orientation[:, 0] == 2)[0])
-    last = image.shape[axis] - 1
-    index = round(position * last)
-    if orientation[axis, 1] < 0:
-        index = last - index
-    rows, columns = (n for a, n in enumerate(image.shape) if a != axis)
-    if min(rows, columns) < 2:
-        raise Refusal("a single slice that is not axial", "export axial slices")
-    refuse_size(rows, columns, max_pixels)
-    return image.slicer[tuple(slice(index, index + 1) if a == axis else slice(None) for a in range(3))]
+def _affine(header: Any) -> Any:
+    """Voxel indices to millimetres; a file that doesn't say its unit means millimetres."""
+    scale = _MILLIMETRES.get(header.get_xyzt_units()[0], 1.0)
+    return np.diag([scale, scale, scale, 1.0]) @ header.get_best_affine()

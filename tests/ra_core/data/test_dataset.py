@@ -3,13 +3,27 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import PIL.Image
 import pytest
 import torch
 
-from ra_core.config import PreprocessingConfig, SiteConfig
-from ra_core.data import ArrayCache, ImageSet, Manifest, Row, cache, content_hash, dataset, load_image
+from ra_core.config import LimitsConfig, PreprocessingConfig, SiteConfig
+from ra_core.data import (
+    ArrayCache,
+    Image,
+    ImageSet,
+    Manifest,
+    RawImage,
+    Row,
+    cache,
+    content_hash,
+    dataset,
+    load_image,
+    prepare,
+)
+from ra_core.data.readers.unpack import Part
 from ra_core.errors import DataError
 from ra_core.settings import load_config
 
@@ -26,9 +40,9 @@ def row(path: str, label: str = "healthy", mask: str = "") -> Row:
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     for index in range(3):
-        pixels = np.random.default_rng(index).integers(0, 255, (40, 30), dtype=np.uint8)
+        pixels = np.random.default_rng(index).integers(0, 255, (40, 34), dtype=np.uint8)
         PIL.Image.fromarray(pixels).save(tmp_path / f"{index}.png")
-    mask = np.zeros((40, 30), dtype=np.uint8)
+    mask = np.zeros((40, 34), dtype=np.uint8)
     mask[10:20, 5:15] = 255
     PIL.Image.fromarray(mask).save(tmp_path / "mask.png")
     return tmp_path
@@ -40,15 +54,15 @@ def make(root: Path, cached: bool = True) -> ImageSet:
 
 
 @pytest.fixture
-def loads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """Paths of the images that were decoded."""
-    seen: list[Path] = []
+def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Kinds of the images that were preprocessed."""
+    seen: list[str] = []
 
-    def counting(path: Path, config: PreprocessingConfig) -> object:
-        seen.append(path)
-        return load_image(path, config)
+    def counting(raw: RawImage, config: PreprocessingConfig) -> Image:
+        seen.append(raw.kind)
+        return prepare(raw, config)
 
-    monkeypatch.setattr(dataset, "load_image", counting)
+    monkeypatch.setattr(dataset, "prepare", counting)
     return seen
 
 
@@ -63,7 +77,7 @@ def test_images_come_in_the_order_asked(root: Path) -> None:
     assert torch.equal(images, make(root, cached=False).images([2, 0, 2]))
 
 
-def test_the_cache_is_hit_and_kept_between_runs(root: Path, loads: list[Path]) -> None:
+def test_the_cache_is_hit_and_kept_between_runs(root: Path, loads: list[str]) -> None:
     first = make(root).images([0, 1, 2])
     assert len(loads) == 3
     assert torch.equal(make(root).images([0, 1, 2]), first)
@@ -71,7 +85,7 @@ def test_the_cache_is_hit_and_kept_between_runs(root: Path, loads: list[Path]) -
 
 
 def test_the_cache_follows_content_settings_and_reader(
-    root: Path, loads: list[Path], monkeypatch: pytest.MonkeyPatch
+    root: Path, loads: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make(root).images([0])
     (root / "0.png").rename(root / "renamed.png")
@@ -87,7 +101,7 @@ def test_the_cache_follows_content_settings_and_reader(
 @pytest.mark.parametrize(
     "damage", [lambda b: b"", lambda b: b[:100], lambda b: b[:-40] + b"\xff" + b[-39:], lambda b: b"junk" * 999]
 )
-def test_a_damaged_entry_is_computed_again(root: Path, loads: list[Path], damage: Callable[[bytes], bytes]) -> None:
+def test_a_damaged_entry_is_computed_again(root: Path, loads: list[str], damage: Callable[[bytes], bytes]) -> None:
     first = make(root).images([0])
     (entry,) = (root / "cache").iterdir()
     entry.write_bytes(damage(entry.read_bytes()))
@@ -151,8 +165,8 @@ def test_masks_are_empty_known_or_unknown(root: Path) -> None:
 
 
 def test_a_mask_of_another_size_is_refused(root: Path) -> None:
-    PIL.Image.new("1", (40, 30)).save(root / "mask.png")
-    with pytest.raises(DataError, match="30 × 40 pixels for an image of 40 × 30"):
+    PIL.Image.new("1", (40, 34)).save(root / "mask.png")
+    with pytest.raises(DataError, match="34 × 40 pixels for an image of 1 × 40 × 34"):
         make(root).masks([1])
 
 
@@ -184,14 +198,107 @@ def test_a_file_is_hashed_once_a_process(root: Path, monkeypatch: pytest.MonkeyP
         content_hash(root / "none.png")
 
 
-def test_spacing_is_that_of_the_result(tmp_path: Path) -> None:
-    nib = pytest.importorskip("nibabel")
-    voxels = np.random.default_rng(0).random((64, 48, 3)).astype(np.float32)
-    nib.save(nib.Nifti1Image(voxels, np.diag([1.5, 1.5, 5, 1])), tmp_path / "a.nii")
-    assert load_image(tmp_path / "a.nii", CONFIG).spacing == (3.0, 3.0)
-    nib.save(nib.Nifti1Image(voxels, np.diag([1.5, 3, 5, 1])), tmp_path / "b.nii")
-    with pytest.raises(DataError, match="not square"):
-        load_image(tmp_path / "b.nii", CONFIG)
+# Files of several pictures
+
+
+@pytest.fixture
+def volumes(tmp_path: Path) -> Path:
+    """Two volumes of 40 x 40 x 6 with empty ends, a mask of the second, and a picture."""
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        voxels = rng.integers(1, 99, (40, 40, 6)).astype(np.int16)
+        voxels[:, :, [0, 5]] = 0
+        nib.save(nib.Nifti1Image(voxels, np.eye(4)), tmp_path / f"{name}.nii.gz")
+    lesion = np.zeros((40, 40, 6), np.uint8)
+    lesion[10:20, 10:20, 2] = 1
+    nib.save(nib.Nifti1Image(lesion, np.eye(4)), tmp_path / "mask.nii.gz")
+    PIL.Image.fromarray(rng.integers(0, 255, (40, 40), dtype=np.uint8)).save(tmp_path / "c.png")
+    return tmp_path
+
+
+def of_volumes(root: Path, config: PreprocessingConfig = CONFIG, cached: bool = False) -> ImageSet:
+    rows = [row("a.nii.gz"), row("b.nii.gz", "anomalous", "mask.nii.gz"), row("c.png")]
+    return ImageSet(rows, root, config, root / "cache" if cached else None)
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Paths of the volumes whose voxels were read."""
+    seen: list[Path] = []
+    read = Part.read
+    monkeypatch.setattr(Part, "read", lambda self, path: seen.append(path) or read(self, path))
+    return seen
+
+
+def test_each_slice_that_is_not_empty_is_an_image(volumes: Path) -> None:
+    images = of_volumes(volumes)
+    assert len(images) == 4 + 4 + 1
+    assert [r.path for r in images.rows] == ["a.nii.gz"] * 4 + ["b.nii.gz"] * 4 + ["c.png"]
+    assert images.frames == (1, 2, 3, 4, 1, 2, 3, 4, 0)
+    for index in (0, 5, 8):
+        expected = load_image(volumes / images.rows[index].path, CONFIG, images.frames[index]).pixels
+        assert torch.equal(images.images([index])[0], torch.from_numpy(expected))
+    few = of_volumes(volumes, PreprocessingConfig(size=32, slices=(0.5, 0.7)))
+    assert few.frames == (3, 3, 0)
+    with pytest.raises(DataError, match="6 × 40 pixels are too few"):
+        of_volumes(volumes, PreprocessingConfig(size=32, plane="coronal", slices=(0.5, 0.5)))
+
+
+def test_the_slices_of_a_volume_are_read_together(volumes: Path, reads: list[Path]) -> None:
+    images = of_volumes(volumes)
+    assert len(reads) == 2
+    images.images(range(9))
+    assert len(reads) <= 4
+    images.masks(range(9))
+    assert len(reads) <= 5
+
+
+def test_which_slices_are_empty_is_kept_with_the_cache(volumes: Path, reads: list[Path]) -> None:
+    first = of_volumes(volumes, cached=True).images(range(9))
+    reads.clear()
+    again = of_volumes(volumes, cached=True)
+    assert torch.equal(again.images(range(9)), first)
+    assert not reads
+
+
+def test_masks_follow_the_slice(volumes: Path) -> None:
+    masks = of_volumes(volumes).masks(range(9))
+    sizes = [int(mask.sum()) for mask in masks]
+    assert [size > 0 for size in sizes] == [index == 5 for index in range(9)]
+    rows, columns = np.nonzero(masks[5].numpy())
+    assert (rows.mean(), columns.mean()) == pytest.approx((24.5 * 0.8, 24.5 * 0.8), abs=0.6)
+
+
+def test_the_fingerprint_counts_slices(volumes: Path) -> None:
+    prints = {
+        of_volumes(volumes, PreprocessingConfig(size=32, slices=slices)).fingerprint()
+        for slices in ((0.0, 1.0), (0.5, 0.7), (0.3, 0.5))
+    }
+    assert len(prints) == 3
+
+
+def test_a_volume_without_a_slice_in_range_is_told(volumes: Path) -> None:
+    with pytest.raises(DataError, match=r"a\.nii\.gz: no slice in the range") as caught:
+        of_volumes(volumes, PreprocessingConfig(size=32, slices=(0.0, 0.1)))
+    assert "preprocessing.slices" in caught.value.hint
+
+
+def test_a_raster_picture_is_not_opened_before_it_is_asked_for(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dataset, "open_source", None)
+    assert make(root).frames == (0, 0, 0)
+
+
+def test_a_file_that_changed_is_read_again(root: Path) -> None:
+    images = make(root, cached=False)
+    first = images.images([0])
+    PIL.Image.fromarray(np.eye(41, 35, dtype=np.uint8)).save(root / "0.png")
+    assert not torch.equal(images.images([0]), first)
+
+
+def test_the_sites_limits_hold(root: Path) -> None:
+    images = ImageSet([row("0.png")], root, CONFIG, None, LimitsConfig(min_side=35))
+    with pytest.raises(DataError, match="too few"):
+        images.images([0])
 
 
 def test_site_configs_are_here() -> None:

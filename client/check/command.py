@@ -1,0 +1,128 @@
+"""The command: scan, check, say it in counts and codes, and write the rest down for the site's own eyes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from client.check.outcome import Outcome
+from client.check.page import write_page
+from client.site import Survey, data_root, survey
+from ra_core.config import SiteConfig, StudyConfig
+from ra_core.console import TerminalReporter
+from ra_core.data import checks
+from ra_core.data.checks import Counts, Pictures, Profile
+from ra_core.data.scan import walk
+from ra_core.errors import CheckError, ConfigError
+from ra_core.settings import load_config
+from ra_core.storage import cache_folder, write_atomically
+
+__all__ = ["check", "summary"]
+
+
+def check(
+    site: Annotated[Path, typer.Argument(help="Site config (YAML); `ra-client init` writes one.")],
+    data: Annotated[
+        Path | None, typer.Option(envvar="RA_DATA", help="Data root; goes before data.root of the site config.")
+    ] = None,
+    study: Annotated[Path | None, typer.Option(help="Study config (YAML); without it, the defaults.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder of check.html and check.json; without it, the site's state folder or ./check-SITE."),
+    ] = None,
+    profile: Annotated[
+        Path | None, typer.Option(help="Profile of the consortium (JSON) to compare the site's images with.")
+    ] = None,
+    write_profile: Annotated[
+        Path | None, typer.Option(help="Write a profile of this site's healthy images: aggregate numbers only.")
+    ] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(envvar="RA_CACHE", help="Folder for what was seen; without it, the user's cache folder."),
+    ] = None,
+) -> None:
+    """Read every file of the site and say whether it can join, and what to look at before.
+
+    Prints counts and codes only. DIR/check.html and DIR/check.json hold images and file names: they stay at the site.
+    Ends with 0 where nothing forbids joining, else with 18.
+    """
+    config = load_config(site, SiteConfig)
+    settings = load_config(study, StudyConfig) if study else StudyConfig()
+    theirs = Profile.load(profile) if profile else None
+    if theirs:
+        _refuse_other(theirs, config, settings, profile)
+    root = data_root(config, data)
+    reporter = TerminalReporter()
+    found = _survey(config, settings, root, (cache or cache_folder()) / "images", reporter)
+    pictures = Pictures.of(found.scan, found.rows)
+    outcome = Outcome(
+        config,
+        settings.preprocessing,
+        Counts.of(found.scan, pictures, found.declared, _unnamed(config, root, found)),
+        tuple(checks.check(found.scan, found.rows, config, settings, theirs)),
+    )
+    folder = out or config.state or Path(f"check-{config.data.site}")
+    write_atomically(folder / "check.json", outcome.json().encode(), mode=0o600)
+    write_page(folder / "check.html", outcome, root)
+    if write_profile:
+        digest = settings.preprocessing.digest()
+        Profile.of(pictures, config.anatomy, config.modality, digest).save(write_profile)
+    reporter.console.print(summary(outcome))
+    typer.echo(str(folder / "check.html"))
+    if outcome.errors:
+        raise CheckError(
+            f"site '{config.data.site}' may not join: {', '.join(outcome.errors)}", f"open {folder / 'check.html'}"
+        )
+
+
+def summary(outcome: Outcome) -> Table:
+    """What may be seen on a terminal: counts, and findings by level and code."""
+    table = Table(
+        title=f"{outcome.site.name}: {'may not join' if outcome.errors else 'may join'}", title_justify="left"
+    )
+    for column in ("", "what", "count, or what was found"):
+        table.add_column(column, overflow="fold")
+    for name, value in outcome.facts():
+        table.add_row("", name, value)
+    table.add_section()
+    for finding in outcome.findings:
+        table.add_row(str(finding.level), str(finding.code), finding.message)
+    return table
+
+
+def _survey(site: SiteConfig, study: StudyConfig, root: Path, cache: Path, reporter: TerminalReporter) -> Survey:
+    moves: list[Callable[[int, str], None]] = []
+    with ExitStack() as bar:
+
+        def progress(done: int, total: int) -> None:
+            if not moves:  # how many there are is known once the first is done
+                moves.append(bar.enter_context(reporter.task("reading files", total)))
+            moves[0](done, "")
+
+        return survey(site, study.preprocessing, root, cache, progress)
+
+
+def _unnamed(site: SiteConfig, root: Path, found: Survey) -> int | None:
+    """How many files of the folder the manifest doesn't name; None without a manifest."""
+    if site.data.folder:
+        return None
+    named = {entry.path for entry in found.scan.entries} | {site.data.manifest.as_posix()}
+    named |= {mask for row in found.rows for mask in (row.region_mask, row.lesion_mask)}
+    return sum(file.path not in named for file in walk(root, site.limits.hidden) if file.reason is None)
+
+
+def _refuse_other(profile: Profile, site: SiteConfig, study: StudyConfig, path: Path | None) -> None:
+    for name, theirs, ours in (
+        ("anatomy", profile.anatomy, site.anatomy),
+        ("modality", profile.modality, site.modality),
+        ("preprocessing", profile.preprocessing, study.preprocessing.digest()),
+    ):
+        if theirs != ours:
+            raise ConfigError(
+                f"{path}: its {name} is not the site's", "give the profile and the study of one consortium"
+            )

@@ -1,0 +1,44 @@
+"""`index.html`: the studies of an output folder, the highest score first, for people at the site."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from client.score.table import Row
+from ra_core.model import Model
+
+__all__ = ["render_page"]
+
+
+def render_page(rows: list[Row], model: Model, root: Path) -> bytes:
+    """The page. It needs no network and no script; pictures lie beside it.
+
+    Args:
+        rows: of the table.
+        model: that scored them.
+        root: the folder, to see which results there are.
+    """
+    scored = sorted((row for row in rows if row.score is not None), key=lambda row: (-(row.score or 0.0), row.number))
+    environment = Environment(
+        loader=PackageLoader("client.score"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = environment.get_template("index.html.j2").render(
+        scored=scored,
+        above=sum(row.decision == "above" for row in scored),
+        not_scored=[row for row in rows if row.score is None],
+        results={row.number: _result(row, root) for row in scored},
+        model=model,
+    )
+    return page.encode("utf-8", "replace")
+
+
+def _result(row: Row, root: Path) -> str:
+    """Relative path of what was made in the input's own format, or ""."""
+    places = (f"dicom/{row.name}/", f"nifti/{row.name}.nii.gz")
+    return next((place for place in places if (root / place).exists()), "")

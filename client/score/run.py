@@ -1,0 +1,76 @@
+"""A call of `ra-client score`, from its options to its exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from client.score.folder import ScoreFolder
+from client.score.page import render_page
+from client.score.stream import Outcome, score_all
+from client.score.table import Table
+from ra_core.config import RuntimeConfig
+from ra_core.console import TerminalReporter, graceful_stop
+from ra_core.errors import ConfigError, NotScoredError
+from ra_core.finding import Item, find
+from ra_core.model import Model, load
+from ra_core.runtime import Runtime
+
+__all__ = ["run_score"]
+
+
+def run_score(
+    paths: Sequence[Path],
+    model: Path,
+    out: Path,
+    calibration: Path | None,
+    weights: Path | None,
+    device: str,
+    threads: int,
+) -> None:
+    """Score all and say on the terminal, in counts alone, what came of it.
+
+    Raises:
+        NotScoredError: something could not be scored; all else was.
+        KeyboardInterrupt: Ctrl-C or SIGTERM came; the same call goes on.
+        RAError: options, model or output folder are unfit; nothing was scored.
+    """
+    reporter = TerminalReporter()
+    runtime = Runtime.resolve(_runtime(device, threads), "fp32")
+    loaded = load(model, calibration, weights, str(runtime.device))
+    folder = ScoreFolder(out)
+    table = Table(out / "scores.csv", loaded.identity)
+    items = _found(paths, out, loaded, reporter)
+    with graceful_stop() as stopped, reporter.task("scoring", len(items)) as move:
+        outcome = score_all(loaded, items, table, folder, lambda done: move(done, ""), stopped)
+        interrupted = stopped()
+    table.tidy()
+    folder.write("index.html", render_page(table.rows, loaded, out))
+    _say(reporter, outcome, loaded)
+    if interrupted:
+        raise KeyboardInterrupt
+    if outcome.lost or not (outcome.scored or outcome.known):
+        raise NotScoredError(
+            f"{outcome.lost} of {len(items)} studies were not scored in full", "scores.csv says why for each"
+        )
+
+
+def _runtime(device: str, threads: int) -> RuntimeConfig:
+    try:
+        return RuntimeConfig(device=device, threads=threads)
+    except ValueError:
+        raise ConfigError(f"no device '{device}'", "give cpu, cuda or cuda:N") from None
+
+
+def _found(paths: Sequence[Path], out: Path, model: Model, reporter: TerminalReporter) -> list[Item]:
+    with reporter.task("looking", None) as move:
+        return find(paths, model.reading, out, lambda done, _: move(done, ""))
+
+
+def _say(reporter: TerminalReporter, outcome: Outcome, model: Model) -> None:
+    known = f", {outcome.known} known from before" if outcome.known else ""
+    above = f", {outcome.above} above the threshold" if model.calibration else ""
+    reporter.say(f"{outcome.scored} scored{known}{above}")
+    for reason, count in sorted(outcome.reasons.items()):
+        reporter.say(f"{count} × {reason}")
+    reporter.say("index.html in the output folder shows the highest score first; the folder stays at the site")

@@ -1,0 +1,162 @@
+"""Score one study after another, and write what came out before the next is opened: memory is that of one study."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from client.score.dicom_output import captures
+from client.score.folder import ScoreFolder
+from client.score.nifti_output import nifti_map
+from client.score.overlay import ColourScale, Panel, draw_overlay, grey
+from client.score.table import Row, Table
+from ra_core.data import content_hash
+from ra_core.errors import DataError
+from ra_core.finding import Item
+from ra_core.model import Model, Result
+from ra_core.studies import Study
+
+__all__ = ["NOT_WRITTEN", "Outcome", "score_all"]
+
+NOT_WRITTEN = "result_not_written"
+"""Reason of a study that was scored, but whose DICOM series or NIfTI map could not be made."""
+
+_SHOWN = 3
+"""Slices of a volume in its overlay: those with the highest scores."""
+
+
+@dataclass
+class Outcome:
+    """What a call has done, in counts.
+
+    Attributes:
+        scored, known: studies scored now, and before.
+        above: of both, those above the threshold.
+        lost: studies that ought to have been scored in full and were not.
+        reasons: why studies were not scored, with counts; expected ones included.
+    """
+
+    scored: int
+    known: int
+    above: int
+    lost: int
+    reasons: Counter[str]
+
+
+def score_all(
+    model: Model,
+    items: Sequence[Item],
+    table: Table,
+    folder: ScoreFolder,
+    progress: Callable[[int], None],
+    stopped: Callable[[], bool],
+) -> Outcome:
+    """Score every item that the table doesn't know yet; what could not be scored before is tried again.
+
+    Args:
+        model: that scores.
+        items: what is scored.
+        table: gets a row an item, when all else of it is written.
+        folder: where the rest is written.
+        progress: told after each item how many are done.
+        stopped: asked before each item whether to leave off.
+
+    Raises:
+        OSError: the disk is full or the folder can't be written.
+    """
+    outcome = Outcome(0, 0, 0, 0, Counter())
+    for done, item in enumerate(items, start=1):
+        if stopped():
+            break
+        content = _content(item.files)
+        row = table.find(str(item.files[0]), content)
+        if row and row.complete:
+            outcome.known += 1
+        else:
+            row = _score(model, item, content, row.number if row else table.next_number, folder)
+            table.append(row)
+            outcome.scored += row.score is not None
+        outcome.above += row.decision == "above"
+        outcome.lost += row.lost or bool(item.named and row.reason)
+        outcome.reasons.update([row.reason] if row.reason else [])
+        progress(done)
+    return outcome
+
+
+def _content(files: Sequence[Path]) -> str:
+    """SHA-256 over the bytes of all files, in their order; of their number alone where one can't be read."""
+    digest = hashlib.sha256()
+    for path in files:
+        try:
+            if not path.is_file():  # reading a pipe would wait for ever
+                raise DataError(f"{path}: no regular file")
+            digest.update(bytes.fromhex(content_hash(path)))
+        except DataError:  # opening it will tell why
+            return hashlib.sha256(f"{len(files)} files, not readable".encode()).hexdigest()
+    return digest.hexdigest()
+
+
+def _score(model: Model, item: Item, content: str, number: int, folder: ScoreFolder) -> Row:
+    blank = Row(number, str(item.files[0]), "", 0, len(item.files), None, "", None, "", "", content, model.identity)
+    try:
+        study = item.open(model.reading)
+        result = model.score(study)
+    except DataError as error:
+        return replace(blank, reason=error.code)
+    row = replace(
+        blank,
+        kind=study.kind,
+        slices_scored=len(result.small),
+        slices_declared=study.count,
+        score=result.score,
+        decision={None: "", True: "above", False: "below"}[result.decision],
+        highest_slice=result.ranked[0] + 1,
+        slices_refused=" ".join(f"{code}:{count}" for code, count in sorted(Counter(result.reasons.values()).items())),
+    )
+    return replace(row, reason=_write(model, study, result, row, folder))
+
+
+def _write(model: Model, study: Study, result: Result, row: Row, folder: ScoreFolder) -> str:
+    """Overlay and result in the input's own format; the reason where the latter could not be made, or ""."""
+    scale = ColourScale(model.scale, model.calibration.pixel_threshold if model.calibration else None)
+    folder.write(f"overlays/{row.name}.png", draw_overlay(list(_panels(model, study, result, row.number)), scale))
+    series = f"dicom/{row.name}"
+    try:
+        for name, content in _own_format(model, study, result, row, scale):
+            folder.write(name, content)
+    except _NotMade:
+        shutil.rmtree(folder.root / series, ignore_errors=True)
+        return NOT_WRITTEN
+    return ""
+
+
+def _panels(model: Model, study: Study, result: Result, number: int) -> Iterator[Panel]:
+    for index in result.ranked[:_SHOWN]:
+        raw = study.picture(index)
+        aspect = raw.spacing[0] / raw.spacing[1] if raw.spacing else 1.0
+        where = f", slice {index + 1} of {study.count}" if study.volume else ""
+        title = f"{number}{where}: {result.slice_scores[index]:.4g}"
+        yield Panel(grey(raw.pixels, model.card.preprocessing), result.slice_map(index), aspect, title)
+
+
+class _NotMade(Exception):  # noqa: N818 - says what it is
+    """A result could not be made from the input's header."""
+
+
+def _own_format(
+    model: Model, study: Study, result: Result, row: Row, scale: ColourScale
+) -> Iterator[tuple[str, bytes]]:
+    """Names and contents of the files that lie beside the input where its viewers look."""
+    try:
+        if study.kind == "dicom":
+            for place, content in captures(study, result, model, scale, row.content):
+                yield f"dicom/{row.name}/{place:04d}.dcm", content
+        elif study.kind == "nifti":
+            yield f"nifti/{row.name}.nii.gz", nifti_map(study.files[0], result, model.reading, scale.top)
+    # The libraries raise whatever they like on odd headers, and their messages may quote a patient's data.
+    except Exception as error:
+        raise _NotMade from error

@@ -1,0 +1,82 @@
+"""`ra-client init` and `ra-client config`: a site config to start from, and what every key means."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from client.guess import Guess, guess
+from ra_core.config import SiteConfig, StudyConfig
+from ra_core.errors import ConfigError
+from ra_core.settings import commented_yaml
+from ra_core.storage import write_atomically
+
+__all__ = ["config", "init"]
+
+_NOTE = """\
+# Settings of one hospital, guessed by `ra-client init` from its folder. They may name its folders: keep them here.
+# `ra-client config site` explains the keys that are not here. To check:
+"""
+
+
+class _Which(StrEnum):
+    site = "site"
+    study = "study"
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(help="Folder with the hospital's images.")],
+    out: Annotated[Path, typer.Option(help="Site config to write (YAML).")] = Path("site.yaml"),
+    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
+) -> None:
+    """Write a commented site config by looking at a folder: at all its names and at some headers. Asks nothing.
+
+    What is printed are counts and advice, without any name from the folder.
+    """
+    if out.exists() and not force:
+        raise ConfigError(f"{out}: is there already", "give another --out, or --force to write over it")
+    found = guess(folder)
+    write_atomically(out, _text(found, folder, out).encode(errors="surrogateescape"), mode=0o600)
+    for line in _told(found):
+        typer.echo(line)
+    typer.echo(f"wrote {out}: set name and data.site, look over the rest, then run `ra-client check {out}`")
+
+
+def config(which: Annotated[_Which, typer.Argument(help="Which settings.")] = _Which.site) -> None:
+    """Explain every key: prints a commented file with the defaults. `ra-client config site > site.yaml`."""
+    example = {"name": "My hospital", "anatomy": "chest", "modality": "CR", "data": {"site": "my_site"}}
+    texts = {_Which.site: commented_yaml(SiteConfig, example), _Which.study: commented_yaml(StudyConfig)}
+    typer.echo(texts[which], nl=False)
+
+
+def _text(found: Guess, folder: Path, out: Path) -> str:
+    data = found.data | {"root": _from(out, folder)}
+    settings = {"name": "My hospital", "anatomy": found.anatomy, "modality": found.modality, "data": data}
+    doubts = "".join(f"#   - {doubt}\n" for doubt in ("name and data.site", *found.doubts))
+    return f"{_NOTE}{doubts}\n{commented_yaml(SiteConfig, settings)}"
+
+
+def _from(out: Path, folder: Path) -> str:
+    """The folder as the config names it: from there where it lies under it, else absolute."""
+    here, there = Path(os.path.abspath(out)).parent, Path(os.path.abspath(folder))
+    return str(there.relative_to(here)) if there.is_relative_to(here) else str(there)
+
+
+def _told(found: Guess) -> list[str]:
+    aside = found.files.copy()
+    files, opened = aside.total(), aside.pop("", 0)
+    lines = [f"{files} files, of them {opened} to be read{_counts(aside)}"]
+    if found.found:
+        lines.append(f"looked into {found.found.total()}{_counts(found.found)}")
+    how = "folder rules" if "folder" in found.data else "its manifest"
+    return [*lines, f"who is in which split is told by {how}", *(f"check: {doubt}" for doubt in found.doubts)]
+
+
+def _counts(counts: Counter[str]) -> str:
+    parts = [f"{count} {name}" for name, count in sorted(counts.items())]
+    return f": {', '.join(parts)}" if parts else ""

@@ -1,0 +1,10 @@
+"""Checks of a site's data before it trains: pure functions of a scan. Findings hold file names: they are site-only."""
+
+from ra_core.data.checks.check import check
+from ra_core.data.checks.counts import Counts
+from ra_core.data.checks.enough import FEWEST
+from ra_core.data.checks.finding import Code, Finding, Level, Mention
+from ra_core.data.checks.pictures import Pictures
+from ra_core.data.checks.profile import Profile
+
+__all__ = ["FEWEST", "Code", "Counts", "Finding", "Level", "Mention", "Pictures", "Profile", "check"]

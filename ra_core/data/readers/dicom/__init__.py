@@ -1,0 +1,84 @@
+"""DICOM through pydicom: decided by SOP class, checked from the header, decoded frame by frame."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydicom.pixels.decoders.base import Decoder
+
+from ra_core.config import WindowName
+from ra_core.data.readers.dicom.decoders import decoder_for
+from ra_core.data.readers.dicom.geometry import Stack, spacing_of, stack_of
+from ra_core.data.readers.dicom.header import Header, read_header
+from ra_core.data.readers.dicom.layout import Layout, has_extra_bytes, layout_of
+from ra_core.data.readers.dicom.modality import transform_of
+from ra_core.data.readers.dicom.objects import is_secondary_capture
+from ra_core.data.readers.dicom.picture import picture_of, refuse_window
+from ra_core.data.readers.dicom.values import text
+from ra_core.data.readers.reading import Reading
+from ra_core.data.readers.source import Facts, Note, RawImage, Source
+
+__all__ = ["open_dicom"]
+
+
+def open_dicom(path: Path, reading: Reading) -> Source:
+    """Read and check a file's header.
+
+    Args:
+        path: the file; neither its name nor a missing preamble matters.
+        reading: `volume`, of a file with several; `window`; limits. Pictures stay in the plane they were acquired in.
+
+    Raises:
+        Refusal: the file is no image, is damaged, is larger than the limits, or can't be read here.
+    """
+    header = read_header(path)
+    decoder = decoder_for(header.syntax)
+    layout = layout_of(header, reading.max_pixels, reading.max_voxels)
+    stack = stack_of(header.tags, layout.frames, reading.volume)
+    refuse_window(header, layout, stack.order[0], reading.window)
+    return _DicomSource(header, layout, decoder, stack, reading.window)
+
+
+class _DicomSource:
+    def __init__(self, header: Header, layout: Layout, decoder: Decoder, stack: Stack, window: WindowName) -> None:
+        self._header, self._layout, self._decoder, self._window = header, layout, decoder, window
+        self._order = stack.order
+        self.facts = _facts(header, layout, stack)
+
+    def picture(self, index: int) -> RawImage:
+        return picture_of(self._header, self._layout, self._decoder, self._order[index], self._window)
+
+
+def _facts(header: Header, layout: Layout, stack: Stack) -> Facts:
+    ds = header.tags
+    return Facts(
+        kind="dicom",
+        frames=len(stack.order),
+        shape=(layout.rows, layout.columns),
+        spacing=spacing_of(ds, stack.order[0]),
+        bits=layout.stored,
+        modality=text(ds, "Modality").upper(),
+        body_part=text(ds, "BodyPartExamined").upper(),
+        positions=stack.positions,
+        patient=text(ds, "PatientID"),
+        study=text(ds, "StudyInstanceUID"),
+        series=text(ds, "SeriesInstanceUID"),
+        instance=text(ds, "SOPInstanceUID"),
+        normal=stack.normal,
+        origins=stack.origins,
+        tilted=stack.is_tilted,
+        burned_in=text(ds, "BurnedInAnnotation").upper() == "YES",
+        notes=_notes(header, layout, stack),
+    )
+
+
+def _notes(header: Header, layout: Layout, stack: Stack) -> tuple[Note, ...]:
+    ds = header.tags
+    modality, transform = text(ds, "Modality").upper(), transform_of(ds, stack.order[0], layout.signed)
+    found = {
+        Note.NOT_IN_HOUNSFIELD: modality == "CT" and not transform.hounsfield,
+        Note.NO_PATIENT_ID: not text(ds, "PatientID"),
+        Note.SECONDARY_CAPTURE: is_secondary_capture(ds, header.sop_class),
+        Note.EXTRA_BYTES: has_extra_bytes(header, layout),
+    }
+    return (*header.notes, *stack.notes, *(note for note, is_so in found.items() if is_so))

@@ -1,0 +1,127 @@
+"""One file, read to its last byte, becomes one entry of a scan, whatever it holds."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ra_core.config import PreprocessingConfig
+from ra_core.data.image import prepare
+from ra_core.data.readers import Reading, in_range, open_source
+from ra_core.data.readers.refusal import Reason, Refusal
+from ra_core.data.readers.source import Facts, Note, RawImage, Source
+from ra_core.data.scan.anatomy import same_anatomy, same_modality
+from ra_core.data.scan.looks import Looks
+from ra_core.data.scan.patients import patient_of
+from ra_core.data.scan.records import THUMBNAIL, Entry, Picture, Pixels
+from ra_core.data.scan.rules import ScanRules
+from ra_core.data.scan.text import text_share
+from ra_core.errors import DataError
+
+__all__ = ["look"]
+
+
+def look(root: Path, path: str, rules: ScanRules, preprocessing: PreprocessingConfig, looks: Looks) -> Entry:
+    """Read one file's header and decode its pictures, one at a time. Never raises.
+
+    Args:
+        root: the data root.
+        path: relative to it.
+        rules: what the site asks.
+        preprocessing: of the study; its share of slices is what is decoded.
+        looks: what earlier scans saw; a file that didn't change since is not decoded again.
+    """
+    facts = None
+    try:
+        source = open_source(root / path, Reading.of(preprocessing, rules.limits))
+        facts = source.facts
+        _refuse(facts, rules)
+        pixels = looks.of(root / path, lambda: _pixels(source, preprocessing))
+    except DataError as error:
+        why = error.message.removeprefix(f"{root / path}: ")
+        return _aside(path, Reason(error.code or Reason.DAMAGED), why, error.hint, facts, rules)
+    except Refusal as refusal:
+        return _aside(path, refusal.code, refusal.reason, refusal.hint, facts, rules)
+    except Exception as error:  # a library's, or out of memory: one file is never the end of a scan
+        return _aside(path, Reason.DAMAGED, f"not readable ({type(error).__name__})", "export it again", facts, rules)
+    return Entry(
+        path,
+        None,
+        facts=facts,
+        pictures=pixels.pictures,
+        skipped=pixels.skipped,
+        notes=_notes(facts, pixels.notes),
+        patient=patient_of(path, facts, rules.patient),
+    )
+
+
+def _aside(path: str, reason: Reason, why: str, hint: str, facts: Facts | None, rules: ScanRules) -> Entry:
+    message = f"{why}; {hint}" if hint else why
+    patient = patient_of(path, facts, rules.patient) if facts else ""
+    return Entry(path, reason, message, facts, notes=_notes(facts, ()) if facts else (), patient=patient)
+
+
+def _refuse(facts: Facts, rules: ScanRules) -> None:
+    """What the header says against the file, before anything is decoded."""
+    if not same_modality(facts.modality, rules.modality):
+        raise Refusal(Reason.WRONG_MODALITY, "its header names another modality", "")
+    if not same_anatomy(facts.body_part, rules.anatomy):
+        raise Refusal(Reason.WRONG_BODY_PART, "its header names another body part", "")
+    if facts.burned_in and not rules.limits.burned_in:
+        hint = "export it without text, or allow it with limits.burned_in"
+        raise Refusal(Reason.BURNED_IN_ANNOTATION, "its header says that text is burned into the pixels", hint)
+
+
+def _pixels(source: Source, preprocessing: PreprocessingConfig) -> Pixels:
+    pictures: list[Picture] = []
+    skipped: Counter[Reason] = Counter()
+    notes: dict[Note, None] = {}
+    for frame in in_range(source.facts.frames, preprocessing.slices):
+        try:
+            raw = source.picture(frame)
+        except DataError as error:
+            if error.code != Reason.EMPTY_SLICE:
+                raise
+            skipped[Reason.EMPTY_SLICE] += 1
+            continue
+        pictures.append(_picture(frame, raw, preprocessing))
+        notes |= dict.fromkeys(raw.notes)
+    if not pictures:
+        raise Refusal(Reason.CONSTANT_IMAGE, "no picture with more than one value", "export it again")
+    return Pixels(tuple(pictures), tuple(sorted(skipped.items())), tuple(notes))
+
+
+def _picture(frame: int, raw: RawImage, preprocessing: PreprocessingConfig) -> Picture:
+    image = prepare(raw, preprocessing).pixels[0]
+    steps = np.gradient(image)
+    return Picture(
+        frame=frame,
+        digest=_digest(raw.pixels),
+        thumbnail=_thumbnail(image),
+        mean=float(image.mean()),
+        spread=float(image.std()),
+        foreground=float((image > 0.1).mean()),
+        sharpness=float(np.hypot(*steps).mean()),
+        text=text_share(raw.pixels),
+    )
+
+
+def _thumbnail(image: NDArray[np.float32]) -> NDArray[np.uint8]:
+    block = len(image) // THUMBNAIL  # a whole number: sizes are multiples of 32
+    means = image.reshape(THUMBNAIL, block, THUMBNAIL, block).mean(axis=(1, 3))
+    return np.asarray(np.rint(means * 255).astype(np.uint8))
+
+
+def _digest(pixels: NDArray[np.float32]) -> str:
+    content = hashlib.sha256(repr(pixels.shape).encode())
+    content.update((pixels + np.float32(0)).astype("<f4").tobytes())  # -0 and 0 are one
+    return content.hexdigest()
+
+
+def _notes(facts: Facts, more: tuple[Note, ...]) -> tuple[Note, ...]:
+    unknown = (Note.NO_PATIENT_ID,) if facts.kind == "dicom" and not facts.patient else ()
+    return tuple(dict.fromkeys((*facts.notes, *more, *unknown)))

@@ -1,0 +1,290 @@
+"""A trained model in three lines: `load` it, `score` a study, look at the result's map, score and decision."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ra_core.artifact import Artifact, load_artifact
+from ra_core.calibration import Calibration, load_calibration
+from ra_core.config import LimitsConfig, PerceptualConfig
+from ra_core.data.geometry import Geometry
+from ra_core.data.image import Image, prepare
+from ra_core.data.readers import READER_VERSION, Reading
+from ra_core.data.readers.reading import USUAL_LIMITS
+from ra_core.data.readers.refusal import Reason
+from ra_core.errors import DataError, WeightsError
+from ra_core.finding import find
+from ra_core.perceptual import Perceptual
+from ra_core.scoring import SCORINGS, Scorer, ScoringConfig, image_scores
+from ra_core.site_scorer import SiteScorer
+from ra_core.studies import Study, array_study, file_study, series_study
+
+__all__ = ["UNCALIBRATED", "Model", "Result", "load"]
+
+UNCALIBRATED: ScoringConfig = next(scoring for scoring in SCORINGS if scoring.name == "residual_top")
+"""The scoring of a model without a calibration: it needs neither a site's statistics nor a perceptual network."""
+
+UNCALIBRATED_SCALE = 0.3
+"""Map value at the top of the colour scale where no threshold says more, as a share of the grey range."""
+
+_NO_IMAGE = (Reason.SYSTEM_FILE, Reason.NOT_AN_IMAGE)
+
+FileName = str | Path
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a model says of one study.
+
+    Attributes:
+        score: of the picture; of a volume, the highest of its slices'.
+        decision: whether the score is above the site's image threshold, so for a volume whether any slice is; None
+            without a calibration.
+        slice_scores: one a picture of the study; None where it was not scored.
+        reasons: why, by the picture's number. A picture that has neither score nor reason is outside the range of
+            slices that the model was trained on.
+        kind: what the files were.
+        volume: whether the study is a stack of slices.
+        geometry: from the study's own grid to the model's and back.
+        small: anomaly maps (S, S) as the model makes them, float32, at least 0, by the picture's number.
+    """
+
+    score: float
+    decision: bool | None
+    slice_scores: tuple[float | None, ...]
+    reasons: Mapping[int, Reason]
+    kind: str
+    volume: bool
+    geometry: Geometry = field(repr=False)
+    small: Mapping[int, NDArray[np.float32]] = field(repr=False)
+
+    @cached_property
+    def map(self) -> NDArray[np.float32]:
+        """The anomaly map on the study's own grid, at least 0: (H, W), or (D, H, W) of a volume.
+
+        Slices are ordered as the readers order them, from feet to head; those that were not scored are 0.
+        """
+        if not self.volume:
+            return self.slice_map(0)
+        found = np.zeros((len(self.slice_scores), *self.geometry.shape), np.float32)
+        for index in self.small:
+            found[index] = self.slice_map(index)
+        return found
+
+    def slice_map(self, index: int) -> NDArray[np.float32]:
+        """The map (H, W) of one picture that was scored, on its own grid.
+
+        Raises:
+            KeyError: it was not scored.
+        """
+        return self.geometry.to_native(self.small[index])
+
+    @property
+    def ranked(self) -> list[int]:
+        """Pictures that were scored, the highest score first."""
+        return sorted(self.small, key=lambda index: (-(self.slice_scores[index] or 0.0), index))
+
+
+class Model:
+    """A trained model that scores studies. Make it with `load`.
+
+    Attributes:
+        card: what the model is and how it came about.
+        scoring: how it scores.
+        calibration: of the site; None where there is none.
+        scale: map value at the top of every colour scale: three times the site's pixel threshold.
+        identity: SHA-256, in hex, over all that a score depends on but the study.
+    """
+
+    def __init__(
+        self,
+        artifact: Artifact,
+        calibration: Calibration | None,
+        perceptual: Perceptual | None,
+        device: torch.device,
+        limits: LimitsConfig,
+    ) -> None:
+        self.card, self.calibration = artifact.card, calibration
+        self.scoring = calibration.scoring if calibration else UNCALIBRATED
+        self.reading = Reading.of(self.card.preprocessing, limits)
+        self.scale = 3 * calibration.pixel_threshold if calibration else UNCALIBRATED_SCALE
+        self.identity = _identity(artifact, calibration, self.scoring)
+        healthy = {self.scoring.name: calibration.healthy} if calibration and calibration.healthy else {}
+        method = artifact.method.to(device)
+        self._scorer = SiteScorer(method, Scorer(perceptual), [self.scoring], healthy, device)
+
+    def score(
+        self,
+        what: FileName | Sequence[FileName] | NDArray[np.generic] | Study,
+        spacing: tuple[float, float] | None = None,
+        batch_size: int = 8,
+    ) -> Result:
+        """Score one study.
+
+        Args:
+            what: a file (DICOM, NIfTI or raster); a folder with the slices of one DICOM series; the files of one, in
+                order; or numbers (H, W) or (D, H, W), large = bright, in any unit. Slices of a file or series outside
+                the range that the model was trained on are left out; those of an array are all scored.
+            spacing: millimetres between rows and between columns of an array; square pixels where None.
+            batch_size: pictures scored at a time; the scores don't depend on it, up to rounding.
+
+        Raises:
+            DataError: nothing of it can be scored; `code` says why.
+        """
+        study = self._open(what, spacing)
+        scores: list[float | None] = [None] * study.count
+        reasons: dict[int, Reason] = {}
+        small: dict[int, NDArray[np.float32]] = {}
+        geometry: Geometry | None = None
+        for numbers, images in _batches(self._images(study, reasons), batch_size):
+            geometry = geometry or images[0].geometry
+            x = torch.from_numpy(np.stack([image.pixels for image in images]))
+            maps = self._scorer.maps(x)[self.scoring.name]
+            for number, score, found in zip(numbers, image_scores(maps, self.scoring), maps[:, 0].numpy(), strict=True):
+                scores[number], small[number] = float(score), found
+        if geometry is None:
+            raise _nothing(study, reasons)
+        highest = max(score for score in scores if score is not None)
+        decision = highest > self.calibration.image_threshold if self.calibration else None
+        return Result(highest, decision, tuple(scores), reasons, study.kind, study.volume, geometry, small)
+
+    def _open(
+        self, what: FileName | Sequence[FileName] | NDArray[np.generic] | Study, spacing: tuple[float, float] | None
+    ) -> Study:
+        if isinstance(what, Study):
+            return what
+        if isinstance(what, np.ndarray):
+            return array_study(what, spacing)
+        if isinstance(what, str | Path):
+            path = Path(what)
+            return self._folder(path) if path.is_dir() else file_study(path, self.reading)
+        return series_study([Path(name) for name in what], self.reading)
+
+    def _folder(self, path: Path) -> Study:
+        """The one study in a folder; what is no image, or none for this model, is passed by."""
+        studies, refused = [], []
+        for item in find([path], self.reading):
+            try:
+                studies.append(item.open(self.reading))
+            except DataError as error:
+                if not Reason(error.code).expected:
+                    raise
+                refused += [error] if error.code not in _NO_IMAGE else []
+        if refused and not studies:
+            raise refused[0]
+        if len(studies) != 1:
+            raise DataError(
+                f"{path}: holds {len(studies)} studies, not one",
+                "give a file or the folder of one series; `ra-client score` takes folders of many",
+                Reason.UNSUPPORTED_CONTENT,
+            )
+        return studies[0]
+
+    def _images(self, study: Study, reasons: dict[int, Reason]) -> Iterator[tuple[int, Image]]:
+        """Pictures that are fit, with their numbers; all of one shape. Notes why the others are not."""
+        first: Geometry | None = None
+        for number in study.wanted:
+            try:
+                image = prepare(study.picture(number), self.card.preprocessing)
+            except DataError as error:
+                if not study.volume:
+                    raise
+                reasons[number] = Reason(error.code)
+                continue
+            first = first or image.geometry
+            if image.geometry == first:
+                yield number, image
+            else:
+                reasons[number] = Reason.UNSUPPORTED_CONTENT
+
+
+def load(
+    model: FileName,
+    calibration: FileName | None = None,
+    weights: FileName | None = None,
+    device: str = "cpu",
+    limits: LimitsConfig = USUAL_LIMITS,
+) -> Model:
+    """A model ready to score.
+
+    Args:
+        model: folder with `card.json` and `model.safetensors`.
+        calibration: folder with a site's `calibration.json`; where None, the model's own folder if it holds one.
+            Without a calibration there is no decision, and the scoring is `UNCALIBRATED`.
+        weights: file with the perceptual network's weights; where None, they are looked for on this machine. Only
+            read where the calibration's scoring needs them.
+        device: cpu, cuda or cuda:N.
+        limits: what is refused.
+
+    Raises:
+        ArtifactError: model or calibration is missing or damaged, or they don't belong together.
+        WeightsError: the perceptual weights are nowhere, or are not those of the calibration.
+    """
+    artifact = load_artifact(Path(model))
+    folder = Path(calibration) if calibration is not None else _beside(Path(model))
+    found = load_calibration(folder, artifact.card) if folder else None
+    where = torch.device(device)
+    return Model(artifact, found, _perceptual(found, weights, where), where, limits)
+
+
+def _beside(model: Path) -> Path | None:
+    return model if (model / "calibration.json").exists() else None
+
+
+def _perceptual(calibration: Calibration | None, weights: FileName | None, device: torch.device) -> Perceptual | None:
+    """The network that the scoring was calibrated with, where it needs one."""
+    if calibration is None or not calibration.scoring.is_perceptual:
+        return None
+    config = PerceptualConfig.model_validate({"net": calibration.perceptual_net, "weights": weights})
+    found = Perceptual.load(config, device)
+    if found.digest != calibration.perceptual_hash:
+        raise WeightsError(
+            f"the perceptual network '{config.net}' is not the one that the model was calibrated with",
+            "give the same weights, or calibrate the model again at this site",
+        )
+    return found
+
+
+def _identity(artifact: Artifact, calibration: Calibration | None, scoring: ScoringConfig) -> str:
+    healthy = calibration.healthy if calibration else None
+    arrays = (healthy.mean, healthy.spread) if healthy else ()
+    facts = {
+        "model": artifact.card.model_hash,
+        "preprocessing": artifact.card.preprocessing.digest(),
+        "scoring": scoring.digest(),
+        "thresholds": [calibration.image_threshold, calibration.pixel_threshold] if calibration else None,
+        "perceptual": calibration.perceptual_hash if calibration else "",
+        "healthy": [hashlib.sha256(array.astype("<f8").tobytes()).hexdigest() for array in arrays],
+        "reader": READER_VERSION,
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _batches(images: Iterator[tuple[int, Image]], size: int) -> Iterator[tuple[list[int], list[Image]]]:
+    """Up to `size` at a time, in order."""
+    waiting: list[tuple[int, Image]] = []
+    for one in images:
+        waiting.append(one)
+        if len(waiting) == size:
+            yield [number for number, _ in waiting], [image for _, image in waiting]
+            waiting = []
+    if waiting:
+        yield [number for number, _ in waiting], [image for _, image in waiting]
+
+
+def _nothing(study: Study, reasons: Mapping[int, Reason]) -> DataError:
+    """The error of a volume without a single picture that is fit; its code is the commonest reason."""
+    codes = sorted(reasons.values())
+    code = max(codes, key=codes.count)
+    where = f"{study.files[0]}: " if study.files else ""
+    told = f"{where}none of {len(study.wanted)} slices can be scored ({code})"
+    return DataError(told, "look at the file in a viewer", code)

@@ -1,0 +1,144 @@
+"""Small studies on disk, and models that need no training, for the tests of scoring."""
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pydicom
+import torch
+from PIL import Image
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from scipy.ndimage import gaussian_filter
+
+from ra_core.artifact import Artifact, Card, model_hash
+from ra_core.calibration import Calibration
+from ra_core.config import LimitsConfig, PreprocessingConfig
+from ra_core.model import Model
+from ra_core.models.ra import RAConfig
+from ra_core.models.registry import build_method
+from ra_core.scoring import ScoringConfig
+
+METHOD = RAConfig(channels=(4, 8), latent=4)
+PLAIN = ScoringConfig(name="plain", factors=("residual",))
+PATIENT = "Meyer-Lücke^Rosalinde"
+CPU = torch.device("cpu")
+
+
+class Blur(torch.nn.Module):
+    """A method whose twin is the blurred image: its map is brightest where a small spot is."""
+
+    def reconstruct(self, x):
+        return torch.from_numpy(gaussian_filter(x.numpy(), (0, 0, 3, 3)))
+
+    def compared(self, x):
+        return x, self.reconstruct(x)
+
+
+def new_artifact(size=64, **preprocessing):
+    method = build_method(METHOD, size, 1).eval()
+    card = Card(
+        method=METHOD,
+        preprocessing=PreprocessingConfig(size=size, **preprocessing),
+        seed=0,
+        arm="local",
+        steps=1,
+        rounds=1,
+        selected=1,
+        sites=("x",),
+        data=(),
+        runtime={},
+        software={},
+        metrics=(),
+        model_hash=model_hash(method),
+    )
+    return Artifact(method, card)
+
+
+def new_calibration(artifact, image=0.01, pixel=0.05, scoring=PLAIN, healthy=None, perceptual=("", "")):
+    return Calibration(scoring, pixel, image, *perceptual, artifact.card.model_hash, healthy)
+
+
+def blur_model(image=0.01, calibrated=True, size=64, **preprocessing):
+    """A model whose map is the difference between an image and itself blurred; `image` is its threshold."""
+    artifact = new_artifact(size, **preprocessing)
+    calibration = new_calibration(artifact, image) if calibrated else None
+    return Model(Artifact(Blur(), artifact.card), calibration, None, CPU, LimitsConfig())
+
+
+def ball(shape, centre, radius=2.0):
+    return sum((g - c) ** 2 for g, c in zip(np.indices(shape), centre, strict=True)) <= radius**2
+
+
+def head(shape, seed=0):
+    """A soft ellipsoid of uint16 numbers with texture, dark around."""
+    rng = np.random.default_rng(seed)
+    places = [(g - (n - 1) / 2) / (0.45 * n) for g, n in zip(np.indices(shape), shape, strict=True)]
+    inside = sum(place**2 for place in places) < 1
+    return (inside * (500 + gaussian_filter(rng.normal(0, 200, shape), 2))).clip(0, 4000).round().astype(np.uint16)
+
+
+def heads(count, shape=(70, 60)):
+    """A stack of them, no two alike."""
+    return np.stack([head(shape, seed) for seed in range(count)])
+
+
+def ramp(shape):
+    """A picture or volume that changes too smoothly to have a map of its own; uint16."""
+    return (500 + sum(4 * place for place in np.indices(shape))).astype(np.uint16)
+
+
+def write_png(path, pixels):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def write_nifti(path, voxels, affine=None):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(voxels, np.eye(4) if affine is None else affine), path)
+    return path
+
+
+def as_nifti(stack):
+    """Voxels, on axes to right, front and head, of a stack of axial pictures (D, H, W) from feet to head."""
+    return np.ascontiguousarray(stack.transpose(2, 1, 0)[::-1, ::-1])
+
+
+def write_dicom(path, pixels, position=None, series="1.2.3.4", number=1, **tags):
+    """A CT slice without a rescale: what is stored is what is read."""
+    ds = Dataset()
+    ds.file_meta = FileMetaDataset()
+    ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = CTImageStorage
+    ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = f"{series}.{number}"
+    ds.SpecificCharacterSet = "ISO_IR 100"
+    ds.PatientName, ds.PatientID, ds.PatientBirthDate, ds.PatientSex = PATIENT, "PID-4711", "19500101", "F"
+    ds.AccessionNumber, ds.StudyInstanceUID, ds.SeriesInstanceUID = "ACC-99", "1.2.3", series
+    ds.Modality, ds.RescaleSlope, ds.RescaleIntercept = "CT", 1, 0
+    ds.PixelSpacing = [1, 1]
+    if position is not None:
+        ds.ImagePositionPatient, ds.ImageOrientationPatient = [0, 0, position], [1, 0, 0, 0, 1, 0]
+        ds.FrameOfReferenceUID = "1.2.3.99"
+    ds.Rows, ds.Columns = pixels.shape
+    ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
+    ds.BitsAllocated = ds.BitsStored = 16
+    ds.HighBit, ds.PixelRepresentation = 15, 0
+    ds.PixelData = pixels.astype("<u2").tobytes()
+    for name, value in tags.items():
+        if value is None:
+            del ds[name]
+        else:
+            setattr(ds, name, value)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with pydicom.config.disable_value_validation():
+        ds.save_as(path, enforce_file_format=True)
+    return path
+
+
+def write_series(folder, stack, series="1.2.3.4", spacing=3.0, **tags):
+    """Slices (D, H, W) from feet to head, under names that tell nothing of their order."""
+    return [
+        write_dicom(Path(folder) / f"IM{(place * 7) % 101:04d}", pixels, place * spacing, series, place + 1, **tags)
+        for place, pixels in enumerate(stack)
+    ]
