@@ -6,6 +6,7 @@ trained and how, the same for every hospital. Both have a default for everything
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +16,7 @@ from ra_core.models.ra import RAConfig
 from ra_core.settings import Config
 
 __all__ = [
+    "SITE_NAME",
     "AugmentationConfig",
     "DataConfig",
     "EvaluationConfig",
@@ -106,11 +108,15 @@ class RuntimeConfig(Config):
     threads: int = Field(2, ge=1, le=1024, description="CPU threads; another number gives other bits")
 
 
+SITE_NAME = re.compile(r"\w[\w .-]{0,63}")
+"""Names of sites: they stand in lists, files, records and error texts."""
+
+
 class DataConfig(Config):
     """Where one site's images are."""
 
     manifest: Path = Field(Path("manifest.csv"), description="CSV of all images, relative to the data root")
-    site: str = Field(description="only rows of the manifest with this site are used")
+    site: str = Field(pattern=f"^{SITE_NAME.pattern}$", description="only rows of the manifest with this site are used")
 
 
 class SiteConfig(Config):
