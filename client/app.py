@@ -89,7 +89,10 @@ def _site(settings: Settings, config: SiteConfig, study: StudyConfig) -> Site:
     try:
         runtime = RuntimeConfig.model_validate(config.runtime.model_dump() | own)
     except ValidationError as error:
-        raise ConfigError(f"the node's {', '.join(own)} are not valid ({error.error_count()} errors)") from None
+        raise ConfigError(
+            f"the node's {', '.join(own)} are not valid ({error.error_count()} errors)",
+            "threads is a number from 1, device cpu, cuda or cuda:N",
+        ) from None
     root = Path(settings["data-root"])
     cache = Path(settings.get("cache") or cache_folder() / "images")
     manifest = root / config.data.manifest

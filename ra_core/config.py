@@ -16,6 +16,7 @@ from ra_core.models.ra import RAConfig
 from ra_core.settings import BesideFile, Config
 
 __all__ = [
+    "SITE_NAME",
     "AugmentationConfig",
     "DataConfig",
     "EvaluationConfig",
@@ -131,6 +132,10 @@ class RuntimeConfig(Config):
     threads: int = Field(2, ge=1, le=1024, description="CPU threads; another number gives other bits")
 
 
+SITE_NAME = re.compile(r"\w[\w .-]{0,63}")
+"""Names of sites: they stand in lists, files, records and error texts."""
+
+
 class SplitShares(Config):
     """Which share of the healthy patients goes where, drawn by a fixed hash of the patient."""
 
@@ -190,7 +195,9 @@ class FolderRules(Config):
 class DataConfig(Config):
     """Where one site's images are, and who is in which split: told by a manifest, or by rules for a folder."""
 
-    site: str = Field(description="the site's id; only rows of the manifest with this site are used")
+    site: str = Field(
+        pattern=f"^{SITE_NAME.pattern}$", description="the site's id; only rows of the manifest with this site are used"
+    )
     root: BesideFile | None = Field(None, description="data root, relative to this file; --data goes before it")
     manifest: Path = Field(Path("manifest.csv"), description="CSV of all images, relative to the data root")
     folder: FolderRules | None = Field(None, description="rules in place of a manifest")

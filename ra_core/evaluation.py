@@ -113,7 +113,7 @@ def evaluate(
     progress("test images")
     scores, rows = _on_test(site, name, images, table, val)
     rows += _reconstruction(site, name, images.test, table)
-    for s in scorings:
+    for s in () if table.borrowed else scorings:  # they would look like the site's own
         told = "on validation images", _network(scorer, s)
         rows += [table.row(name, s.name, "auroc", val.auroc[s.name, k], f"synthetic: {k}", *told) for k in KINDS]
     return Evaluation(rows, val.chosen, val.synthetic, val.pixel_thresholds, val.image_thresholds, site, scores)

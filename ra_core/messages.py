@@ -18,15 +18,12 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from ra_core.config import StudyConfig
+from ra_core.config import SITE_NAME, StudyConfig
 from ra_core.fixed_point import Codes
 
-__all__ = ["SITE_NAME", "MessageError", "RoundOrder", "RoundReply"]
+__all__ = ["MessageError", "RoundOrder", "RoundReply"]
 
 Model = Mapping[str, NDArray[np.float32]]
-
-SITE_NAME = re.compile(r"\w[\w .-]{0,63}")
-"""Names of sites: they stand in lists, records and error texts."""
 
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 _METRIC_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")

@@ -24,6 +24,7 @@ class Table:
         arm, train_sites, test_site, seed: as of `ResultRow`.
         config: how is measured.
         note: joined to the note of every row, as "healthy reference images of nih".
+        borrowed: the healthy reference images are another site's; then nothing measured on them is told as this site's.
     """
 
     arm: str
@@ -32,6 +33,7 @@ class Table:
     seed: int
     config: EvaluationConfig
     note: str = ""
+    borrowed: bool = False
 
     @property
     def settings(self) -> Resampling:

@@ -11,9 +11,8 @@ from typing import Any
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from ra_core.config import StudyConfig
+from ra_core.config import SITE_NAME, StudyConfig
 from ra_core.errors import ConfigError
-from ra_core.messages import SITE_NAME
 from ra_core.models.method import GradientMethod
 from ra_core.models.registry import build_method
 from ra_core.models.shared import shared_tensors
@@ -37,7 +36,8 @@ def main(grid: Grid, context: Context) -> None:
     """Run a study to its end.
 
     The run's settings are `study-file`, the study's settings on this machine; `folder`, where the checkpoint is and
-    goes; `sites`, the agreed names of the sites, joined by commas.
+    goes; `sites`, the agreed names of the sites, joined by commas; and `deadline`, seconds in place of the study's
+    where simulated sites answer one after another.
 
     Raises:
         ConfigError: a setting is missing or bad.
@@ -56,7 +56,8 @@ def main(grid: Grid, context: Context) -> None:
         def save(progress: Progress) -> None:
             save_progress(checkpoint, progress, digest)
 
-        FederatedAveraging(grid, study, sites, method.ready_for_selection, save).run(progress)
+        deadline = float(context.run_config.get("deadline") or study.federation.deadline_seconds)
+        FederatedAveraging(grid, study, sites, method.ready_for_selection, save, deadline).run(progress)
 
 
 @contextmanager

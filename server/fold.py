@@ -21,6 +21,9 @@ __all__ = ["Fold"]
 LARGEST_METRIC = 1e12
 """No mean over a site's images is larger; what is would drown all others in the weighted mean."""
 
+MOST_IMAGES = 10_000_000
+"""No hospital has more healthy images for one study; a site that claims more would own the weighted mean."""
+
 LONGEST_REASON = 200
 """Characters of a reason that are kept: parts of it come from the site."""
 
@@ -31,7 +34,9 @@ class Fold:
     Args:
         order: that they answer.
         sites: agreed names.
-        known: names of connected nodes from earlier exchanges: such a name is taken from that node only.
+        known: names of connected nodes from earlier exchanges: such a name is taken from that node only. In the first
+            exchange, and the first after a resume, the first of two nodes that give one name has it: only node
+            authentication, which lets no stranger in, rules that out.
 
     Attributes:
         names: of the nodes whose answers count.
@@ -76,7 +81,7 @@ class Fold:
         if reply.update and not self.order.steps:
             raise MessageError("an update in the closing exchange")
         # A share of the total for each, so that no site can take what is left for another.
-        most = LARGEST_TOTAL_COUNT // len(self.sites)
+        most = min(MOST_IMAGES, LARGEST_TOTAL_COUNT // len(self.sites))
         if not (1 <= reply.n_patients <= reply.n_images <= most and 1 <= reply.n_val <= most):
             raise MessageError("its counts can't be true")
         if not all(abs(value) <= LARGEST_METRIC for value in reply.metrics.values()):
@@ -112,6 +117,8 @@ class Fold:
             n_images=self._sum.count,
             validation_error=total / sum(weights) if names else math.inf,
             by_site={name: dict(sorted(self._replies[name].metrics.items())) for name in names},
+            images={name: self._replies[name].n_images for name in names},
+            fingerprints={name: self._replies[name].fingerprint for name in names},
         )
 
     def _reasons(self, nodes: list[int]) -> Iterator[tuple[str, str]]:

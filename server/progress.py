@@ -28,6 +28,8 @@ class RoundRecord:
         n_images: training images behind the new model.
         validation_error: mean of the received model's errors over the answering sites, weighted by their images.
         by_site: metrics of each site.
+        images: training images that each site counts.
+        fingerprints: of each site's data; another one than before tells that the data changed.
     """
 
     round: int
@@ -38,6 +40,8 @@ class RoundRecord:
     n_images: int
     validation_error: float
     by_site: Mapping[str, Mapping[str, float]]
+    images: Mapping[str, int]
+    fingerprints: Mapping[str, str]
 
 
 @dataclass

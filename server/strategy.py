@@ -25,6 +25,9 @@ __all__ = ["FederatedAveraging"]
 POLL_SECONDS = 0.2
 """Pause between two looks for nodes or answers."""
 
+PULLED_AT_ONCE = 4
+"""Answers asked for at a time: Flower holds all that it was asked for, so memory grows with this, not with sites."""
+
 
 class FederatedAveraging:
     """The round loop.
@@ -35,6 +38,7 @@ class FederatedAveraging:
         sites: agreed names; no other site takes part, and the quorum is a share of these, connected or not.
         selectable: whether the model after so many steps may be selected.
         on_round: called after each exchange; the place for checkpoints and progress bars.
+        deadline: longest wait in seconds for sites to connect, and then for all their answers; the study's by default.
     """
 
     def __init__(
@@ -44,9 +48,11 @@ class FederatedAveraging:
         sites: Sequence[str],
         selectable: Callable[[int], bool],
         on_round: Callable[[Progress], None],
+        deadline: float | None = None,
     ) -> None:
         self.grid, self.study, self.sites = grid, study, tuple(sorted(sites))
         self.selectable, self.on_round = selectable, on_round
+        self.deadline = study.federation.deadline_seconds if deadline is None else deadline
         # Less a hair: 0.55 * 20 is a little more than 11.
         self._needed = max(1, math.ceil(study.federation.quorum * len(self.sites) - 1e-9))
         self._names: dict[int, str] = {}  # of the nodes that have answered well
@@ -104,28 +110,33 @@ class FederatedAveraging:
             raise QuorumError(
                 f"round {record.round}: {len(record.answered)} of {len(self.sites)} sites gave a usable answer, "
                 f"{self._needed} are needed ({told})",
-                "mend the sites named, or lower federation.quorum; the run goes on from the last checkpoint",
+                "mend the sites named; the run goes on from the last checkpoint (a lower quorum would be another run)",
             )
 
     def _nodes(self, wanted: int) -> list[int]:
         """The connected nodes, sorted, once there are as many as wanted or the deadline has passed."""
-        deadline = time.monotonic() + self.study.federation.deadline_seconds
+        deadline = time.monotonic() + self.deadline
         while len(nodes := sorted(self.grid.get_node_ids())) < wanted and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
         return nodes
 
     def _ask(self, order: RoundOrder, nodes: list[int]) -> Iterator[tuple[int, Message]]:
         """Replies as they arrive, with their nodes, until the deadline."""
-        seconds = self.study.federation.deadline_seconds
         record = order.to_record()
-        messages = [Message(record, dst_node_id=node, message_type="train", ttl=seconds) for node in nodes]
+        messages = [Message(record, dst_node_id=node, message_type="train", ttl=self.deadline) for node in nodes]
         waiting = dict(zip(self.grid.push_messages(messages), nodes, strict=True))
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + self.deadline
         while waiting and time.monotonic() < deadline:
-            replies = list(self.grid.pull_messages(list(waiting)))
-            for reply in replies:
-                node = waiting.pop(reply.metadata.reply_to_message_id, None)
-                if node is not None:
-                    yield node, reply
-            if not replies:
+            arrived = 0
+            for few in _chunks(list(waiting), PULLED_AT_ONCE):
+                for reply in self.grid.pull_messages(few):
+                    arrived += 1
+                    node = waiting.pop(reply.metadata.reply_to_message_id, None)
+                    if node is not None:
+                        yield node, reply
+            if not arrived:
                 time.sleep(POLL_SECONDS)
+
+
+def _chunks(names: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    return (names[start : start + size] for start in range(0, len(names), size))

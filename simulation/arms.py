@@ -24,7 +24,7 @@ from ra_core.runtime import Runtime
 from ra_core.storage import load_tensors, save_tensors
 from ra_core.training import LocalTrainer
 from server.progress import Progress, RoundRecord
-from simulation.engines import Node, OnProgress
+from simulation.engines import Node, OnProgress, answered
 
 __all__ = ["Arm", "Engine", "Joined", "Reporter", "Trained", "train_alone", "train_federated"]
 
@@ -154,7 +154,7 @@ def train_federated(
     """
     folder.mkdir(parents=True, exist_ok=True)
     total = (study.federation.rounds + 1) * len(nodes)
-    with reporter.task(f"training {arm.name}", total) as move:
+    with reporter.task(f"training {arm.name}", total, answered(study, nodes, folder)) as move:
         progress = engine(study, nodes, runtime, folder, lambda done, _: move(done, f"answer {done} of {total}"))
     if not progress.best:
         raise ConfigError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from enum import StrEnum
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Annotated
 
 import typer
@@ -198,8 +198,8 @@ def _run(config: ExperimentConfig, base: Path, root: Path, out: Path, engine: En
 
 
 def _command() -> str:
-    """What was typed, without the program's folder."""
-    return " ".join(["ra-simulate", *sys.argv[1:]])
+    """What was typed, with the last part of each path alone: the report goes from hand to hand."""
+    return " ".join(["ra-simulate", *(PurePath(word).name if "/" in word else word for word in sys.argv[1:])])
 
 
 def _make_cohort(config: CohortConfig, out: Path) -> Path:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,14 +50,24 @@ class _Run:
 
 
 def compare(folders: Sequence[Path]) -> str:
-    """Tables of detection, localisation and time of finished runs; sites of all runs stand side by side.
+    """Tables of detection, localisation and time of finished runs.
+
+    Sites of all runs stand side by side; a column that several runs have is told apart by the names of their folders.
 
     Raises:
         DataError: a folder holds no finished run.
     """
     runs = [_read(folder) for folder in folders]
-    rows = [row for run in runs for row in run.rows if row["anomaly"] == "all" and _label(row)]
-    tables = [_table(title, [row for row in rows if row["metric"] == metric]) for metric, title in METRICS.items()]
+    places = Counter(place for run in runs for place in {row["test_site"] for row in run.rows})
+    cells = [
+        (row["metric"], label, f"{folder.name}: {place}" if places[place] > 1 else place, _cell(row))
+        for folder, run in zip(folders, runs, strict=True)
+        for row in run.rows
+        if row["anomaly"] == "all"
+        for place in [row["test_site"]]
+        for label in _labels(row)
+    ]
+    tables = [_table(title, [cell[1:] for cell in cells if cell[0] == metric]) for metric, title in METRICS.items()]
     return "\n\n".join([*(table for table in tables if table), _times(folders, runs)])
 
 
@@ -72,36 +83,45 @@ def _read(folder: Path) -> _Run:
         raise DataError(f"{folder}: holds no finished run", "run the command with this --out to its end") from None
 
 
-def _label(row: Row) -> str:
-    """How a table names what a row is about; empty for what it doesn't show."""
+def _labels(row: Row) -> Iterator[str]:
+    """How tables name what a row is about: a model or baseline with its chosen scoring, and with a set one."""
     method, scoring = row["method"], row["scoring"]
     if method == "shortcut":
-        return scoring
-    if method != "ra":
-        return method.replace("_", " ")
-    if row["arm"] == "local":
-        own = row["train_sites"] in (row["test_site"], "each its own")
-        arm = "each site's own" if own else f"{row['train_sites']}'s own"
-    else:
-        arm = row["arm"]
+        yield scoring
+        return
+    name, fixed, told = (method.replace("_", " "), "residual", "plain residual")
+    if method == "ra":
+        name, fixed, told = f"RA {_arm(row)}", "paper", "the paper's scoring"
     # An average over sites has the chosen scorings under one name, a site under the scoring's.
     if scoring == "chosen" or (CHOSEN_NOTE in row["note"] and not row["test_site"].startswith("average")):
-        return f"RA {arm}, scoring chosen without labels"
-    return f"RA {arm}, the paper's scoring" if scoring == "paper" else ""
+        yield f"{name}, scoring chosen without labels"
+    if scoring == fixed:
+        yield f"{name}, {told}"
 
 
-def _table(title: str, rows: Sequence[Row]) -> str:
-    cells: dict[tuple[str, str], str] = {}
-    for row in rows:
-        both = row["scoring"] == "paper" and CHOSEN_NOTE in row["note"] and not row["test_site"].startswith("average")
-        paper = _label({**row, "note": ""}) if both else ""
-        for label in filter(None, (_label(row), paper)):
-            cells[label, row["test_site"]] = _cell(row)
-    if not cells:
+def _arm(row: Row) -> str:
+    if row["arm"] != "local":
+        return row["arm"]
+    return (
+        "each site's own" if row["train_sites"] in (row["test_site"], "each its own") else f"{row['train_sites']}'s own"
+    )
+
+
+def _table(title: str, cells: Sequence[tuple[str, str, str]]) -> str:
+    """Of labels, columns and texts; empty without any.
+
+    Raises:
+        ValueError: two texts for one cell.
+    """
+    found: dict[tuple[str, str], str] = {}
+    for label, place, text in cells:
+        if found.setdefault((label, place), text) != text:
+            raise ValueError(f"two results for {label} at {place}")
+    if not found:
         return ""
-    labels, sites = (list(dict.fromkeys(key[place] for key in cells)) for place in (0, 1))
-    lines = [_line("", *sites), "|" + "---|" * (1 + len(sites))]
-    lines += [_line(label, *(cells.get((label, site), "–") for site in sites)) for label in labels]
+    labels, places = (list(dict.fromkeys(key[side] for key in found)) for side in (0, 1))
+    lines = [_line("", *places), "|" + "---|" * (1 + len(places))]
+    lines += [_line(label, *(found.get((label, place), "–") for place in places)) for label in labels]
     return f"**{title}**\n\n" + "\n".join(lines)
 
 

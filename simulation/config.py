@@ -16,7 +16,7 @@ class SiteEntry(Config):
     """One site of an experiment."""
 
     config: Path = Field(description="the site's config, relative to this file")
-    held_out: bool = Field(False, description="measured on, but no model is trained on it")
+    held_out: bool = Field(False, description="measured on, but not trained on by federated and pooled models")
     healthy_of: str = Field(
         "",
         description="site whose healthy images set scale and thresholds, where it has none itself; then it is held out",
@@ -24,7 +24,7 @@ class SiteEntry(Config):
 
     @property
     def is_trained_on(self) -> bool:
-        """Whether models may be trained on it."""
+        """Whether federated and pooled models are trained on it."""
         return not self.held_out and not self.healthy_of
 
 
@@ -43,6 +43,21 @@ class ExperimentConfig(Config):
     def _something_is_trained(self) -> ExperimentConfig:
         if not (self.federated or self.pooled or self.local):
             raise ValueError("no model is trained: set federated, pooled or local")
+        return self
+
+    @model_validator(mode="after")
+    def _no_local_model_twice(self) -> ExperimentConfig:
+        twice = sorted({name for name in self.local if self.local.count(name) > 1})
+        if twice:
+            raise ValueError(f"local: '{twice[0]}' stands there twice")
+        return self
+
+    @model_validator(mode="after")
+    def _all_are_chosen_alike(self) -> ExperimentConfig:
+        if self.federated and self.study.training.ema_decay:
+            raise ValueError(
+                "study.training.ema_decay: a federation keeps no moving average, so set 0 to compare models"
+            )
         return self
 
     @model_validator(mode="after")

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -74,28 +76,35 @@ class Experiment:
             RAError: of any kind: what ended training early; the record tells it too.
         """
         arms = self._arms()
+        begun = time.monotonic()
         self._read_images()
+        reading = time.monotonic() - begun
         with RunFolder.claimed(self.out, self._plan(arms)) as folder:
+            folder.took("reading images", reading)
             trained = []
             for arm in arms:
                 with folder.timed(f"training {arm.name}"):
                     trained.append(self._train(arm))
-            with folder.timed("evaluation"):
+            with folder.timed("evaluation", anew=True):
                 found = self._evaluate(trained)
-            absent = [_absences(model) for model in trained]
-            folder.write(
-                status="degraded" if any(absent) else "completed",
-                absent=[reason for reasons in absent for reason in reasons],
-                model_hash={model.arm.name: model_hash(model.method) for model in trained},
-                chosen_scoring={
-                    model.arm.name: {
-                        place.name: found.by_place[model.arm, place.name].chosen.name for place in self.places
-                    }
-                    for model in trained
-                },
-            )
-            self._write(trained, found, folder)
+            facts = self._outcome(trained, found)
+            self._write(trained, found, folder.record | facts)
+            folder.write(**facts)  # last: what is called completed is all there
         return found.rows
+
+    def _outcome(self, trained: Sequence[Trained], found: _Found) -> dict[str, Any]:
+        """What the record tells of a run that came to its end."""
+        absent = [reason for model in trained for reason in _absences(model)]
+        return {
+            "status": "degraded" if absent else "completed",
+            "command": self.command,
+            "absent": absent,
+            "model_hash": {model.arm.name: model_hash(model.method) for model in trained},
+            "chosen_scoring": {
+                model.arm.name: {p.name: found.by_place[model.arm, p.name].chosen.name for p in self.places}
+                for model in trained
+            },
+        }
 
     @property
     def study(self) -> StudyConfig:
@@ -148,11 +157,11 @@ class Experiment:
 
     def _evaluate(self, trained: Sequence[Trained]) -> _Found:
         """All models and the baselines at all sites."""
-        found, scorer = _Found([], {}, []), Scorer(self.perceptual)
+        found, scorer, count = _Found([], {}, []), Scorer(self.perceptual), itertools.count()
         with self.reporter.task("measuring", (len(trained) + 1) * len(self.places)) as move:
             for place in self.places:
                 for model in trained:
-                    move(len(found.by_place), f"{model.arm.name} at {place.name}")
+                    move(next(count), f"{model.arm.name} at {place.name}")
                     table = self._table(model.arm.kind, model.arm.train_sites, place)
                     device = self.runtime.device
                     name = self.study.method.name
@@ -162,13 +171,14 @@ class Experiment:
                     found.rows.extend(evaluation.rows)
                     if model is trained[0]:
                         found.galleries.append(self._gallery(model.arm, place, evaluation))
-                move(len(found.by_place), f"simple baselines at {place.name}")
+                move(next(count), f"simple baselines at {place.name}")
                 found.rows.extend(evaluate_baselines(place.images, self._table("local", place.reference, place)))
+            move(next(count), "")
         found.rows.extend(self._averages(found.rows))
         return found
 
     def _table(self, kind: str, train_sites: str, place: Place) -> Table:
-        return Table(kind, train_sites, place.name, self.study.seed, self.study.evaluation, place.note)
+        return Table(kind, train_sites, place.name, self.study.seed, self.study.evaluation, place.note, place.borrows)
 
     def _averages(self, rows: Sequence[ResultRow]) -> list[ResultRow]:
         """Over the sites that models were trained on, and over the others; without sites that borrow healthy images."""
@@ -186,7 +196,7 @@ class Experiment:
         scoring = evaluation.chosen.name
         return Gallery(arm.name, place.name, scoring, evaluation.pixel_thresholds[scoring], png)
 
-    def _write(self, trained: Sequence[Trained], found: _Found, folder: RunFolder) -> None:
+    def _write(self, trained: Sequence[Trained], found: _Found, record: Mapping[str, Any]) -> None:
         write_results(self.out / "results.csv", found.rows)
         for gallery in found.galleries:
             write_atomically(self.out / "galleries" / f"{gallery.site}.png", gallery.png)
@@ -199,7 +209,7 @@ class Experiment:
                     self.study.perceptual.net, model_hash(model.method)
                 )
                 save_calibration(self.out / "calibration" / name / place.name, calibration)
-        write_report(self.out / "report.html", self._report(trained, found, folder.record))
+        write_report(self.out / "report.html", self._report(trained, found, record))
 
     def _card(self, model: Trained, found: _Found) -> Card:
         chosen = {p.name: found.by_place[model.arm, p.name].chosen.name for p in self.places}

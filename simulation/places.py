@@ -42,9 +42,14 @@ class Place:
         return self.config.data.site
 
     @property
+    def borrows(self) -> bool:
+        """Whether the healthy reference images are another site's."""
+        return self.reference != self.name
+
+    @property
     def note(self) -> str:
         """What every row of its numbers tells."""
-        return "" if self.reference == self.name else f"healthy reference images of {self.reference}"
+        return f"healthy reference images of {self.reference}" if self.borrows else ""
 
     @property
     def summary(self) -> DataSummary:

@@ -11,7 +11,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from ra_core.errors import RAError, ResumeError
+from ra_core.errors import ResumeError
 from ra_core.storage import sweep, write_atomically
 
 __all__ = ["RunFolder"]
@@ -34,19 +34,21 @@ class RunFolder:
         """The folder of a fresh run, or of the same run begun earlier. What ends the block early stands in the record.
 
         Raises:
-            ResumeError: the folder holds another run or no run, or another process is at work in it.
+            ResumeError: the folder holds another run or things that are of no run, or another process is at work in it.
         """
         path.mkdir(parents=True, exist_ok=True)
         try:
             with FileLock(path / ".lock", timeout=0):
                 folder = cls(path, _earlier(path, dict(plan)))
-                for found in (path, *(p for p in path.glob("**/*") if p.is_dir() and "cohort" not in p.parts)):
-                    sweep(found)
+                _sweep(path)
                 folder.write(status="running")
                 try:
                     yield folder
-                except RAError as error:
-                    folder.write(status="failed", reason=error.message)
+                except KeyboardInterrupt:
+                    folder.write(status="stopped")
+                    raise
+                except Exception as error:
+                    folder.write(status="failed", reason=f"{type(error).__name__}: {error}")
                     raise
         except Timeout:
             raise ResumeError(
@@ -59,20 +61,42 @@ class RunFolder:
         write_atomically(self.path / "run.json", (json.dumps(self.record, indent=2) + "\n").encode())
 
     @contextmanager
-    def timed(self, part: str) -> Iterator[None]:
-        """Add the seconds that the block takes, also where it ends early."""
+    def timed(self, part: str, *, anew: bool = False) -> Iterator[None]:
+        """Add the seconds that the block takes, also where it ends early; those before a SIGKILL are lost.
+
+        Args:
+            part: what the record calls it.
+            anew: the block does all of the part again, so earlier seconds don't count.
+        """
         begun = time.monotonic()
+        before = 0.0 if anew else self.record["seconds"].get(part, 0.0)
         try:
             yield
         finally:
-            seconds = self.record["seconds"]
-            seconds[part] = seconds.get(part, 0.0) + time.monotonic() - begun
-            self.write()
+            self.took(part, before + time.monotonic() - begun)
+
+    def took(self, part: str, seconds: float) -> None:
+        """Record what a part took."""
+        self.record["seconds"][part] = seconds
+        self.write()
+
+
+def _sweep(path: Path) -> None:
+    """Delete half-written files of a killed run, in the folders that a run writes to."""
+    for written in ("arms", "models", "calibration", "galleries"):
+        for found in (path / written).glob("**/"):
+            sweep(found)
+    sweep(path)
 
 
 def _earlier(path: Path, plan: dict[str, Any]) -> dict[str, Any]:
     file, hint = path / "run.json", f"give another --out, or delete {path} to start afresh"
     if not file.exists():
+        foreign = sorted(found.name for found in path.iterdir() if found.name not in ("cohort", ".lock"))
+        if foreign:
+            raise ResumeError(
+                f"{path}: holds '{foreign[0]}', which is of no run", "give a new or empty folder as --out"
+            )
         return {"plan": plan, "status": "running", "seconds": {}}
     try:
         record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))

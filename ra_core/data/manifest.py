@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -43,6 +44,8 @@ COLUMNS = tuple(field.name for field in fields(Row) if field.name != "line")
 """All columns, in the order in which we write them; they may be read in any."""
 
 _OPTIONAL = ("pathology", "region_mask", "source", "lesion_mask")
+_OURS = re.compile("all|healthy|(size|synthetic):.*")
+"""Results have groups of test images of these names beside those of pathologies."""
 _REQUIRED = tuple(name for name in COLUMNS if name not in _OPTIONAL)
 
 
@@ -191,6 +194,9 @@ def _value_problems(row: Row) -> Iterator[_Problem]:
             yield _Problem(row.line, f"{name} '{value:.60}'", f"{name} is one of {', '.join(allowed)}")
     if row.label == "anomalous" and row.split in ("train", "val", "calibration"):
         yield _Problem(row.line, f"an anomalous image in {row.split}", "only test may hold anomalous images")
+    taken = [name for name in re.split("[,;]", row.pathology.lower()) if _OURS.fullmatch(name.strip())]
+    if taken:
+        yield _Problem(row.line, f"pathology '{taken[0].strip()}' is a name that results use", "call it otherwise")
     if row.label == "healthy" and row.lesion_mask:
         yield _Problem(row.line, "a healthy image with a lesion_mask", "correct the label or empty the cell")
 

@@ -27,7 +27,7 @@ from server.app import CHECKPOINT, FAILURE
 from server.bundle import write_app
 from server.checkpoint import load_progress
 from server.progress import Progress
-from simulation.engines.node import NODES, Node, OnProgress, prepare
+from simulation.engines.node import NODES, Node, OnProgress, answered, prepare
 from simulation.engines.processes import executable, free_port, last_lines, superlink
 
 __all__ = ["run_flower"]
@@ -36,6 +36,8 @@ POLL_SECONDS = 3.0
 COMMAND_SECONDS = 120.0
 PENDING_SECONDS = 300.0
 """Longest wait for a command, and for a run to leave the queue."""
+
+ELSE = "the in-process engine gives the same model"
 
 CONNECTION = "simulation"
 ONE_AT_A_TIME = "client-resources-num-cpus=1 init-args-num-cpus=1"
@@ -73,7 +75,7 @@ def run_flower(
         env = _environment(home, folder / NODES, Path(scratch))
         with superlink(port, home / "superlink.log", env, SIMULATION) as process:
             run = _Run(home, env, process, _submit(home, env, len(nodes)))
-            run.follow(folder / CHECKPOINT, study, len(nodes), on_progress)
+            run.follow(folder, study, nodes, on_progress)
             run.save_log()
     _raise_failure(folder / FAILURE)
     if run.status != "finished:completed":
@@ -141,7 +143,8 @@ def _flwr(env: Mapping[str, str], *arguments: str) -> dict[str, Any]:
     except ValueError:
         answer = {}
     if not answer.get("success"):
-        raise RAError(f"`flwr {arguments[0]}` failed: {answer.get('error-message') or done.stderr.strip()[-300:]}")
+        reason = answer.get("error-message") or done.stderr.strip()[-300:]
+        raise RAError(f"`flwr {arguments[0]}` failed: {reason}", f"flower/superlink.log in the run's folder; {ELSE}")
     return answer
 
 
@@ -152,7 +155,7 @@ def _command(env: Mapping[str, str], *arguments: str) -> subprocess.CompletedPro
             command, env=env, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False
         )
     except subprocess.TimeoutExpired:
-        raise RAError(f"`flwr {arguments[0]}` gave no answer for {COMMAND_SECONDS:.0f} s") from None
+        raise RAError(f"`flwr {arguments[0]}` gave no answer for {COMMAND_SECONDS:.0f} s", ELSE) from None
 
 
 @dataclass
@@ -175,13 +178,13 @@ class _Run:
     status: str = "pending"
     details: str = ""
 
-    def follow(self, checkpoint: Path, study: StudyConfig, sites: int, on_progress: OnProgress) -> None:
+    def follow(self, folder: Path, study: StudyConfig, nodes: Sequence[Node], on_progress: OnProgress) -> None:
         """Wait for the run's end.
 
         Raises:
             RAError: the SuperLink has died, or the run is never begun.
         """
-        total, told = (study.federation.rounds + 1) * sites, -1
+        total, told = (study.federation.rounds + 1) * len(nodes), -1
         started = time.monotonic()
         while not self.status.startswith("finished"):
             time.sleep(POLL_SECONDS)
@@ -190,7 +193,7 @@ class _Run:
             waited = time.monotonic() - started
             if self.superlink.poll() is not None or (self.status == "pending" and waited > PENDING_SECONDS):
                 raise self.failure()
-            done = len(load_progress(checkpoint, study.digest()).records) * sites if checkpoint.exists() else 0
+            done = answered(study, nodes, folder)
             if done > told:
                 on_progress(done, total)
                 told = done
@@ -218,4 +221,4 @@ def _raise_failure(path: Path) -> None:
     kind, message = str(failure["kind"]), str(failure["message"])
     if kind in errors.__all__:
         raise getattr(errors, kind)(message, str(failure["hint"]))
-    raise RAError(f"{kind} in the server: {message}", str(failure["hint"]))
+    raise RAError(f"{kind} in the server: {message}", "flower/run.log in the run's folder has the traceback")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib.util
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,13 +14,15 @@ from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity  # private: flwr is pinned to one minor version
 
+from client.app import SIMULATION
 from client.app import app as client_app
 from ra_core.config import RuntimeConfig, StudyConfig
 from server.app import CHECKPOINT
 from server.app import app as server_app
 from server.checkpoint import load_progress
 from server.progress import Progress
-from simulation.engines.node import Node, OnProgress, prepare
+from simulation.engines.node import NODES, Node, OnProgress, answered, prepare
+from simulation.engines.processes import end_all
 
 __all__ = ["InProcessGrid", "run_in_process"]
 
@@ -44,14 +47,14 @@ def run_in_process(
         OSError: the folder can't be written.
     """
     folder = folder.resolve()
+    if importlib.util.find_spec("psutil"):  # without it, the other engine has never run here
+        end_all(SIMULATION, str(folder / NODES))  # what it left when it was killed would write to the same checkpoint
     settings, run_config = prepare(study, nodes, runtime, folder)
-    checkpoint, digest = folder / CHECKPOINT, study.digest()
-    done = len(load_progress(checkpoint, digest).records) if checkpoint.exists() else 0
     total = (study.federation.rounds + 1) * len(nodes)
-    count = itertools.count(done * len(nodes) + 1)
+    count = itertools.count(answered(study, nodes, folder) + 1)
     grid = InProcessGrid(client_app, settings, on_answer=lambda: on_progress(next(count), total))
     server_app(grid=grid, context=Context(1, 1, {}, RecordDict(), dict(run_config)))
-    return load_progress(checkpoint, digest)
+    return load_progress(folder / CHECKPOINT, study.digest())
 
 
 class InProcessGrid(Grid):

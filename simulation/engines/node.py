@@ -9,11 +9,16 @@ from pathlib import Path
 
 from ra_core.config import RuntimeConfig, StudyConfig
 from ra_core.storage import write_atomically
+from server.app import CHECKPOINT
+from server.checkpoint import load_progress
 
-__all__ = ["NODES", "Node", "OnProgress", "Settings", "prepare"]
+__all__ = ["NODES", "Node", "OnProgress", "Settings", "answered", "prepare"]
 
 NODES = "nodes.json"
 """File in the run's folder: the settings of each node, as a hospital gives them to its SuperNode."""
+
+PATIENCE_SECONDS = 30 * 24 * 3600
+"""Simulated sites answer one after another: how fast the machine is must not decide whose answers count."""
 
 OnProgress = Callable[[int, int], None]
 """Told how many answers of how many there are."""
@@ -51,6 +56,16 @@ class Node:
         return found | {"threads": runtime.threads, "device": runtime.device}
 
 
+def answered(study: StudyConfig, nodes: Sequence[Node], folder: Path) -> int:
+    """How many answers the folder's checkpoint stands for; 0 where there is none.
+
+    Raises:
+        ResumeError: the checkpoint is damaged, or of other settings.
+    """
+    checkpoint = folder / CHECKPOINT
+    return len(load_progress(checkpoint, study.digest()).records) * len(nodes) if checkpoint.exists() else 0
+
+
 def prepare(
     study: StudyConfig, nodes: Sequence[Node], runtime: RuntimeConfig, folder: Path
 ) -> tuple[list[Settings], dict[str, str]]:
@@ -66,5 +81,10 @@ def prepare(
     study_file = folder / "study.json"
     write_atomically(study_file, study.model_dump_json(indent=1).encode())
     write_atomically(folder / NODES, json.dumps(settings, indent=1).encode())
-    run = {"study-file": str(study_file), "folder": str(folder), "sites": ",".join(node.site for node in nodes)}
+    run = {
+        "study-file": str(study_file),
+        "folder": str(folder),
+        "sites": ",".join(node.site for node in nodes),
+        "deadline": str(PATIENCE_SECONDS),
+    }
     return settings, run

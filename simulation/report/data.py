@@ -25,7 +25,7 @@ class SiteFacts:
     Attributes:
         name: as in the rows' `train_sites` and `test_site`.
         title: for people.
-        role: whether some model was trained on it.
+        role: whether federated and pooled models were trained on it.
         anatomy, modality: of its images.
         n_train, n_val, n_test_healthy, n_test_anomalous: images.
         note: what a reader has to know about it.

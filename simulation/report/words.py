@@ -40,7 +40,11 @@ def introduction(findings: Findings) -> str:
     sentences.append(
         f"All was tested on {_count(healthy, 'healthy')} and {_count(sick, 'sick image')} of "
         f"{_count(len(data.sites), 'site')}"
-        + (f", of which {listed([site.name for site in out])} had no part in training." if out else ".")
+        + (
+            f", of which {listed([site.name for site in out])} had no part in federated or pooled training."
+            if out
+            else "."
+        )
     )
     return " ".join(sentences)
 

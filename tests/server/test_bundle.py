@@ -51,4 +51,5 @@ def test_the_simulation_needs_the_same_flower():
 
 
 def test_the_settings_that_a_run_may_give_are_declared_empty(written):
-    assert read(written)["tool"]["flwr"]["app"]["config"] == {"study-file": "", "folder": "", "sites": ""}
+    empty = dict.fromkeys(("study-file", "folder", "sites", "deadline"), "")
+    assert read(written)["tool"]["flwr"]["app"]["config"] == empty

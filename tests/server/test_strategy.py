@@ -4,6 +4,7 @@ import io
 import itertools
 import math
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from ra_core.fixed_point import encode
 from ra_core.messages import RoundOrder
 from server.checkpoint import load_progress, save_progress
 from server.progress import Progress
-from server.strategy import FederatedAveraging
+from server.strategy import PULLED_AT_ONCE, FederatedAveraging
 from simulation.engines import InProcessGrid
 
 
@@ -59,6 +60,25 @@ def test_a_round_is_the_weighted_mean_of_the_updates():
 def test_24_orders_of_reply_give_the_same_bits():
     results = {digest(federate(order=order).model) for order in itertools.permutations(range(4))}
     assert len(results) == 1
+
+
+def test_few_answers_are_asked_for_at_a_time_so_that_memory_does_not_grow_with_the_sites():
+    class Counting(InProcessGrid):
+        most = 0
+
+        def pull_messages(self, message_ids):
+            names = list(message_ids)
+            Counting.most = max(Counting.most, len(names))
+            return super().pull_messages(names)
+
+    names = [f"site{i}" for i in range(11)]
+    app = answering_app(dict.fromkeys(names, lambda s, o: replace(good_reply("anna", o), site=s)))
+    grid = Counting(app, [{"name": name} for name in names])
+    done = FederatedAveraging(grid, study(rounds=1), names, lambda _: True, lambda _: None).run(Progress(start()))
+    assert Counting.most == PULLED_AT_ONCE < len(names)
+    assert done.records[0].answered == tuple(sorted(names))
+    assert dict(done.records[0].images) == dict.fromkeys(sorted(names), 10)
+    assert set(done.records[0].fingerprints.values()) == {"f" * 64}
 
 
 def test_the_closing_exchange_lets_the_last_round_win():
@@ -137,6 +157,7 @@ BAD = {
     "negative images": lambda s, o: good_reply(s, o, n_images=-4),
     "absurd images": lambda s, o: good_reply(s, o, n_images=2**62),
     "most of all images there can be": lambda s, o: good_reply(s, o, n_images=2**34),
+    "more images than any hospital has": lambda s, o: good_reply(s, o, n_images=10_000_001),
     "more patients than images": lambda s, o: good_reply(s, o, n_patients=10**6),
     "no validation images": lambda s, o: good_reply(s, o, n_val=0),
     "absurd validation images": lambda s, o: good_reply(s, o, n_val=2**62),
@@ -182,6 +203,7 @@ REASONS = {
     "negative images": "counts",
     "absurd images": "counts",
     "most of all images there can be": "counts",
+    "more images than any hospital has": "counts",
     "more patients than images": "counts",
     "no validation images": "counts",
     "absurd validation images": "counts",

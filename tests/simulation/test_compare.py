@@ -25,6 +25,9 @@ def finished_run(folder, site, auroc, status="completed"):
         ("federated", "a+b", "average of trained sites", "ra", "residual_top", "auroc", 0.1, 0.1, 0.1, CHOSEN),
         ("federated", "a+b", "average of trained sites", "ra", "chosen", "auroc", 0.6, 0.5, 0.7, ""),
         ("local", site, site, "pca", "residual", "pixel_auprc", "", "", "", "not estimable"),
+        ("local", site, site, "pca", "residual", "auroc", 0.55, "", "", ""),
+        ("local", site, site, "pca", "residual_top", "auroc", 0.65, "", "", CHOSEN),
+        ("local", site, site, "pca", "standardised_residual", "auroc", 0.2, "", "", ""),
         ("local", site, site, "shortcut", "brightness", "auroc", 0.5, 0.4, 0.6, ""),
     ]
     columns = ("arm", "train_sites", "test_site", "method", "scoring", "metric", "value", "ci_low", "ci_high", "note")
@@ -38,16 +41,24 @@ def finished_run(folder, site, auroc, status="completed"):
 def test_sites_of_all_runs_stand_side_by_side(tmp_path):
     text = compare([finished_run(tmp_path / "x", "here", 0.75), finished_run(tmp_path / "y", "there", 0.5)])
     lines = text.splitlines()
-    assert "|  | here | average of trained sites | there |" in lines
-    chosen = "| RA federated, scoring chosen without labels | 0.75 (0.5–0.9) | 0.6 (0.5–0.7) | 0.5 (0.5–0.9) |"
-    assert chosen in lines
-    assert "| RA federated, the paper's scoring | 0.25 | – | 0.25 |" in lines
-    assert "| RA a's own, scoring chosen without labels | 0.3 (0.2–0.4) | – | 0.3 (0.2–0.4) |" in lines
-    assert "| RA a's own, the paper's scoring | 0.3 (0.2–0.4) | – | 0.3 (0.2–0.4) |" in lines
-    own = "| RA each site's own, scoring chosen without labels | 0.4 (0.3–0.5) | – | 0.4 (0.3–0.5) |"
+    assert "|  | here | x: average of trained sites | there | y: average of trained sites |" in lines
+    cells = "0.75 (0.5–0.9) | 0.6 (0.5–0.7) | 0.5 (0.5–0.9) | 0.6 (0.5–0.7)"
+    assert f"| RA federated, scoring chosen without labels | {cells} |" in lines
+    assert "| RA federated, the paper's scoring | 0.25 | – | 0.25 | – |" in lines
+    assert "| RA a's own, scoring chosen without labels | 0.3 (0.2–0.4) | – | 0.3 (0.2–0.4) | – |" in lines
+    assert "| RA a's own, the paper's scoring | 0.3 (0.2–0.4) | – | 0.3 (0.2–0.4) | – |" in lines
+    own = "| RA each site's own, scoring chosen without labels | 0.4 (0.3–0.5) | – | 0.4 (0.3–0.5) | – |"
     assert own in lines
-    assert "| pca | not estimable | not estimable |" in lines
+    assert "| pca, plain residual | not estimable | not estimable |" in lines
+    assert "| pca, plain residual | 0.55 | – | 0.55 | – |" in lines
+    assert "| pca, scoring chosen without labels | 0.65 | – | 0.65 | – |" in lines
     assert "| x | completed | training federated | 2.0 | abcdef012345 |" in lines
+
+
+def test_runs_of_one_site_are_told_apart(tmp_path):
+    text = compare([finished_run(tmp_path / "x", "here", 0.75), finished_run(tmp_path / "y", "here", 0.5)])
+    assert "|  | x: here | x: average of trained sites | y: here | y: average of trained sites |" in text
+    assert "| RA federated, scoring chosen without labels | 0.75 (0.5–0.9) | 0.6 (0.5–0.7) | 0.5 (0.5–0.9) |" in text
 
 
 @pytest.mark.parametrize("gone", ["seconds", "status", "model_hash"])

@@ -9,7 +9,7 @@ from hospitals import SETTINGS, write_hospitals
 
 from ra_core.artifact import load_artifact
 from ra_core.calibration import load_calibration
-from ra_core.config import StudyConfig
+from ra_core.config import DataConfig, StudyConfig
 from ra_core.errors import ConfigError, QuorumError, ResumeError
 from ra_core.runtime import Runtime
 from simulation.config import ExperimentConfig
@@ -130,8 +130,9 @@ def test_models_calibrations_and_the_page_are_there(finished):
 
 def test_a_site_without_healthy_images_has_rates_and_no_auroc(finished):
     rows = [r for r in rows_of(finished) if r["test_site"] == "clara" and r["arm"] == "federated"]
-    auroc = [r for r in rows if r["metric"] == "auroc" and not r["anomaly"].startswith("synthetic")]
+    auroc = [r for r in rows if r["metric"] == "auroc"]
     assert auroc
+    assert not any(r["anomaly"].startswith("synthetic") for r in rows)
     assert all(r["value"] == "" and "not estimable" in r["note"] for r in auroc)
     rates = [r for r in rows if r["metric"] == "detection_rate" and r["anomaly"] == "all"]
     assert all(r["value"] for r in rates)
@@ -169,7 +170,27 @@ def test_a_failed_federation_stands_in_the_record(experiment, config, tmp_path):
     with pytest.raises(QuorumError):
         experiment(config, engine=fails).run()
     record = json.loads((tmp_path / "out" / "run.json").read_text())
-    assert (record["status"], record["reason"]) == ("failed", "round 1: too few")
+    assert (record["status"], record["reason"]) == ("failed", "QuorumError: round 1: too few")
+
+
+def test_what_fails_while_writing_is_not_called_completed(experiment, config, tmp_path, monkeypatch):
+    def full_disk(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("simulation.experiment.write_report", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        experiment(config | {"pooled": False, "federated": False}).run()
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert (record["status"], record["reason"]) == ("failed", "OSError: [Errno 28] No space left on device")
+
+
+def test_a_folder_with_things_of_no_run_is_left_alone(experiment, config, tmp_path):
+    notes = tmp_path / "out" / "docs" / ".notes.deadbeef"
+    notes.parent.mkdir(parents=True)
+    notes.write_text("mine")
+    with pytest.raises(ResumeError, match="'docs', which is of no run"):
+        experiment(config).run()
+    assert notes.read_text() == "mine"
 
 
 def test_a_rejected_site_makes_the_run_degraded_and_is_told_with_its_reason(experiment, config, tmp_path):
@@ -196,6 +217,20 @@ def test_unequal_budgets_and_unshared_layers_are_refused(config):
         bad = config | {"study": STUDY | {"federation": SETTINGS["federation"] | federation}}
         with pytest.raises(ValueError, match=reason):
             ExperimentConfig.model_validate(bad)
+
+
+def test_a_local_model_twice_and_averages_that_a_federation_has_not_are_refused(config):
+    with pytest.raises(ValueError, match="'anna' stands there twice"):
+        ExperimentConfig.model_validate(config | {"local": ["anna", "anna"]})
+    averaged = STUDY | {"training": STUDY["training"] | {"ema_decay": 0.9}}
+    with pytest.raises(ValueError, match="ema_decay"):
+        ExperimentConfig.model_validate(config | {"study": averaged})
+
+
+@pytest.mark.parametrize("name", ["../../x", "", "a+b", ".hidden", "a/b", "a\n"])
+def test_a_sites_name_can_lead_nowhere(name):
+    with pytest.raises(ValueError, match="pattern"):
+        DataConfig(site=name)
 
 
 @pytest.mark.parametrize(

@@ -59,8 +59,8 @@ def rounds_done(desk):
 
 @pytest.fixture
 def end_when(start_until):
-    def end(desk, condition, number=signal.SIGKILL):
-        process = start_until(desk, condition, *COMMAND, desk.data)
+    def end(desk, condition, number=signal.SIGKILL, *options):
+        process = start_until(desk, condition, *COMMAND, desk.data, *options)
         process.send_signal(number)
         return desk.finish(process)
 
@@ -92,11 +92,20 @@ def test_a_run_killed_in_any_round_goes_on_to_the_same_table(undisturbed, study_
     assert study_desk.outcome() == undisturbed.outcome()
 
 
+@pytest.mark.parametrize("engine", ["flower", "in-process"])
+def test_flower_killed_in_a_round_goes_on_in_either_engine_to_the_same_table(undisturbed, study_desk, end_when, engine):
+    killed = end_when(study_desk, lambda: rounds_done(study_desk) >= 1, signal.SIGKILL, "--engine", "flower")
+    assert killed.code == -signal.SIGKILL
+    process = study_desk.run(*COMMAND, study_desk.data, "--engine", engine)
+    assert process.code == 0, process.stderr
+    assert study_desk.outcome() == undisturbed.outcome()
+
+
 def test_ctrl_c_in_a_round_keeps_the_rounds_before_and_says_how_to_go_on(undisturbed, study_desk, end_when):
     stopped = end_when(study_desk, lambda: rounds_done(study_desk) >= 1, signal.SIGINT)
     assert stopped.code == 130
     assert stopped.stderr.splitlines()[-1] == "stopped; the same command goes on where it was in out"
-    assert json.loads((study_desk.out / "run.json").read_text())["status"] == "running"
+    assert json.loads((study_desk.out / "run.json").read_text())["status"] == "stopped"
     process = study_desk.run(*COMMAND, study_desk.data)
     assert process.code == 0, process.stderr
     assert study_desk.outcome() == undisturbed.outcome()

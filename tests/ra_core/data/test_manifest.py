@@ -85,6 +85,8 @@ def test_select_filters_and_ignores_the_order_in_the_file(root: Path) -> None:
         ("C:/a.png,x,brain,MR,train,healthy,,p1,,,", "line 2: path 'C:/a.png' is absolute"),
         ("d\\a.png,x,brain,MR,train,healthy,,p1,,,", "line 2: path 'd\\a.png' is absolute, has '..' or a backslash"),
         ("../root/a.png,x,brain,MR,train,healthy,,p1,,,", "line 2: path '../root/a.png' is absolute, has '..'"),
+        ("b.png,x,brain,MR,test,anomalous,All,p1,,,", "line 2: pathology 'all' is a name that results use"),
+        ('b.png,x,brain,MR,test,anomalous,"scar, size: small",p1,,,', "line 2: pathology 'size: small' is a name"),
         ("a.png,x,brain,MR,train,healthy,,p ,,,", "line 2: patient_id begins or ends with a space"),
         (" a.png,x,brain,MR,train,healthy,,p,,,", "line 2: path begins or ends with a space"),
         ("a.png,x,brain,MR,train,healthy,,p, ,,", "line 2: region_mask begins or ends with a space"),

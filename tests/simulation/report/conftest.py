@@ -47,7 +47,18 @@ def record_of(number, answered=TRAINED, rejected=None):
     errors = {name: {"validation_error": 0.02 / number + 0.001 * i} for i, name in enumerate(answered)}
     missing = tuple(name for name in TRAINED if name not in answered)
     mean = sum(found["validation_error"] for found in errors.values()) / len(errors)
-    return RoundRecord(number, 2, tuple(answered), missing, rejected or {}, 320, mean, errors)
+    return RoundRecord(
+        number,
+        2,
+        tuple(answered),
+        missing,
+        rejected or {},
+        320,
+        mean,
+        errors,
+        dict.fromkeys(answered, 160),
+        dict.fromkeys(answered, "f" * 64),
+    )
 
 
 def history(steps):

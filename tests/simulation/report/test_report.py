@@ -171,9 +171,11 @@ def test_whatever_sites_and_programs_say_is_shown_and_not_obeyed(tmp_path, small
     assert EVIL in page.prose()
 
 
-def test_an_unfinished_run_says_so(tmp_path, small):
-    data = dataclasses.replace(small, record=small.record | {"status": "training"})
-    assert "has not come to its end (status: training)" in Page(read(tmp_path, data)).prose()
+@pytest.mark.parametrize("status", ["completed", "degraded"])
+def test_a_degraded_run_says_so_on_top(tmp_path, small, status):
+    data = dataclasses.replace(small, record=small.record | {"status": status})
+    told = "Not every site took part in every round (status: degraded)" in Page(read(tmp_path, data)).prose()
+    assert told == (status == "degraded")
 
 
 def test_a_federation_without_losses_says_that_nobody_was_missing(tmp_path, small):

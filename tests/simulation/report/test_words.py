@@ -30,7 +30,10 @@ def test_the_introduction_tells_whom_and_how_many(experiment):
     assert "images of 2 sites for 4,000 steps; the weights of round 12 of 20" in told
     assert "320 healthy training images" in told
     assert "pooled, local: mr_t1 and local: mr_t2" in told
-    assert "160 healthy and 193 sick images of 4 sites, of which mr_pd and covid had no part in training" in told
+    assert (
+        "160 healthy and 193 sick images of 4 sites, of which mr_pd and covid had no part in federated or pooled training"
+        in told
+    )
 
 
 @pytest.mark.parametrize(
@@ -80,7 +83,9 @@ def test_doubts_name_chance_the_seed_and_who_lent_images(experiment, small):
 
 
 def record(number, missing, rejected):
-    return RoundRecord(number, 2, ("a",), missing, rejected, 5, 0.1, {"a": {"validation_error": 0.1}})
+    return RoundRecord(
+        number, 2, ("a",), missing, rejected, 5, 0.1, {"a": {"validation_error": 0.1}}, {"a": 5}, {"a": "f"}
+    )
 
 
 def test_absences_join_rounds_of_one_reason():
