@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from client.policy import release
 from client.rounds import Site
-from client.site import open_site
+from client.site import data_root, open_site
 from ra_core.config import RuntimeConfig, SiteConfig, StudyConfig
 from ra_core.data import SiteImages
 from ra_core.errors import ConfigError
@@ -43,8 +43,8 @@ Settings = Mapping[str, Any]
 def train(message: Message, context: Context) -> Message:
     """Answer one round. A site is opened by its node's settings alone: no server chooses paths here.
 
-    A node's settings are `site-config`, `data-root` and `state-folder`, `cache` (a folder for preprocessed images; the
-    user's cache if not given), and `threads` and `device`, which go before the site config's.
+    A node's settings are `site-config`, `cache` (a folder for preprocessed images; the user's cache if not given), and
+    `data-root`, `state-folder`, `threads` and `device`, which go before the site config's.
     """
     where = ""
     try:
@@ -64,7 +64,7 @@ def _settings(node: Settings) -> Settings:
     """A hospital's node has them; a simulated one has its place in the list that `SIMULATION` names.
 
     Raises:
-        ConfigError: neither is there, or one of the three paths is missing.
+        ConfigError: neither is there.
     """
     if "site-config" not in node and "partition-id" in node and SIMULATION in os.environ:
         path = Path(os.environ[SIMULATION])
@@ -75,11 +75,10 @@ def _settings(node: Settings) -> Settings:
                 f"{path}: has no settings for node {node['partition-id']} ({type(error).__name__})",
                 f"{SIMULATION} names a JSON list with one object a node",
             ) from None
-    for name in ("site-config", "data-root", "state-folder"):
-        if name not in node:
-            raise ConfigError(
-                f"this node has no {name}", f"""start the SuperNode with --node-config '{name}="PATH" ...'"""
-            )
+    if "site-config" not in node:
+        raise ConfigError(
+            "this node has no site-config", """start the SuperNode with --node-config 'site-config="PATH" ...'"""
+        )
     return node
 
 
@@ -93,19 +92,34 @@ def _site(settings: Settings, config: SiteConfig, study: StudyConfig) -> Site:
             f"the node's {', '.join(own)} are not valid ({error.error_count()} errors)",
             "threads is a number from 1, device cpu, cuda or cuda:N",
         ) from None
-    root = Path(settings["data-root"])
+    root = data_root(config, Path(settings["data-root"]) if "data-root" in settings else None)
     cache = Path(settings.get("cache") or cache_folder() / "images")
     manifest = root / config.data.manifest
-    images = _images(config, study, root, cache, manifest.stat().st_mtime_ns if manifest.exists() else 0)
+    if config.data.folder or not manifest.exists():  # a folder may change at any time
+        images = open_site(config, study, root, cache)
+    else:
+        images = _of_manifest(config, study, root, cache, manifest.stat().st_mtime_ns)
     return Site(
         config,
         images,
         Runtime.resolve(runtime, study.training.precision),
-        Path(settings["state-folder"]) / config.data.site,
+        _state(config, settings) / config.data.site,
     )
 
 
+def _state(config: SiteConfig, settings: Settings) -> Path:
+    """Folder for what stays at the site.
+
+    Raises:
+        ConfigError: neither the node's settings nor the config name one.
+    """
+    state = settings.get("state-folder") or config.state
+    if not state:
+        raise ConfigError(f"site '{config.data.site}' has no state folder", "set state in its config")
+    return Path(state)
+
+
 @lru_cache(maxsize=16)
-def _images(config: SiteConfig, study: StudyConfig, root: Path, cache: Path, manifest_time: int) -> SiteImages:  # noqa: ARG001
+def _of_manifest(config: SiteConfig, study: StudyConfig, root: Path, cache: Path, manifest_time: int) -> SiteImages:  # noqa: ARG001
     """Kept between rounds where the process is: a manifest takes long to check. A changed manifest is read anew."""
     return open_site(config, study, root, cache)

@@ -72,6 +72,8 @@ class Site:
             n_images=len(self.images.train),
             n_patients=len({row.patient_id for row in self.images.train.rows}),
             n_val=len(self.images.val),
+            n_declared=self.images.declared,
+            n_used=self.images.used,
             metrics=metrics,
             update=update,
         )

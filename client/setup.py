@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from client.guess import Guess, guess
-from ra_core.config import SiteConfig, StudyConfig
+from ra_core.config import SiteConfig
 from ra_core.errors import ConfigError
 from ra_core.settings import commented_yaml
 from ra_core.storage import write_atomically
@@ -20,13 +19,8 @@ __all__ = ["config", "init"]
 
 _NOTE = """\
 # Settings of one hospital, guessed by `ra-client init` from its folder. They may name its folders: keep them here.
-# `ra-client config site` explains the keys that are not here. To check:
+# `ra-client config` explains the keys that are not here. To check:
 """
-
-
-class _Which(StrEnum):
-    site = "site"
-    study = "study"
 
 
 def init(
@@ -47,11 +41,10 @@ def init(
     typer.echo(f"wrote {out}: set name and data.site, look over the rest, then run `ra-client check {out}`")
 
 
-def config(which: Annotated[_Which, typer.Argument(help="Which settings.")] = _Which.site) -> None:
-    """Explain every key: prints a commented file with the defaults. `ra-client config site > site.yaml`."""
+def config() -> None:
+    """Explain every key of a site config: prints a commented file with the defaults."""
     example = {"name": "My hospital", "anatomy": "chest", "modality": "CR", "data": {"site": "my_site"}}
-    texts = {_Which.site: commented_yaml(SiteConfig, example), _Which.study: commented_yaml(StudyConfig)}
-    typer.echo(texts[which], nl=False)
+    typer.echo(commented_yaml(SiteConfig, example), nl=False)
 
 
 def _text(found: Guess, folder: Path, out: Path) -> str:

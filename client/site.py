@@ -8,13 +8,11 @@ from pathlib import Path
 
 from ra_core.config import PreprocessingConfig, SiteConfig, StudyConfig
 from ra_core.data import ImageSet, Manifest, Row, SiteImages
+from ra_core.data.checks import FEWEST
 from ra_core.data.scan import Scan, ScanRules, rows_of, scan
 from ra_core.errors import DataError, TooFewImagesError
 
-__all__ = ["FEWEST", "Survey", "data_root", "open_site", "survey"]
-
-FEWEST = {"train": 8, "val": 4}
-"""Fewer healthy images than these can't train or validate anything."""
+__all__ = ["Survey", "data_root", "open_site", "survey"]
 
 Progress = Callable[[int, int], None]
 
@@ -70,7 +68,7 @@ def data_root(site: SiteConfig, given: Path | None) -> Path:
     if root is None:
         raise DataError(
             f"site '{site.data.site}' has no data root",
-            "set data.root in its config, or give --data FOLDER",
+            "set data.root in its config, add --data FOLDER, or set the environment variable RA_DATA",
         )
     return root
 

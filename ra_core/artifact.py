@@ -32,13 +32,15 @@ COPY_AGAIN = "copy the whole model folder again"
 
 
 class DataSummary(Config):
-    """What a model learned from at one site, in counts."""
+    """What a model learned from at one site, in counts; files are those used and those that ought to be images."""
 
     site: str
     train_images: int
     train_patients: int
     val_images: int
     val_patients: int
+    used_files: int
+    declared_files: int
 
 
 class Card(Config):
@@ -53,7 +55,7 @@ class Card(Config):
         model_hash: as `model_hash`.
     """
 
-    format: Literal[2] = 2
+    format: Literal[3] = 3
     method: RAConfig
     preprocessing: PreprocessingConfig
     seed: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import FrameType
 
 import typer
@@ -55,6 +55,19 @@ class TerminalReporter:
                 progress.update(bar, completed=done)
                 if detail:
                     progress.update(bar, detail=detail)
+
+            yield move
+
+    @contextmanager
+    def counted(self, title: str) -> Iterator[Callable[[int, int], None]]:
+        """A bar for work that tells its length on the way; the value is a function (done, total) that moves it."""
+        moves: list[Callable[[int, str], None]] = []
+        with ExitStack() as bar:
+
+            def move(done: int, total: int) -> None:
+                if not moves:
+                    moves.append(bar.enter_context(self.task(title, total)))
+                moves[0](done, "")
 
             yield move
 

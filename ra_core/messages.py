@@ -102,6 +102,8 @@ class RoundReply:
         n_images: healthy training images; the weight of the update.
         n_patients: they are of.
         n_val: healthy validation images behind `validation_error`.
+        n_declared: files that ought to be images of the site.
+        n_used: of these, the files that are used.
         metrics: numbers by name: validation_error of the received model, mean loss terms of the local steps.
         update: fixed-point codes by "part.name"; empty in the closing exchange.
     """
@@ -114,6 +116,8 @@ class RoundReply:
     n_images: int
     n_patients: int
     n_val: int
+    n_declared: int
+    n_used: int
     metrics: Mapping[str, float]
     update: Mapping[str, Codes]
 
@@ -157,6 +161,8 @@ _FACTS: dict[str, type] = {
     "n_images": int,
     "n_patients": int,
     "n_val": int,
+    "n_declared": int,
+    "n_used": int,
 }
 
 

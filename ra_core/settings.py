@@ -82,9 +82,9 @@ def _explain(path: Path, error: ValidationError, kind: type[Config]) -> ConfigEr
 
 
 def _command(kind: type[Config]) -> str:
-    """What prints the default: `ra-client config site` for SiteConfig, which is a hospital's own."""
+    """What prints the default: `ra-client config` for SiteConfig, which is a hospital's own."""
     name = kind.__name__.removesuffix("Config").lower()
-    return f"`{'ra-client' if name == 'site' else 'ra-simulate'} config {name}`"
+    return "`ra-client config`" if name == "site" else f"`ra-simulate config {name}`"
 
 
 def _reason(error: ErrorDetails) -> str:

@@ -43,7 +43,11 @@ def load_progress(path: Path, study_digest: str) -> Progress:
     try:
         tensors, facts = load_tensors(path)
         records = [
-            RoundRecord(**record | {name: tuple(record[name]) for name in ("answered", "missing")})
+            RoundRecord(
+                **record
+                | {name: tuple(record[name]) for name in ("answered", "missing")}
+                | {"files": {name: tuple(counts) for name, counts in record["files"].items()}}
+            )
             for record in facts["records"]
         ]
         progress = Progress(

@@ -84,6 +84,8 @@ class Fold:
         most = min(MOST_IMAGES, LARGEST_TOTAL_COUNT // len(self.sites))
         if not (1 <= reply.n_patients <= reply.n_images <= most and 1 <= reply.n_val <= most):
             raise MessageError("its counts can't be true")
+        if not 1 <= reply.n_used <= reply.n_declared <= most:
+            raise MessageError("its counts of files can't be true")
         if not all(abs(value) <= LARGEST_METRIC for value in reply.metrics.values()):
             raise MessageError("a metric is not finite or too large")
         if reply.metrics.get("validation_error", -1.0) < 0:
@@ -118,6 +120,7 @@ class Fold:
             validation_error=total / sum(weights) if names else math.inf,
             by_site={name: dict(sorted(self._replies[name].metrics.items())) for name in names},
             images={name: self._replies[name].n_images for name in names},
+            files={name: (self._replies[name].n_used, self._replies[name].n_declared) for name in names},
             fingerprints={name: self._replies[name].fingerprint for name in names},
         )
 

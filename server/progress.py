@@ -29,6 +29,7 @@ class RoundRecord:
         validation_error: mean of the received model's errors over the answering sites, weighted by their images.
         by_site: metrics of each site.
         images: training images that each site counts.
+        files: of each site, those used and those that ought to be images.
         fingerprints: of each site's data; another one than before tells that the data changed.
     """
 
@@ -41,6 +42,7 @@ class RoundRecord:
     validation_error: float
     by_site: Mapping[str, Mapping[str, float]]
     images: Mapping[str, int]
+    files: Mapping[str, tuple[int, int]]
     fingerprints: Mapping[str, str]
 
 

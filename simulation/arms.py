@@ -42,6 +42,10 @@ class Reporter(Protocol):
         """A bar; the value is a function (done, detail) that moves it."""
         ...
 
+    def counted(self, title: str) -> AbstractContextManager[Callable[[int, int], None]]:
+        """A bar for work that tells its length on the way; the value is a function (done, total)."""
+        ...
+
 
 @dataclass(frozen=True)
 class Arm:

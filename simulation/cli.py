@@ -12,7 +12,6 @@ from rich.table import Table
 
 from ra_core.config import SiteConfig, StudyConfig
 from ra_core.console import TerminalReporter, new_app, run_app
-from ra_core.errors import DataError
 from ra_core.results import ResultRow
 from ra_core.runtime import Runtime
 from ra_core.settings import commented_yaml, load_config
@@ -37,7 +36,6 @@ app = new_app(
 class Which(StrEnum):
     """The kinds of settings."""
 
-    site = "site"
     study = "study"
     experiment = "experiment"
 
@@ -121,7 +119,7 @@ def study(
     `ra-simulate config experiment` prints a commented file to start from.
     """
     settings = _overridden(load_config(config, ExperimentConfig), precision, threads, seed)
-    _run(settings, config.parent, _data_root(data), out, engine, cache)
+    _run(settings, config.parent, data, out, engine, cache)
 
 
 @app.command()
@@ -151,7 +149,7 @@ def train(
     _run(
         _overridden(settings, precision, threads, seed),
         site.parent,
-        _data_root(data),
+        data,
         out,
         EngineName.in_process,
         cache,
@@ -171,12 +169,14 @@ def _overridden(
     return config.model_copy(update={"study": study, "runtime": runtime})
 
 
-def _run(config: ExperimentConfig, base: Path, root: Path, out: Path, engine: EngineName, cache: Path | None) -> None:
+def _run(
+    config: ExperimentConfig, base: Path, root: Path | None, out: Path, engine: EngineName, cache: Path | None
+) -> None:
     reporter = TerminalReporter()
     image_cache = (cache or cache_folder()) / "images"
     sweep(image_cache)
     runtime = Runtime.resolve(config.runtime, config.study.training.precision)
-    places = open_places(config.sites, base, config.study, root, image_cache)
+    places = open_places(config.sites, base, config.study, root, image_cache, reporter)
     for place in places:
         images, role = place.images, "" if place.trained or config.local == (place.name,) else ", held out"
         reporter.say(
@@ -187,7 +187,7 @@ def _run(config: ExperimentConfig, base: Path, root: Path, out: Path, engine: En
     try:
         perceptual = load_or_fetch(config.study.perceptual, str(runtime.device), reporter)
         rows = Experiment(
-            config, places, root, image_cache, perceptual, runtime, out, ENGINES[engine], _command(), reporter
+            config, places, image_cache, perceptual, runtime, out, ENGINES[engine], _command(), reporter
         ).run()
     except KeyboardInterrupt:
         reporter.say(f"stopped; the same command goes on where it was in {out}")
@@ -241,11 +241,12 @@ def weights() -> None:
 
 @app.command()
 def config(kind: Annotated[Which, typer.Argument(help="Which settings.")] = Which.study) -> None:
-    """Print a commented default: `ra-simulate config study > study.yaml`, or `config site`, or `config experiment`."""
-    site = {"name": "My hospital", "anatomy": "chest", "modality": "CR", "data": {"site": "my_site"}}
+    """Print a commented default: `ra-simulate config study > study.yaml`, or `config experiment`.
+
+    The keys of a site config are explained by `ra-client config`.
+    """
     experiment = {"title": "My sites", "sites": [{"config": "site_a.yaml"}, {"config": "site_b.yaml"}]}
     texts = {
-        Which.site: commented_yaml(SiteConfig, site),
         Which.study: commented_yaml(StudyConfig),
         Which.experiment: commented_yaml(ExperimentConfig, experiment),
     }
@@ -263,12 +264,6 @@ def auroc_table(rows: list[ResultRow]) -> Table:
             interval = "" if row.ci_low is None else f"{row.ci_low:.3f} to {row.ci_high:.3f}"
             table.add_row(row.train_sites, row.test_site, row.method, row.scoring, value, interval, row.note)
     return table
-
-
-def _data_root(given: Path | None) -> Path:
-    if given is None:
-        raise DataError("no data root given", "add --data FOLDER, or set the environment variable RA_DATA")
-    return given
 
 
 def main() -> None:

@@ -46,7 +46,6 @@ class Experiment:
     Attributes:
         config: what is trained and measured.
         places: its sites, opened.
-        root: data root.
         cache: folder for preprocessed images.
         perceptual: network behind LPIPS.
         runtime: the machine.
@@ -58,7 +57,6 @@ class Experiment:
 
     config: ExperimentConfig
     places: Sequence[Place]
-    root: Path
     cache: Path
     perceptual: Perceptual
     runtime: Runtime
@@ -150,7 +148,7 @@ class Experiment:
         folder = self.out / "arms" / arm.folder
         members = [place for place in self.places if place.name in arm.sites]
         if arm.kind == "federated":
-            nodes = [Node(p.name, p.file, self.root, folder / "sites", self.cache) for p in members]
+            nodes = [Node(p.name, p.file, p.root, folder / "sites", self.cache) for p in members]
             return train_federated(arm, nodes, self.study, self.config.runtime, folder, self.engine, self.reporter)
         train, val = (Joined([getattr(place.images, split) for place in members]) for split in ("train", "val"))
         return train_alone(arm, train, val, self.study, self.runtime, folder, self.reporter)

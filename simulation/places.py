@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from client.site import open_site, survey
+from client.site import data_root, open_site, survey
 from ra_core.artifact import DataSummary
 from ra_core.config import SiteConfig, StudyConfig
 from ra_core.data import SiteImages
 from ra_core.errors import ConfigError, TooFewImagesError
 from ra_core.settings import load_config
+from simulation.arms import Reporter
 from simulation.config import SiteEntry
 from simulation.report import SiteFacts
 
@@ -24,6 +25,7 @@ class Place:
 
     Attributes:
         file: its config.
+        root: its data root.
         config: what stands there.
         images: its own; train and val are of `reference` where that is another site.
         trained: whether models are trained on it.
@@ -31,6 +33,7 @@ class Place:
     """
 
     file: Path
+    root: Path
     config: SiteConfig
     images: SiteImages
     trained: bool
@@ -61,6 +64,8 @@ class Place:
             train_patients=len({row.patient_id for row in train.rows}),
             val_images=len(val),
             val_patients=len({row.patient_id for row in val.rows}),
+            used_files=self.images.used,
+            declared_files=self.images.declared,
         )
 
     def facts(self) -> SiteFacts:
@@ -77,13 +82,20 @@ class Place:
             n_val=len(self.images.val) if own else 0,
             n_test_healthy=labels.count("healthy"),
             n_test_anomalous=labels.count("anomalous"),
+            used_files=self.images.used,
+            declared_files=self.images.declared,
             note=self.note,
             reference=self.reference,
         )
 
 
 def open_places(
-    entries: Sequence[SiteEntry], base: Path, study: StudyConfig, root: Path, cache: Path | None
+    entries: Sequence[SiteEntry],
+    base: Path,
+    study: StudyConfig,
+    root: Path | None,
+    cache: Path | None,
+    reporter: Reporter,
 ) -> list[Place]:
     """All sites in their order.
 
@@ -91,8 +103,9 @@ def open_places(
         entries: of the experiment.
         base: folder that the paths of site configs are relative to.
         study: how images are preprocessed.
-        root: data root.
+        root: data root; None takes that of each site's config.
         cache: folder for preprocessed images.
+        reporter: told what goes on.
 
     Raises:
         ConfigError: a site config is bad, a site stands there twice, or healthy images are asked of no site there is.
@@ -105,11 +118,11 @@ def open_places(
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ConfigError(f"site '{twice[0]}' stands there twice", "give each site config once")
-    whole = {
-        config.data.site: open_site(config, study, root, cache)
-        for entry, config in zip(entries, configs, strict=True)
-        if not entry.healthy_of
-    }
+    whole = {}
+    for entry, config in zip(entries, configs, strict=True):
+        if not entry.healthy_of:
+            with reporter.counted(f"looking at {config.data.site}") as progress:
+                whole[config.data.site] = open_site(config, study, data_root(config, root), cache, progress)
     places = []
     for entry, file, config in zip(entries, files, configs, strict=True):
         reference = entry.healthy_of or config.data.site
@@ -118,7 +131,7 @@ def open_places(
             raise TooFewImagesError(
                 f"site '{config.data.site}' has no test images", "give some healthy and anomalous images the split test"
             )
-        places.append(Place(file, config, images, entry.is_trained_on, reference))
+        places.append(Place(file, data_root(config, root), config, images, entry.is_trained_on, reference))
     return places
 
 
@@ -127,7 +140,7 @@ def _borrowing(
     reference: str,
     whole: Mapping[str, SiteImages],
     study: StudyConfig,
-    root: Path,
+    root: Path | None,
     cache: Path | None,
 ) -> SiteImages:
     """A site's own test images with another site's healthy ones."""
@@ -136,5 +149,5 @@ def _borrowing(
             f"healthy_of '{reference}' of site '{config.data.site}' is no site with healthy images here",
             f"name one of {', '.join(whole) or 'the other sites'}",
         )
-    own = survey(config, study.preprocessing, root, cache).images(config, study.preprocessing, cache)
+    own = survey(config, study.preprocessing, data_root(config, root), cache).images(config, study.preprocessing, cache)
     return replace(own, train=whole[reference].train, val=whole[reference].val)

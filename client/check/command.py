@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -58,7 +56,8 @@ def check(
         _refuse_other(theirs, config, settings, profile)
     root = data_root(config, data)
     reporter = TerminalReporter()
-    found = _survey(config, settings, root, (cache or cache_folder()) / "images", reporter)
+    with reporter.counted("reading files") as progress:
+        found = survey(config, settings.preprocessing, root, (cache or cache_folder()) / "images", progress)
     pictures = Pictures.of(found.scan, found.rows)
     outcome = Outcome(
         config,
@@ -93,18 +92,6 @@ def summary(outcome: Outcome) -> Table:
     for finding in outcome.findings:
         table.add_row(str(finding.level), str(finding.code), finding.message)
     return table
-
-
-def _survey(site: SiteConfig, study: StudyConfig, root: Path, cache: Path, reporter: TerminalReporter) -> Survey:
-    moves: list[Callable[[int, str], None]] = []
-    with ExitStack() as bar:
-
-        def progress(done: int, total: int) -> None:
-            if not moves:  # how many there are is known once the first is done
-                moves.append(bar.enter_context(reporter.task("reading files", total)))
-            moves[0](done, "")
-
-        return survey(site, study.preprocessing, root, cache, progress)
 
 
 def _unnamed(site: SiteConfig, root: Path, found: Survey) -> int | None:

@@ -1,10 +1,12 @@
 """Two sites train together in one process, through the same apps as in a real federation."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from flwr.app import Context, Message, RecordDict
 from hospitals import model_digest, tiny_federation, write_hospitals
 
@@ -172,12 +174,24 @@ class TestSettings:
         assert not answer(settings, tiny_federation(), evil).has_error()
         assert answer({}, tiny_federation(), dict(settings)).error.reason == "ConfigError"
 
-    @pytest.mark.parametrize("missing", ["site-config", "data-root", "state-folder"])
-    def test_a_node_names_its_three_paths(self, hospitals, missing):
+    @pytest.mark.parametrize(
+        ("missing", "kind"),
+        [("site-config", "ConfigError"), ("data-root", "DataError"), ("state-folder", "ConfigError")],
+    )
+    def test_a_node_or_its_config_names_three_paths(self, hospitals, missing, kind):
         settings = hospitals[0].settings(ONE_THREAD)
         del settings[missing]
-        with pytest.raises(client_app.ConfigError, match=missing):
-            client_app._settings(settings)
+        assert answer(settings, tiny_federation()).error.reason.split(" at ")[0] == kind
+
+    def test_root_and_state_may_stand_in_the_site_config(self, hospitals, tmp_path):
+        settings = hospitals[0].settings(ONE_THREAD)
+        site = yaml.safe_load(Path(settings["site-config"]).read_text())
+        site["data"]["root"], site["state"] = settings.pop("data-root"), "state"
+        (tmp_path / "site.yaml").write_text(yaml.safe_dump(site))
+        assert not answer(settings | {"site-config": str(tmp_path / "site.yaml")}, tiny_federation()).has_error()
+        del settings["state-folder"]
+        assert not answer(settings | {"site-config": str(tmp_path / "site.yaml")}, tiny_federation()).has_error()
+        assert (tmp_path / "state" / "anna" / "secret").exists()
 
     def test_a_simulated_node_has_its_place_in_a_list(self, hospitals, tmp_path, monkeypatch):
         nodes = [node.settings(ONE_THREAD) for node in hospitals]

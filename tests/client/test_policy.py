@@ -18,6 +18,8 @@ def reply(**changes):
         "n_images": 9,
         "n_patients": 3,
         "n_val": 4,
+        "n_declared": 20,
+        "n_used": 19,
         "metrics": {"validation_error": 0.5},
         "update": {"encoder.w": np.zeros(2, np.int32)},
     }

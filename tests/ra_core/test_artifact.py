@@ -37,7 +37,17 @@ def card_of(weights, **changes):
         "rounds": 1,
         "selected": 8,
         "sites": ("discs",),
-        "data": (DataSummary(site="discs", train_images=6, train_patients=6, val_images=2, val_patients=2),),
+        "data": (
+            DataSummary(
+                site="discs",
+                train_images=6,
+                train_patients=6,
+                val_images=2,
+                val_patients=2,
+                used_files=8,
+                declared_files=9,
+            ),
+        ),
         "runtime": {"device": "cpu", "threads": 1},
         "software": {"torch": "x"},
         "metrics": ({"metric": "auroc", "value": None, "ci": [None, None], "note": "no healthy images"},),
@@ -236,5 +246,5 @@ def test_a_card_without_a_key_is_refused_by_key(folder, key):
 
 def test_the_card_holds_no_path_and_nothing_of_a_single_site(folder):
     card = json.loads((folder / "card.json").read_text())
-    assert card["format"] == 2
+    assert card["format"] == 3
     assert not {"perceptual", "perceptual_hash", "scoring", "pixel_threshold", "healthy_hash"} & set(card)

@@ -29,6 +29,8 @@ def reply(**changes):
         "n_images": 9,
         "n_patients": 3,
         "n_val": 4,
+        "n_declared": 20,
+        "n_used": 19,
         "metrics": {"validation_error": 0.5},
         "update": {"encoder.w": np.arange(6, dtype=np.int32).reshape(2, 3), "encoder.s": np.int32(4).reshape(())},
     }

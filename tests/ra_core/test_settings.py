@@ -158,7 +158,7 @@ def test_the_commented_default_shows_the_preset():
 
 
 @pytest.mark.parametrize(
-    ("kind", "command"), [(SiteConfig, "`ra-client config site`"), (StudyConfig, "`ra-simulate config study`")]
+    ("kind", "command"), [(SiteConfig, "`ra-client config`"), (StudyConfig, "`ra-simulate config study`")]
 )
 @pytest.mark.parametrize("text", ["nonsense: 1", "training: 5\ndata: 5", "", "[" * 3000])
 def test_a_hint_names_the_command_of_this_kind(tmp_path, kind, command, text):

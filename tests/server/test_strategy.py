@@ -78,6 +78,7 @@ def test_few_answers_are_asked_for_at_a_time_so_that_memory_does_not_grow_with_t
     assert Counting.most == PULLED_AT_ONCE < len(names)
     assert done.records[0].answered == tuple(sorted(names))
     assert dict(done.records[0].images) == dict.fromkeys(sorted(names), 10)
+    assert dict(done.records[0].files) == dict.fromkeys(sorted(names), (109, 110))
     assert set(done.records[0].fingerprints.values()) == {"f" * 64}
 
 
@@ -161,6 +162,8 @@ BAD = {
     "more patients than images": lambda s, o: good_reply(s, o, n_patients=10**6),
     "no validation images": lambda s, o: good_reply(s, o, n_val=0),
     "absurd validation images": lambda s, o: good_reply(s, o, n_val=2**62),
+    "more files used than declared": lambda s, o: good_reply(s, o, n_used=10**6),
+    "no files": lambda s, o: good_reply(s, o, n_used=0),
     "NaN metric": lambda s, o: good_reply(s, o, metrics={"validation_error": math.nan}),
     "NaN among the metrics": lambda s, o: good_reply(s, o, metrics={"validation_error": 1.0, "vae": math.nan}),
     "infinite metric": lambda s, o: good_reply(s, o, metrics={"validation_error": math.inf}),
@@ -207,6 +210,8 @@ REASONS = {
     "more patients than images": "counts",
     "no validation images": "counts",
     "absurd validation images": "counts",
+    "more files used than declared": "counts of files",
+    "no files": "counts of files",
     "NaN metric": "not finite",
     "NaN among the metrics": "not finite",
     "infinite metric": "not finite",

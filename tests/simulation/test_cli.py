@@ -15,7 +15,7 @@ def test_preprocessed_images_go_where_the_option_or_the_environment_says(tmp_pat
     site.write_text("{name: x, anatomy: x, modality: CR, data: {site: x}}")
     seen = []
 
-    def stop(sites, base, study, root, cache):
+    def stop(sites, base, study, root, cache, reporter):
         seen.append(cache)
         raise KeyboardInterrupt
 

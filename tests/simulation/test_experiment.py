@@ -30,10 +30,12 @@ class Silent:
     def say(self, text):
         self.said.append(text)
 
-    def task(self, title, total, done=0):
+    def task(self, title, total=0, done=0):
         import contextlib
 
         return contextlib.nullcontext(lambda done, detail: None)
+
+    counted = task
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +64,9 @@ def experiment(hospitals, untrained_perceptual, site_root, tmp_path):
         config = ExperimentConfig.model_validate(settings)
         runtime = Runtime.resolve(config.runtime, "fp32")
         cache = hospitals[0].cache
-        places = open_places(config.sites, tmp_path, config.study, site_root, cache)
+        places = open_places(config.sites, tmp_path, config.study, site_root, cache, Silent())
         return Experiment(
-            config, places, site_root, cache, untrained_perceptual, runtime, out, engine, "ra-simulate study", Silent()
+            config, places, cache, untrained_perceptual, runtime, out, engine, "ra-simulate study", Silent()
         )
 
     return make
@@ -85,12 +87,11 @@ def finished(hospitals, untrained_perceptual, site_root, tmp_path_factory):
         }
     )
     out = tmp_path_factory.mktemp("finished") / "out"
-    places = open_places(config.sites, out, config.study, site_root, hospitals[0].cache)
+    places = open_places(config.sites, out, config.study, site_root, hospitals[0].cache, Silent())
     runtime = Runtime.resolve(config.runtime, "fp32")
     Experiment(
         config,
         places,
-        site_root,
         hospitals[0].cache,
         untrained_perceptual,
         runtime,

@@ -37,6 +37,8 @@ def site(name, **changed):
         "n_val": 40,
         "n_test_healthy": COUNTS[name][0],
         "n_test_anomalous": COUNTS[name][1],
+        "used_files": 300,
+        "declared_files": 303,
         "note": "virtual patients",
         "reference": name,
     }
@@ -57,6 +59,7 @@ def record_of(number, answered=TRAINED, rejected=None):
         mean,
         errors,
         dict.fromkeys(answered, 160),
+        {},
         dict.fromkeys(answered, "f" * 64),
     )
 

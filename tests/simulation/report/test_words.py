@@ -81,9 +81,8 @@ def test_doubts_name_chance_the_seed_and_who_lent_images(experiment, small):
 
 
 def record(number, missing, rejected):
-    return RoundRecord(
-        number, 2, ("a",), missing, rejected, 5, 0.1, {"a": {"validation_error": 0.1}}, {"a": 5}, {"a": "f"}
-    )
+    errors = {"a": {"validation_error": 0.1}}
+    return RoundRecord(number, 2, ("a",), missing, rejected, 5, 0.1, errors, {"a": 5}, {"a": (9, 9)}, {"a": "f"})
 
 
 def test_absences_join_rounds_of_one_reason():
