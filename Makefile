@@ -29,8 +29,9 @@ check: install ## style, types, and who may import whom
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: install ## ratios measured in one run
+bench: install ## ratios measured in one run, and memory over 500 and 5,000 images
 	$(BIN)/python benchmarks
+	$(BIN)/python benchmarks/reading.py
 
 clean:
 	rm -rf $(VENV) $(OUT)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ra_core.config import PreprocessingConfig, SiteConfig, StudyConfig
@@ -24,12 +24,19 @@ class Survey:
     Attributes:
         scan: of the folder, or of the files that the manifest names.
         declared: files that ought to be images of the site: all rows of its manifest, or those of the folder.
-        rows: one a file that is used, in the order of the paths.
+        named: one row a file that the manifest names, or that folder rules name and that was read, in the order of the
+            paths: used, or a copy, or lost.
     """
 
     scan: Scan
     declared: int
-    rows: tuple[Row, ...]
+    named: tuple[Row, ...]
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """Those of files that are used."""
+        used = {entry.path for entry in self.scan.accepted}
+        return tuple(row for row in self.named if row.path in used)
 
     def images(self, site: SiteConfig, preprocessing: PreprocessingConfig, cache: Path | None) -> SiteImages:
         """Those that are used, by split.
@@ -38,19 +45,17 @@ class Survey:
             DataError: a larger share was lost than the site's limit: nobody trains on a small rest unnoticed.
         """
         self._refuse_lost(site)
+        rows = self.rows
         train, val, test = (
-            ImageSet(
-                [row for row in self.rows if row.split == split], self.scan.root, preprocessing, cache, site.limits
-            )
+            ImageSet([row for row in rows if row.split == split], self.scan.root, preprocessing, cache, site.limits)
             for split in ("train", "val", "test")
         )
-        return SiteImages(site.data.site, train, val, test, declared=self.declared, used=len(self.rows))
+        return SiteImages(site.data.site, train, val, test, declared=self.declared, used=len(rows))
 
     def _refuse_lost(self, site: SiteConfig) -> None:
         if self.scan.lost_share <= site.limits.max_lost:
             return
-        counts = sorted(self.scan.reasons.items())
-        why = ", ".join(f"{count} {reason}" for reason, count in counts if not reason.expected)
+        why = ", ".join(f"{count} {reason}" for reason, count in sorted(self.scan.lost_reasons.items()))
         raise DataError(
             f"site '{site.data.site}' lost {self.scan.lost} of {len(self.scan.accepted) + self.scan.lost} images "
             f"({why}), more than limits.max_lost allows ({site.limits.max_lost:.1%})",
@@ -97,10 +102,9 @@ def survey(
     if site.data.folder:
         found = scan(root, rules, preprocessing, progress, cache=cache)
         return Survey(found, len(found.accepted) + found.lost, rows_of(found, site))
-    rows = Manifest.load(root / site.data.manifest, root, site=site.data.site).select()
-    found = scan(root, rules, preprocessing, progress, [Path(row.path) for row in rows], cache)
-    used = {entry.path for entry in found.accepted}
-    return Survey(found, len(rows), tuple(row for row in rows if Path(row.path).as_posix() in used))
+    listed = Manifest.load(root / site.data.manifest, root, site=site.data.site).select()
+    rows = tuple(replace(row, path=Path(row.path).as_posix()) for row in listed)  # as the scan calls files
+    return Survey(scan(root, rules, preprocessing, progress, rows, cache), len(rows), rows)
 
 
 def open_site(

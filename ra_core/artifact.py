@@ -50,6 +50,7 @@ class Card(Config):
         steps: on the model's path, all rounds together.
         selected: the step, or with rounds the round, whose weights these are.
         sites: trained on.
+        anatomy, modality: of all these sites; empty where they differ.
         data: one a site.
         metrics: what is told of the model.
         model_hash: as `model_hash`.
@@ -64,6 +65,8 @@ class Card(Config):
     rounds: int
     selected: int
     sites: tuple[str, ...]
+    anatomy: str
+    modality: str
     data: tuple[DataSummary, ...]
     runtime: dict[str, str | int]
     software: dict[str, str]

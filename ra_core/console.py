@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from types import FrameType
 
 import typer
@@ -13,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from ra_core.errors import RAError
+from ra_core.errors import DataError, RAError
 from ra_core.runtime import software_versions
 
 __all__ = ["INTERRUPTED", "TerminalReporter", "graceful_stop", "new_app", "run_app"]
@@ -110,19 +113,30 @@ def new_app(purpose: str, epilog: str = "") -> typer.Typer:
 
 
 def run_app(app: typer.Typer) -> None:
-    """Run a program: an `RAError` becomes one line, its hint another, and its exit code; a signal stops cleanly."""
+    """Run a program: an `RAError` becomes one line, its hint another, and its exit code; a signal stops cleanly.
+
+    A terminal and its log may be seen by others than the site: of files, only paths that were typed are named.
+    """
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         app(standalone_mode=True)
+    except DataError as error:
+        _complain(f"a file can't be used: {error.code}" if error.code else error.message, error.hint)
+        sys.exit(error.exit_code)
     except RAError as error:
         _complain(error.message, error.hint)
         sys.exit(error.exit_code)
     except OSError as error:  # a full disk, a folder without rights: any write may meet them
-        where = f"{error.filename}: " if error.filename else ""
-        _complain(f"{where}{error.strerror or error}", "check the folder's rights and the room on the disk")
+        why = error.strerror or type(error).__name__
+        _complain(f"{_typed(error.filename)}{why}", "check the folder's rights and the room on the disk")
         sys.exit(RAError.exit_code)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    except Exception as error:  # its message may quote a file or a patient
+        _complain(f"{type(error).__name__}, a fault of the program", "report it with the lines below and `version`")
+        for frame in traceback.extract_tb(error.__traceback__):
+            _console().print(f"  {Path(frame.filename).name}, line {frame.lineno}, in {frame.name}")
+        sys.exit(RAError.exit_code)
 
 
 @contextmanager
@@ -141,6 +155,16 @@ def graceful_stop() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in earlier.items():
             signal.signal(number, handler)
+
+
+def _typed(filename: object) -> str:
+    """The argument of the command line that led to a file, with a colon; "" where none did."""
+    if not isinstance(filename, str):
+        return ""
+    there = Path(os.path.abspath(filename))
+    values = [argument.rpartition("=")[2] for argument in sys.argv[1:]]
+    leading = [value for value in values if value and there.is_relative_to(os.path.abspath(value))]
+    return f"{max(leading, key=lambda value: len(os.path.abspath(value)))}: " if leading else ""
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ra_core.data.readers import Reading, kind_of, open_source
 from ra_core.data.readers.refusal import Reason
 from ra_core.data.readers.source import Facts
+from ra_core.data.scan.duplicates import without_duplicates
+from ra_core.data.scan.look import look
+from ra_core.data.scan.looks import Looks
 from ra_core.data.scan.records import Entry
 from ra_core.data.scan.stacks import stacks
 from ra_core.data.scan.walk import walk
 from ra_core.errors import DataError
-from ra_core.studies import Study, file_study, series_study
+from ra_core.studies import Study, Terms, file_study, series_study
 
 __all__ = ["Item", "find"]
 
@@ -32,61 +36,61 @@ class Item:
     named: bool = False
     reason: Reason | None = None
 
-    def open(self, reading: Reading) -> Study:
+    def open(self, terms: Terms) -> Study:
         """Open it.
 
         Raises:
-            DataError: it can't be read or is no image; its `code` says why.
+            DataError: it can't be read, is no image or is not what is asked for; its `code` says why.
         """
         if self.reason is not None:
             raise DataError(f"{self.files[0]}: left aside", "", self.reason)
         if len(self.files) > 1:
-            return series_study(self.files, reading)
-        return file_study(self.files[0], reading)
+            return series_study(self.files, terms)
+        return file_study(self.files[0], terms)
 
 
 def find(
     paths: Sequence[Path],
-    reading: Reading,
+    terms: Terms,
     leave_out: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Item]:
     """Everything under the paths, each file once, in the order of the paths and sorted within a folder.
 
-    Only headers are read, and only of DICOM files.
+    Only headers are read, and only of DICOM files; but slices that may be copies of each other are decoded.
 
     Args:
         paths: files and folders.
-        reading: how files are read.
+        terms: what is asked of studies.
         leave_out: a folder whose files don't count, if it lies in one of the others.
         progress: told after each file how many of how many are done.
 
     Raises:
         DataError: a path is no file and no folder.
     """
-    items = {item.files[0]: item for item in _files(paths, leave_out)}
+    items = {item.files[0]: item for item in _files(paths, terms.rules.limits.hidden, leave_out)}
     slices: dict[Path, Facts] = {}
     for done, item in enumerate(items.values(), start=1):
-        facts = _slice_facts(item, reading)
+        facts = _slice_facts(item, terms.reading)
         if facts:
             slices[item.files[0]] = facts
         if progress:
             progress(done, len(items))
-    return _put_together(items, slices)
+    return _put_together(items, slices, _copies(slices, terms))
 
 
-def _files(paths: Sequence[Path], leave_out: Path | None) -> Iterator[Item]:
+def _files(paths: Sequence[Path], hidden: bool, leave_out: Path | None) -> Iterator[Item]:
     """One item a file. Paths are absolute."""
     avoided = leave_out.resolve() if leave_out else None
     for number, given in enumerate(paths, start=1):
         path = given.absolute()
         if not path.exists():
-            raise DataError(f"path {number} of {len(paths)}: no such file or folder", "check it", Reason.MISSING)
+            raise DataError(f"path {number} of {len(paths)}: no such file or folder", "check it")
         if not path.is_dir():
             yield Item((path,), named=True)
             continue
         root = path.resolve()
-        for found in walk(root):
+        for found in walk(root, hidden):
             file = root / found.path
             if avoided is None or not file.is_relative_to(avoided):
                 yield Item((file,), reason=found.reason)
@@ -105,21 +109,31 @@ def _slice_facts(item: Item, reading: Reading) -> Facts | None:
     return facts if facts.frames == 1 and facts.series and facts.positions else None
 
 
-def _put_together(items: dict[Path, Item], slices: dict[Path, Facts]) -> list[Item]:
-    """A series takes the place of its first file; copies of its slices are left aside."""
-    firsts: dict[str, Path] = {}
+def _copies(slices: Mapping[Path, Facts], terms: Terms) -> set[Path]:
+    """Slices that are in a file before them, by the rule of the scan.
+
+    Those that share neither place nor SOPInstanceUID with another are no copies, and are not decoded.
+    """
+    sharers: dict[tuple[object, ...], list[Path]] = defaultdict(list)
     for path, facts in slices.items():
-        firsts.setdefault(facts.instance or str(path), path)
-    originals = set(firsts.values())
-    copies = slices.keys() - originals
-    entries = [Entry(str(path), None, facts=facts) for path, facts in slices.items() if path in originals]
+        sharers[facts.patient, facts.study, facts.series, facts.origins].append(path)
+        sharers[facts.patient, facts.instance or path].append(path)
+    doubtful = {path for sharing in sharers.values() if len(sharing) > 1 for path in sharing}
+    looks = Looks(None, Path("/"), terms.preprocessing, terms.rules.limits)
+    seen = [look(Path("/"), str(path), terms.rules, terms.preprocessing, looks) for path in slices if path in doubtful]
+    return {Path(entry.path) for entry in without_duplicates(seen) if entry.reason == Reason.DUPLICATE}
+
+
+def _put_together(items: dict[Path, Item], slices: Mapping[Path, Facts], copies: set[Path]) -> list[Item]:
+    """A series takes the place of its first file; copies of its slices are left aside."""
+    places = {path: place for place, path in enumerate(items)}
+    for path in copies:
+        items[path] = Item((path,), reason=Reason.DUPLICATE)
+    entries = [Entry(str(path), None, facts=facts) for path, facts in slices.items() if path not in copies]
     for series in stacks(entries):
         files = tuple(Path(path) for path in series.paths)
-        members = set(files)
-        members |= {path for path in copies if firsts[slices[path].instance] in members}
-        places = [path for path in items if path in members]
-        named = any(items[path].named for path in places)
-        for path in places:
-            items[path] = Item((path,), reason=Reason.DUPLICATE) if path in copies else Item((), named)
-        items[next(path for path in places if path not in copies)] = Item(files, named)
+        named = any(items[path].named for path in files)
+        for path in files:
+            items[path] = Item(())
+        items[min(files, key=places.__getitem__)] = Item(files, named)
     return [item for item in items.values() if item.files]

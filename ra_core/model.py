@@ -18,15 +18,16 @@ from ra_core.calibration import Calibration, load_calibration
 from ra_core.config import LimitsConfig, PerceptualConfig
 from ra_core.data.geometry import Geometry
 from ra_core.data.image import Image, prepare
-from ra_core.data.readers import READER_VERSION, Reading
+from ra_core.data.readers import READER_VERSION
 from ra_core.data.readers.reading import USUAL_LIMITS
 from ra_core.data.readers.refusal import Reason
+from ra_core.data.scan.rules import ScanRules
 from ra_core.errors import DataError, WeightsError
 from ra_core.finding import find
 from ra_core.perceptual import Perceptual
 from ra_core.scoring import SCORINGS, Scorer, ScoringConfig, image_scores
 from ra_core.site_scorer import SiteScorer
-from ra_core.studies import Study, array_study, file_study, series_study
+from ra_core.studies import Study, Terms, array_study, file_study, series_study
 
 __all__ = ["UNCALIBRATED", "Model", "Result", "load"]
 
@@ -71,7 +72,8 @@ class Result:
     def map(self) -> NDArray[np.float32]:
         """The anomaly map on the study's own grid, at least 0: (H, W), or (D, H, W) of a volume.
 
-        Slices are ordered as the readers order them, from feet to head; those that were not scored are 0.
+        It is turned and ordered as the readers turn and order the pictures: upright, and from feet to head. Slices
+        that were not scored are 0.
         """
         if not self.volume:
             return self.slice_map(0)
@@ -101,6 +103,7 @@ class Model:
         card: what the model is and how it came about.
         scoring: how it scores.
         calibration: of the site; None where there is none.
+        terms: what it asks of studies.
         scale: map value at the top of every colour scale: three times the site's pixel threshold.
         identity: SHA-256, in hex, over all that a score depends on but the study.
     """
@@ -112,10 +115,12 @@ class Model:
         perceptual: Perceptual | None,
         device: torch.device,
         limits: LimitsConfig,
+        any_part: bool = False,
     ) -> None:
         self.card, self.calibration = artifact.card, calibration
         self.scoring = calibration.scoring if calibration else UNCALIBRATED
-        self.reading = Reading.of(self.card.preprocessing, limits)
+        asked = ("", "") if any_part else (self.card.anatomy, self.card.modality)
+        self.terms = Terms(self.card.preprocessing, ScanRules(limits, *asked))
         self.scale = 3 * calibration.pixel_threshold if calibration else UNCALIBRATED_SCALE
         self.identity = _identity(artifact, calibration, self.scoring)
         healthy = {self.scoring.name: calibration.healthy} if calibration and calibration.healthy else {}
@@ -166,15 +171,15 @@ class Model:
             return array_study(what, spacing)
         if isinstance(what, str | Path):
             path = Path(what)
-            return self._folder(path) if path.is_dir() else file_study(path, self.reading)
-        return series_study([Path(name) for name in what], self.reading)
+            return self._folder(path) if path.is_dir() else file_study(path, self.terms)
+        return series_study([Path(name) for name in what], self.terms)
 
     def _folder(self, path: Path) -> Study:
         """The one study in a folder; what is no image, or none for this model, is passed by."""
         studies, refused = [], []
-        for item in find([path], self.reading):
+        for item in find([path], self.terms):
             try:
-                studies.append(item.open(self.reading))
+                studies.append(item.open(self.terms))
             except DataError as error:
                 if not Reason(error.code).expected:
                     raise
@@ -213,6 +218,7 @@ def load(
     weights: FileName | None = None,
     device: str = "cpu",
     limits: LimitsConfig = USUAL_LIMITS,
+    any_part: bool = False,
 ) -> Model:
     """A model ready to score.
 
@@ -224,6 +230,7 @@ def load(
             read where the calibration's scoring needs them.
         device: cpu, cuda or cuda:N.
         limits: what is refused.
+        any_part: score what a header says to be of another body part or modality than the model was trained on.
 
     Raises:
         ArtifactError: model or calibration is missing or damaged, or they don't belong together.
@@ -233,7 +240,7 @@ def load(
     folder = Path(calibration) if calibration is not None else _beside(Path(model))
     found = load_calibration(folder, artifact.card) if folder else None
     where = torch.device(device)
-    return Model(artifact, found, _perceptual(found, weights, where), where, limits)
+    return Model(artifact, found, _perceptual(found, weights, where), where, limits, any_part)
 
 
 def _beside(model: Path) -> Path | None:

@@ -9,16 +9,34 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ra_core.config import Plane
+from ra_core.config import PreprocessingConfig
 from ra_core.data.readers import Reading, in_range, open_source
-from ra_core.data.readers.refusal import Reason
-from ra_core.data.readers.source import Facts, Kind, RawImage
+from ra_core.data.readers.refusal import Reason, Refusal
+from ra_core.data.readers.source import Kind, RawImage, Source
+from ra_core.data.scan.fit import refuse_unfit
+from ra_core.data.scan.planes import other_plane
+from ra_core.data.scan.rules import ScanRules
 from ra_core.errors import DataError
 
-__all__ = ["Study", "array_study", "file_study", "series_study"]
+__all__ = ["Study", "Terms", "array_study", "file_study", "series_study"]
 
-_PLANES: tuple[Plane, ...] = ("sagittal", "coronal", "axial")
-"""By the patient axis (left, back, head) that their normal is nearest to."""
+
+@dataclass(frozen=True)
+class Terms:
+    """What a model, and the site that uses it, ask of a study.
+
+    Attributes:
+        preprocessing: of the model.
+        rules: what a header must not contradict, and the site's limits.
+    """
+
+    preprocessing: PreprocessingConfig
+    rules: ScanRules
+
+    @property
+    def reading(self) -> Reading:
+        """How files are read."""
+        return Reading.of(self.preprocessing, self.rules.limits)
 
 
 @dataclass(frozen=True)
@@ -42,32 +60,31 @@ class Study:
     picture: Callable[[int], RawImage] = field(repr=False)
 
 
-def file_study(path: Path, reading: Reading) -> Study:
+def file_study(path: Path, terms: Terms) -> Study:
     """All pictures of one file.
 
     Raises:
-        DataError: the file can't be read or is no image; its `code` says why.
+        DataError: the file can't be read, is no image or is not what is asked for; its `code` says why.
     """
-    source = open_source(path, reading)
-    _refuse_plane(path, source.facts, reading)
+    source = _open(path, terms)
     count = source.facts.frames
-    wanted = tuple(in_range(count, reading.slices)) if count > 1 else (0,)
+    wanted = tuple(in_range(count, terms.preprocessing.slices)) if count > 1 else (0,)
     return Study((path,), source.facts.kind, count, wanted, count > 1, source.picture)
 
 
-def series_study(files: Sequence[Path], reading: Reading) -> Study:
+def series_study(files: Sequence[Path], terms: Terms) -> Study:
     """Single-slice DICOM files as one volume.
 
     Args:
         files: in the order of their positions, from feet to head (or back to front, right to left).
-        reading: how they are read.
+        terms: what is asked of them; a slice that does not fit is refused by itself.
 
     Raises:
-        DataError: they are slices in another plane, or the first can't be read.
+        DataError: the first can't be read, or is not what is asked for.
     """
-    _refuse_plane(files[0], open_source(files[0], reading).facts, reading)
-    wanted = tuple(in_range(len(files), reading.slices))
-    return Study(tuple(files), "dicom", len(files), wanted, True, lambda index: _slice(files[index], reading))
+    _open(files[0], terms)
+    wanted = tuple(in_range(len(files), terms.preprocessing.slices))
+    return Study(tuple(files), "dicom", len(files), wanted, True, lambda index: _slice(files[index], terms))
 
 
 def array_study(array: NDArray[np.generic], spacing: tuple[float, float] | None) -> Study:
@@ -88,23 +105,28 @@ def array_study(array: NDArray[np.generic], spacing: tuple[float, float] | None)
     return Study((), "raster", len(stack), wanted, array.ndim == 3, lambda index: _of_array(stack[index], spacing))
 
 
-def _refuse_plane(path: Path, facts: Facts, reading: Reading) -> None:
-    """DICOM slices are scored in the plane that they were taken in; NIfTI volumes are sliced in any."""
-    if facts.kind != "dicom" or facts.normal is None:
-        return
-    plane = _PLANES[int(np.argmax(np.abs(facts.normal)))]
-    if plane != reading.plane:
+def _open(path: Path, terms: Terms) -> Source:
+    """Open a file whose header says nothing against it."""
+    source = open_source(path, terms.reading)
+    try:
+        refuse_unfit(source.facts, terms.rules)
+    except Refusal as refusal:
+        raise DataError(f"{path}: {refusal.reason}", refusal.hint, refusal.code) from None
+    plane = other_plane(source.facts, terms.preprocessing.plane)
+    if plane is not None:
+        asked = terms.preprocessing.plane
         raise DataError(
-            f"{path}: {plane} slices for a model of {reading.plane} ones",
-            f"give a series in the {reading.plane} plane",
+            f"{path}: {plane} slices for a model of {asked} ones",
+            f"give a series in the {asked} plane",
             Reason.WRONG_PLANE,
         )
+    return source
 
 
-def _slice(path: Path, reading: Reading) -> RawImage:
+def _slice(path: Path, terms: Terms) -> RawImage:
     """The picture of one file of a series, in which a constant picture is an empty slice."""
     try:
-        return open_source(path, reading).picture(0)
+        return _open(path, terms).picture(0)
     except DataError as error:
         if error.code == Reason.CONSTANT_IMAGE:
             raise DataError(error.message, error.hint, Reason.EMPTY_SLICE) from None

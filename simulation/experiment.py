@@ -9,7 +9,7 @@ import csv
 import io
 import itertools
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -211,6 +211,7 @@ class Experiment:
 
     def _card(self, model: Trained, found: _Found) -> Card:
         chosen = {p.name: found.by_place[model.arm, p.name].chosen.name for p in self.places}
+        teachers = [place for place in self.places if place.name in model.arm.sites]
         told = (
             row
             for row in found.rows
@@ -226,7 +227,9 @@ class Experiment:
             rounds=self.study.federation.rounds if model.records else 1,
             selected=model.selected,
             sites=model.arm.sites,
-            data=tuple(place.summary for place in self.places if place.name in model.arm.sites),
+            anatomy=_common(place.config.anatomy for place in teachers),
+            modality=_common(place.config.modality for place in teachers),
+            data=tuple(place.summary for place in teachers),
             runtime=self.runtime.record(),
             software=software_versions(),
             metrics=tuple(
@@ -288,6 +291,12 @@ def _chosen(rows: Sequence[ResultRow]) -> Iterator[ResultRow]:
     for row in rows:
         if CHOSEN_NOTE in row.remark:
             yield replace(row, scoring=CHOSEN)
+
+
+def _common(values: Iterable[str]) -> str:
+    """The one value that all have; empty where they differ."""
+    found = set(values)
+    return found.pop() if len(found) == 1 else ""
 
 
 def _absences(model: Trained) -> list[str]:

@@ -13,7 +13,8 @@ from scipy.ndimage import gaussian_filter
 
 from ra_core.artifact import Artifact, Card, model_hash
 from ra_core.calibration import Calibration
-from ra_core.config import LimitsConfig, PreprocessingConfig
+from ra_core.config import PreprocessingConfig
+from ra_core.data.readers.reading import USUAL_LIMITS
 from ra_core.model import Model
 from ra_core.models.ra import RAConfig
 from ra_core.models.registry import build_method
@@ -35,7 +36,7 @@ class Blur(torch.nn.Module):
         return x, self.reconstruct(x)
 
 
-def new_artifact(size=64, **preprocessing):
+def new_artifact(size=64, anatomy="", modality="", **preprocessing):
     method = build_method(METHOD, size, 1).eval()
     card = Card(
         method=METHOD,
@@ -46,6 +47,8 @@ def new_artifact(size=64, **preprocessing):
         rounds=1,
         selected=1,
         sites=("x",),
+        anatomy=anatomy,
+        modality=modality,
         data=(),
         runtime={},
         software={},
@@ -59,11 +62,11 @@ def new_calibration(artifact, image=0.01, pixel=0.05, scoring=PLAIN, healthy=Non
     return Calibration(scoring, pixel, image, *perceptual, artifact.card.model_hash, healthy)
 
 
-def blur_model(image=0.01, calibrated=True, size=64, **preprocessing):
+def blur_model(image=0.01, calibrated=True, size=64, limits=USUAL_LIMITS, any_part=False, **card):
     """A model whose map is the difference between an image and itself blurred; `image` is its threshold."""
-    artifact = new_artifact(size, **preprocessing)
+    artifact = new_artifact(size, **card)
     calibration = new_calibration(artifact, image) if calibrated else None
-    return Model(Artifact(Blur(), artifact.card), calibration, None, CPU, LimitsConfig())
+    return Model(Artifact(Blur(), artifact.card), calibration, None, CPU, limits, any_part)
 
 
 def ball(shape, centre, radius=2.0):

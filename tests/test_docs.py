@@ -1,17 +1,36 @@
 """What the pages promise about files and numbers is true."""
 
+import os
 import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import typer
+import yaml
 
+from client.cli import app as client_app
 from ra_core import errors
+from ra_core.config import SiteConfig
 from ra_core.console import INTERRUPTED
+from ra_core.data.checks import Code
+from ra_core.data.readers import Note, Reason
+from server.cli import app as server_app
+from simulation.cli import app as simulation_app
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 ROW = re.compile(r"^\| (\d+) \| (?:`(\w+)` )?\|", re.MULTILINE)
 LINK = re.compile(r"\]\(([^)\s#]+)(?:#[^)\s]*)?\)")
+FENCED = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+INLINE = re.compile(r"`([^`\n]+)`")
+OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
+JOINING = ROOT / "docs/joining.md"
+
+PROGRAMS = {"ra-client": client_app, "ra-server": server_app, "ra-simulate": simulation_app}
+COMMANDS = {program: typer.main.get_command(app).commands for program, app in PROGRAMS.items()}
 
 
 def subclasses(kind):
@@ -39,3 +58,81 @@ def test_every_error_class_is_public():
 def test_relative_links_lead_somewhere(page):
     targets = [target for target in LINK.findall(page.read_text(encoding="utf-8")) if "://" not in target]
     assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+def fenced(page, language):
+    return [content for name, content in FENCED.findall(page.read_text(encoding="utf-8")) if name == language]
+
+
+def command_lines(page):
+    """Words of every line that calls one of our programs, in a block or within text; continued lines are joined."""
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    lines = [line for _, content in FENCED.findall(text) for line in content.splitlines()]
+    lines += INLINE.findall(FENCED.sub("", text))
+    return [shlex.split(line, comments=True) for line in lines if line.split(" ")[0] in PROGRAMS and " " in line]
+
+
+def options(*commands):
+    return {"--help"} | {option for command in commands for parameter in command.params for option in parameter.opts}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_command_has_its_options(page):
+    for program, command, *rest in command_lines(page):
+        assert command in COMMANDS[program]
+        unknown = {word for word in rest if word.startswith("--")} - options(COMMANDS[program][command])
+        assert unknown == set(), f"{program} {command}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_option_within_text_is_one_of_ours(page):
+    text = FENCED.sub("", page.read_text(encoding="utf-8"))
+    named = {option for words in INLINE.findall(text) for option in OPTION.findall(words)}
+    assert named <= options(*(command for commands in COMMANDS.values() for command in commands.values()))
+
+
+def test_the_way_of_a_hospital_is_told():
+    told = {command for program, command, *_ in command_lines(JOINING) if program == "ra-client"}
+    assert told == COMMANDS["ra-client"].keys() - {"version"}
+
+
+def test_every_finding_is_told_once():
+    page = JOINING.read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`[^|]+) \|", page, re.MULTILINE)
+    assert sorted(code for row in rows for code in INLINE.findall(row)) == sorted(Code)
+
+
+def test_every_reason_and_note_is_told():
+    words = set(re.findall(r"\w+", (ROOT / "docs/data.md").read_text(encoding="utf-8")))
+    assert {*Reason, *Note} <= words
+
+
+def test_the_settings_on_the_page_are_settings():
+    settings = yaml.safe_load("".join(fenced(JOINING, "yaml")))
+    assert SiteConfig.model_validate(settings, context={"folder": ROOT}).data.folder is not None
+
+
+@pytest.mark.system
+def test_the_page_leads_to_a_green_check(tmp_path):
+    """Its blocks marked `sh`, as they stand; the others install, or take minutes."""
+    for program in PROGRAMS:
+        package = {"ra-simulate": "simulation"}.get(program, program.removeprefix("ra-"))
+        tool = tmp_path / "tools" / program
+        tool.parent.mkdir(exist_ok=True)
+        tool.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "from {package}.cli import main; main()" "$@"\n')
+        tool.chmod(0o755)
+    path = f"{tmp_path / 'tools'}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(  # noqa: S603 - our own page
+        ["/bin/bash", "-euc", "".join(fenced(JOINING, "sh"))],
+        cwd=tmp_path,
+        env=os.environ | {"PATH": path, "RA_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=900,  # a hang; it takes half a minute on a free machine
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "exit code 18\n" in done.stdout
+    red, _, green = done.stderr.partition("error: ")
+    assert "may not join" in red
+    assert "may join" in green

@@ -16,7 +16,7 @@ from ra_core.console import TerminalReporter
 from ra_core.data import checks
 from ra_core.data.checks import Counts, Pictures, Profile
 from ra_core.data.scan import walk
-from ra_core.errors import CheckError, ConfigError
+from ra_core.errors import CheckError, ConfigError, DataError
 from ra_core.settings import load_config
 from ra_core.storage import cache_folder, write_atomically
 
@@ -34,7 +34,10 @@ def check(
         typer.Option(help="Folder of check.html and check.json; without it, the site's state folder or ./check-SITE."),
     ] = None,
     profile: Annotated[
-        Path | None, typer.Option(help="Profile of the consortium (JSON) to compare the site's images with.")
+        list[Path] | None,
+        typer.Option(
+            help="Profile (JSON) to compare the site's images with; several, of a consortium's sites, are merged."
+        ),
     ] = None,
     write_profile: Annotated[
         Path | None, typer.Option(help="Write a profile of this site's healthy images: aggregate numbers only.")
@@ -51,23 +54,23 @@ def check(
     """
     config = load_config(site, SiteConfig)
     settings = load_config(study, StudyConfig) if study else StudyConfig()
-    theirs = Profile.load(profile) if profile else None
+    theirs = Profile.merged([Profile.load(path) for path in profile]) if profile else None
     if theirs:
-        _refuse_other(theirs, config, settings, profile)
+        _refuse_other(theirs, config, settings)
     root = data_root(config, data)
     reporter = TerminalReporter()
     with reporter.counted("reading files") as progress:
         found = survey(config, settings.preprocessing, root, (cache or cache_folder()) / "images", progress)
-    pictures = Pictures.of(found.scan, found.rows)
+    pictures = Pictures.of(found.scan, found.named)
     outcome = Outcome(
         config,
         settings.preprocessing,
         Counts.of(found.scan, pictures, found.declared, _unnamed(config, root, found)),
-        tuple(checks.check(found.scan, found.rows, config, settings, theirs)),
+        tuple(checks.check(found.scan, found.named, config, settings, theirs)),
     )
     folder = out or config.state or Path(f"check-{config.data.site}")
     write_atomically(folder / "check.json", outcome.json().encode(), mode=0o600)
-    write_page(folder / "check.html", outcome, root)
+    _write_page(folder / "check.html", outcome, root)
     if write_profile:
         digest = settings.preprocessing.digest()
         Profile.of(pictures, config.anatomy, config.modality, digest).save(write_profile)
@@ -94,16 +97,24 @@ def summary(outcome: Outcome) -> Table:
     return table
 
 
+def _write_page(path: Path, outcome: Outcome, root: Path) -> None:
+    try:
+        write_page(path, outcome, root)
+    except DataError as error:  # its text names the file
+        reason = f"an image that was read can't be read again ({error.code})"
+        raise DataError(reason, "leave the folder alone while it is checked") from None
+
+
 def _unnamed(site: SiteConfig, root: Path, found: Survey) -> int | None:
     """How many files of the folder the manifest doesn't name; None without a manifest."""
     if site.data.folder:
         return None
     named = {entry.path for entry in found.scan.entries} | {site.data.manifest.as_posix()}
-    named |= {mask for row in found.rows for mask in (row.region_mask, row.lesion_mask)}
+    named |= {mask for row in found.named for mask in (row.region_mask, row.lesion_mask)}
     return sum(file.path not in named for file in walk(root, site.limits.hidden) if file.reason is None)
 
 
-def _refuse_other(profile: Profile, site: SiteConfig, study: StudyConfig, path: Path | None) -> None:
+def _refuse_other(profile: Profile, site: SiteConfig, study: StudyConfig) -> None:
     for name, theirs, ours in (
         ("anatomy", profile.anatomy, site.anatomy),
         ("modality", profile.modality, site.modality),
@@ -111,5 +122,5 @@ def _refuse_other(profile: Profile, site: SiteConfig, study: StudyConfig, path: 
     ):
         if theirs != ours:
             raise ConfigError(
-                f"{path}: its {name} is not the site's", "give the profile and the study of one consortium"
+                f"the profile's {name} is not the site's", "give the profile and the study of one consortium"
             )

@@ -22,6 +22,13 @@ def score(
     weights: Annotated[
         Path | None, typer.Option(help="The perceptual network's weights; without it, those on this machine.")
     ] = None,
+    site: Annotated[
+        Path | None, typer.Option(help="Site config (YAML), for its limits; without it, the usual.")
+    ] = None,
+    any_part: Annotated[
+        bool,
+        typer.Option("--any-part", help="Score other body parts and modalities than the model was trained on too."),
+    ] = False,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
     threads: Annotated[int, typer.Option(min=1, max=1024, help="CPU threads.")] = 2,
 ) -> None:
@@ -32,4 +39,4 @@ def score(
     """
     from client.score.run import run_score  # noqa: PLC0415 - it takes seconds, and `--help` doesn't need it
 
-    run_score(paths, model, out, calibration, weights, device, threads)
+    run_score(paths, model, out, calibration, weights, site, any_part, device, threads)

@@ -10,6 +10,8 @@ import hashlib
 import io
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian
 
 from client.score.overlay import ColourScale, blend, grey
+from ra_core.data.readers import stored
 from ra_core.data.readers.dicom.geometry import stack_of
 from ra_core.data.readers.dicom.groups import macro
 from ra_core.model import Model, Result
@@ -63,6 +66,8 @@ def captures(
 ) -> Iterator[tuple[int, bytes]]:
     """One DICOM file a picture that was scored, with its number from 1: the picture under its map, in colour.
 
+    It lies on the grid that the source stores, whatever way the picture was turned for the model.
+
     Equal studies and models give equal UIDs, so a second run does not fill an archive with copies.
 
     Args:
@@ -77,21 +82,33 @@ def captures(
         DataError: the source can't be read any more.
     """
     seed = f"{content}/{model.identity}"
+    source_of = lru_cache(maxsize=1)(_source)  # the frames of one file follow each other
     for index in sorted(result.small):
-        header = _header(study.files[index if len(study.files) > 1 else 0])
-        picture = grey(study.picture(index).pixels, model.card.preprocessing)
+        source = source_of(study.files[index if len(study.files) > 1 else 0], model.terms.preprocessing.volume)
+        raw = study.picture(index)
+        shown = blend(grey(raw.pixels, model.card.preprocessing), result.slice_map(index), scale)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they would quote the patient's data
-            image = _capture(header, blend(picture, result.slice_map(index), scale), seed, index)
-            _refer(image, header, _place(image, header, model.reading.volume, index))
+            image = _capture(source.header, np.ascontiguousarray(stored(shown, raw.turn)), seed, index)
+            _refer(image, source.header, _place(image, source, index))
             image.DerivationDescription = _description(model, scale)
             buffer = io.BytesIO()
             image.save_as(buffer, enforce_file_format=True)
         yield index + 1, buffer.getvalue()
 
 
-def _header(path: Path) -> Dataset:
-    return pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=_TAGS)
+@dataclass(frozen=True)
+class _Source:
+    """A file's header, and of a multi-frame one the numbers of its frames in the order of the study."""
+
+    header: Dataset
+    frames: tuple[int, ...] | None
+
+
+def _source(path: Path, volume: int) -> _Source:
+    header = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=_TAGS)
+    frames = int(header.get("NumberOfFrames") or 1)
+    return _Source(header, stack_of(header, frames, volume).order if frames > 1 else None)
 
 
 def _capture(header: Dataset, colours: NDArray[np.uint8], seed: str, index: int) -> SCImage:
@@ -126,15 +143,14 @@ def _copy(source: Dataset, image: SCImage, *names: str) -> None:
             image[name] = source[name]
 
 
-def _place(image: SCImage, header: Dataset, volume: int, index: int) -> int | None:
+def _place(image: SCImage, source: _Source, index: int) -> int | None:
     """Say where the picture lies, as its source does; returns the frame's number, from 1, of a multi-frame source."""
-    _copy(header, image, *_PLACE)
-    frames = int(header.get("NumberOfFrames") or 1)
-    if frames == 1:
+    _copy(source.header, image, *_PLACE)
+    if source.frames is None:
         return None
-    frame = stack_of(header, frames, volume).order[index]
+    frame = source.frames[index]
     for group in ("PlanePositionSequence", "PlaneOrientationSequence", "PixelMeasuresSequence"):
-        _copy(macro(header, frame, group) or Dataset(), image, *_PLACE)
+        _copy(macro(source.header, frame, group) or Dataset(), image, *_PLACE)
     return frame + 1
 
 

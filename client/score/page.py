@@ -32,6 +32,7 @@ def render_page(rows: list[Row], model: Model, root: Path) -> bytes:
         scored=scored,
         above=sum(row.decision == "above" for row in scored),
         not_scored=[row for row in rows if row.score is None],
+        overlays={row.number for row in scored if (root / f"overlays/{row.name}.png").exists()},
         results={row.number: _result(row, root) for row in scored},
         model=model,
     )

@@ -9,12 +9,14 @@ from client.score.folder import ScoreFolder
 from client.score.page import render_page
 from client.score.stream import Outcome, score_all
 from client.score.table import Table
-from ra_core.config import RuntimeConfig
+from ra_core.config import RuntimeConfig, SiteConfig
 from ra_core.console import TerminalReporter, graceful_stop
+from ra_core.data.readers.reading import USUAL_LIMITS
 from ra_core.errors import ConfigError, NotScoredError
 from ra_core.finding import Item, find
 from ra_core.model import Model, load
 from ra_core.runtime import Runtime
+from ra_core.settings import load_config
 
 __all__ = ["run_score"]
 
@@ -25,6 +27,8 @@ def run_score(
     out: Path,
     calibration: Path | None,
     weights: Path | None,
+    site: Path | None,
+    any_part: bool,
     device: str,
     threads: int,
 ) -> None:
@@ -37,7 +41,8 @@ def run_score(
     """
     reporter = TerminalReporter()
     runtime = Runtime.resolve(_runtime(device, threads), "fp32")
-    loaded = load(model, calibration, weights, str(runtime.device))
+    limits = load_config(site, SiteConfig).limits if site else USUAL_LIMITS
+    loaded = load(model, calibration, weights, str(runtime.device), limits, any_part)
     folder = ScoreFolder(out)
     table = Table(out / "scores.csv", loaded.identity)
     items = _found(paths, out, loaded, reporter)
@@ -64,7 +69,7 @@ def _runtime(device: str, threads: int) -> RuntimeConfig:
 
 def _found(paths: Sequence[Path], out: Path, model: Model, reporter: TerminalReporter) -> list[Item]:
     with reporter.task("looking", None) as move:
-        return find(paths, model.reading, out, lambda done, _: move(done, ""))
+        return find(paths, model.terms, out, lambda done, _: move(done, ""))
 
 
 def _say(reporter: TerminalReporter, outcome: Outcome, model: Model) -> None:

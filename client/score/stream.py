@@ -23,7 +23,7 @@ from ra_core.studies import Study
 __all__ = ["NOT_WRITTEN", "Outcome", "score_all"]
 
 NOT_WRITTEN = "result_not_written"
-"""Reason of a study that was scored, but whose DICOM series or NIfTI map could not be made."""
+"""Reason of a study that was scored, but whose overlay, DICOM series or NIfTI map could not be made."""
 
 _SHOWN = 3
 """Slices of a volume in its overlay: those with the highest scores."""
@@ -103,7 +103,7 @@ def _content(files: Sequence[Path]) -> str:
 def _score(model: Model, item: Item, content: str, number: int, folder: ScoreFolder) -> Row:
     blank = Row(number, str(item.files[0]), "", 0, len(item.files), None, "", None, "", "", content, model.identity)
     try:
-        study = item.open(model.reading)
+        study = item.open(model.terms)
         result = model.score(study)
     except DataError as error:
         return replace(blank, reason=error.code)
@@ -121,15 +121,12 @@ def _score(model: Model, item: Item, content: str, number: int, folder: ScoreFol
 
 
 def _write(model: Model, study: Study, result: Result, row: Row, folder: ScoreFolder) -> str:
-    """Overlay and result in the input's own format; the reason where the latter could not be made, or ""."""
-    scale = ColourScale(model.scale, model.calibration.pixel_threshold if model.calibration else None)
-    folder.write(f"overlays/{row.name}.png", draw_overlay(list(_panels(model, study, result, row.number)), scale))
-    series = f"dicom/{row.name}"
+    """Overlay and result in the input's own format; the reason where they could not all be made, or ""."""
     try:
-        for name, content in _own_format(model, study, result, row, scale):
+        for name, content in _results(model, study, result, row):
             folder.write(name, content)
     except _NotMade:
-        shutil.rmtree(folder.root / series, ignore_errors=True)
+        shutil.rmtree(folder.root / f"dicom/{row.name}", ignore_errors=True)  # no half series
         return NOT_WRITTEN
     return ""
 
@@ -144,19 +141,20 @@ def _panels(model: Model, study: Study, result: Result, number: int) -> Iterator
 
 
 class _NotMade(Exception):  # noqa: N818 - says what it is
-    """A result could not be made from the input's header."""
+    """A result could not be made from the input."""
 
 
-def _own_format(
-    model: Model, study: Study, result: Result, row: Row, scale: ColourScale
-) -> Iterator[tuple[str, bytes]]:
-    """Names and contents of the files that lie beside the input where its viewers look."""
+def _results(model: Model, study: Study, result: Result, row: Row) -> Iterator[tuple[str, bytes]]:
+    """Names and contents of a study's files: an overlay, and what lies beside the input where its viewers look."""
+    scale = ColourScale(model.scale, model.calibration.pixel_threshold if model.calibration else None)
     try:
+        yield f"overlays/{row.name}.png", draw_overlay(list(_panels(model, study, result, row.number)), scale)
         if study.kind == "dicom":
             for place, content in captures(study, result, model, scale, row.content):
                 yield f"dicom/{row.name}/{place:04d}.dcm", content
         elif study.kind == "nifti":
-            yield f"nifti/{row.name}.nii.gz", nifti_map(study.files[0], result, model.reading, scale.top)
-    # The libraries raise whatever they like on odd headers, and their messages may quote a patient's data.
+            yield f"nifti/{row.name}.nii.gz", nifti_map(study.files[0], result, model.terms.reading, scale.top)
+    # The file may have gone since it was scored, and the libraries raise whatever they like on odd headers. Their
+    # messages may quote a patient's data.
     except Exception as error:
         raise _NotMade from error

@@ -81,7 +81,8 @@ class Manifest:
 
         Raises:
             DataError: the root is no folder.
-            ManifestError: the file can't be read or breaks a rule; names the first offending line and how many more.
+            ManifestError: the file can't be read or breaks a rule; tells the first offending line and how many more.
+                It names no file, patient or other text of a row, as it is printed where others may look.
         """
         if not root.is_dir():
             raise DataError(
@@ -153,9 +154,9 @@ def _rows(path: Path, text: str) -> Iterator[Row]:
 
 def _header_problems(header: list[str]) -> Iterator[_Problem]:
     known = f"the columns are {', '.join(COLUMNS)}, separated by commas"
-    for name in header:
+    for number, name in enumerate(header, start=1):
         if name not in COLUMNS:
-            yield _Problem(1, f"unknown column '{name:.60}'", known)
+            yield _Problem(1, f"column {number} is unknown", known)
     for name in COLUMNS:
         if header.count(name) > 1:
             yield _Problem(1, f"column '{name}' twice", known)
@@ -191,7 +192,7 @@ def _value_problems(row: Row) -> Iterator[_Problem]:
     for name, allowed in (("split", get_args(Split)), ("label", get_args(Label))):
         value = getattr(row, name)
         if value.strip() and value not in allowed:
-            yield _Problem(row.line, f"{name} '{value:.60}'", f"{name} is one of {', '.join(allowed)}")
+            yield _Problem(row.line, f"{name} is none of those allowed", f"{name} is one of {', '.join(allowed)}")
     if row.label == "anomalous" and row.split in ("train", "val", "calibration"):
         yield _Problem(row.line, f"an anomalous image in {row.split}", "only test may hold anomalous images")
     taken = [name for name in re.split("[,;]", row.pathology.lower()) if _OURS.fullmatch(name.strip())]
@@ -206,14 +207,14 @@ def _file_problems(row: Row, column: str, root: Path) -> Iterator[_Problem]:
     pure = PureWindowsPath(name)  # knows drives and both slashes
     if "\\" in name or pure.drive or PurePosixPath(name).is_absolute() or ".." in pure.parts:
         hint = "give paths relative to the data root, with forward slashes"
-        yield _Problem(row.line, f"{column} '{name}' is absolute, has '..' or a backslash", hint)
+        yield _Problem(row.line, f"{column} is absolute, has '..' or a backslash", hint)
         return
     real = Path(os.path.realpath(root / name))
     if not real.is_relative_to(root):
         hint = "copy the file into the data root"
-        yield _Problem(row.line, f"{column} '{name}' is a link that leaves the data root", hint)
+        yield _Problem(row.line, f"{column} is a link that leaves the data root", hint)
     elif reason := _why_no_file(real):
-        yield _Problem(row.line, f"{column} '{name:.255}': {reason}", f"it is looked for in {root}")
+        yield _Problem(row.line, f"{column}: {reason}", f"it is looked for in {root}")
 
 
 def _why_no_file(path: Path) -> str:

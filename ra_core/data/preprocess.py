@@ -14,7 +14,8 @@ __all__ = ["foreground", "preprocess", "scale_foreground"]
 def foreground(x: NDArray[np.floating], above: float) -> NDArray[np.bool_]:
     """Where the body is: pixels over a share of the range from the minimum to the 99.5th percentile.
 
-    The percentile in place of the maximum keeps a burned-in marker from deciding. Never empty unless x is constant.
+    The percentile in place of the maximum keeps a burned-in marker from deciding. It is that of the pixels above the
+    minimum, so that the padding around a scan, however wide, changes nothing. Never empty unless x is constant.
 
     Args:
         x: (H, W), finite, any units.
@@ -24,13 +25,15 @@ def foreground(x: NDArray[np.floating], above: float) -> NDArray[np.bool_]:
         bool (H, W).
     """
     shifted = x.astype(np.float64) - float(x.min())
-    return np.asarray(shifted > above * np.percentile(shifted, 99.5))
+    body = shifted[shifted > 0]
+    return np.asarray(shifted > (above * np.percentile(body, 99.5) if body.size else 0))
 
 
 def scale_foreground(x: NDArray[np.floating], low: float, high: float, above: float) -> NDArray[np.float32]:
     """Foreground percentiles `low` and `high` become 0 and 1, with clipping; the background becomes 0.
 
-    Invariant to a·x + b with a > 0. A foreground whose percentiles coincide becomes 1 from there on.
+    Invariant to a·x + b with a > 0, and to padding with the minimum. A foreground whose percentiles coincide becomes 1
+    from there on.
 
     Args:
         x: (H, W), finite and not constant, any units.

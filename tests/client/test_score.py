@@ -12,7 +12,18 @@ import numpy as np
 import pydicom
 import pytest
 from PIL import Image
-from scorable import PATIENT, as_nifti, blur_model, head, heads, write_dicom, write_nifti, write_png, write_series
+from scorable import (
+    PATIENT,
+    as_nifti,
+    ball,
+    blur_model,
+    head,
+    heads,
+    write_dicom,
+    write_nifti,
+    write_png,
+    write_series,
+)
 from typer.testing import CliRunner
 
 from client.cli import app
@@ -28,9 +39,13 @@ from ra_core.errors import DataError, NotScoredError, ResumeError
 def score(monkeypatch, tmp_path):
     """Score with the blur model, or another."""
 
-    def run(*paths, out=tmp_path / "out", model=None):
-        monkeypatch.setattr(score_run, "load", lambda *_: model or blur_model())
-        score_run.run_score(paths, tmp_path, out, None, None, "cpu", 1)
+    def run(*paths, out=tmp_path / "out", model=None, site=None, **changes):
+        def load(_model, _calibration, _weights, _device, limits, any_part):
+            return model or blur_model(limits=limits, any_part=any_part)
+
+        monkeypatch.setattr(score_run, "load", load)
+        options = {"calibration": None, "weights": None, "any_part": False, "device": "cpu", "threads": 1}
+        score_run.run_score(paths, tmp_path, out, site=site, **options | changes)
         return rows_of(out)
 
     return run
@@ -60,7 +75,7 @@ def done(tmp_path_factory):
     (folder / "in/note.txt").write_text("no image")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(score_run, "load", lambda *_: blur_model())
-        score_run.run_score([folder / "in"], folder, folder / "out", None, None, "cpu", 1)
+        score_run.run_score([folder / "in"], folder, folder / "out", None, None, None, False, "cpu", 1)
     return folder
 
 
@@ -156,7 +171,7 @@ def test_a_second_run_scores_nothing_and_changes_nothing(done, monkeypatch):
     asked = []
     monkeypatch.setattr(model, "score", asked.append)
     monkeypatch.setattr(score_run, "load", lambda *_: model)
-    score_run.run_score([done / "in"], done, done / "out", None, None, "cpu", 1)
+    score_run.run_score([done / "in"], done, done / "out", None, None, None, False, "cpu", 1)
     assert not asked
     assert files_of(done / "out") == before
 
@@ -351,6 +366,32 @@ def test_a_header_without_a_study_gets_no_series_but_a_score(score, tmp_path):
     assert not list(tmp_path.glob("out/dicom/*"))
 
 
+@pytest.mark.parametrize(
+    ("name", "write", "shape"), [("a.dcm", write_dicom, (70, 60)), ("a.nii.gz", write_nifti, (60, 70, 3))]
+)
+def test_a_file_that_goes_after_it_was_scored_is_not_the_end(score, monkeypatch, tmp_path, name, write, shape):
+    gone = write(tmp_path / "in" / name, head(shape))
+    write_png(tmp_path / "in/b.png", head((70, 60), 1))
+    model = blur_model()
+    genuine = model.score
+
+    def going(study):
+        result = genuine(study)
+        if study.files[0] == gone:
+            gone.unlink()
+        return result
+
+    monkeypatch.setattr(model, "score", going)
+    with pytest.raises(NotScoredError):
+        score(tmp_path / "in", model=model)
+    first, second = rows_of(tmp_path / "out")
+    assert (first["reason"], second["reason"]) == ("result_not_written", "")
+    assert first["score"]
+    page = (tmp_path / "out/index.html").read_text()
+    links = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert [link for link in links if not (tmp_path / "out" / link).exists()] == []
+
+
 def test_malformed_values_of_the_source_do_not_hinder(score, tmp_path, recwarn):
     odd = {"PatientSex": "female?", "PatientBirthDate": "sometime", "PatientName": "no caret", "StudyDate": "x"}
     write_dicom(tmp_path / "in/x.dcm", head((70, 61)), **odd)  # an odd number of bytes
@@ -374,17 +415,46 @@ def test_copies_of_a_slice_are_left_aside(score, tmp_path):
     assert [row["slices_scored"] for row in rows if row["score"]] == ["3"]
 
 
-def test_frames_of_one_file_are_a_volume_in_their_places(score, tmp_path):
+def test_slices_that_were_sent_again_under_new_uids_are_left_aside(score, tmp_path):
+    stack = heads(3)
+    write_series(tmp_path / "in/a", stack)
+    for place, pixels in enumerate(stack):
+        write_dicom(tmp_path / f"in/b/{place}", pixels, place * 3.0, number=place + 50)
+    rows = score(tmp_path / "in")
+    assert sorted(row["reason"] for row in rows) == ["", "duplicate", "duplicate", "duplicate"]
+    assert [row["slices_scored"] for row in rows if row["score"]] == ["3"]
+
+
+def test_no_slice_with_other_pixels_is_taken_for_a_copy(score, tmp_path):
+    """One UID in all files, and slices that look alike; and several slices at a place, as in echoes."""
+    one = head((70, 60))
+    for place in range(3):
+        write_dicom(tmp_path / f"one_uid/{place}", one + np.uint16(place), 3.0 * place)
+        for echo in range(2):
+            pixels, number = head((70, 60), 9 + place + echo), 10 + place + 5 * echo
+            write_dicom(tmp_path / f"echoes/{echo}{place}", pixels, 3.0 * place, "1.2.9", number)
+    assert [row["slices_scored"] for row in score(tmp_path / "one_uid", out=tmp_path / "x")] == ["3"]
+    assert [row["slices_scored"] for row in score(tmp_path / "echoes", out=tmp_path / "y")] == ["3", "3"]
+
+
+@pytest.mark.parametrize("tag", ["PatientID", "StudyInstanceUID"])
+def test_two_patients_or_studies_under_one_series_uid_are_two_volumes(score, tmp_path, tag):
+    write_series(tmp_path / "in/a", heads(3))
+    for place, pixels in enumerate(heads(6)[3:]):
+        write_dicom(tmp_path / f"in/b/{place}", pixels, 3.0 * place + 1, number=place + 50, **{tag: "1.2.77"})
+    assert [row["slices_scored"] for row in score(tmp_path / "in")] == ["3", "3"]
+
+
+def write_frames(path, stack, order):
+    """An enhanced CT whose frames lie in the file in another order than in the body, 5 mm apart."""
     from pydicom.sequence import Sequence
     from pydicom.uid import EnhancedCTImageStorage
 
-    stack = heads(3)
-    path = write_dicom(tmp_path / "in/x.dcm", stack[0])
-    ds = pydicom.dcmread(path)
+    ds = pydicom.dcmread(write_dicom(path, stack[0]))
     del ds.PixelSpacing
     ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = EnhancedCTImageStorage
     ds.ImageType = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
-    ds.NumberOfFrames, order = 3, [2, 0, 1]
+    ds.NumberOfFrames = len(order)
     ds.PixelData = stack[order].astype("<u2").tobytes()
     shared, own = pydicom.Dataset(), []
     shared.PlaneOrientationSequence, shared.PixelMeasuresSequence = [pydicom.Dataset()], [pydicom.Dataset()]
@@ -397,7 +467,18 @@ def test_frames_of_one_file_are_a_volume_in_their_places(score, tmp_path):
         own.append(group)
     ds.SharedFunctionalGroupsSequence, ds.PerFrameFunctionalGroupsSequence = Sequence([shared]), Sequence(own)
     ds.save_as(path)
+
+
+def test_frames_of_one_file_are_a_volume_in_their_places(score, monkeypatch, tmp_path):
+    from client.score import dicom_output
+
+    order = [2, 0, 1]
+    write_frames(tmp_path / "in/x.dcm", heads(3), order)
+    read = []
+    genuine = dicom_output._source
+    monkeypatch.setattr(dicom_output, "_source", lambda *of: read.append(of) or genuine(*of))
     (row,) = score(tmp_path / "in")
+    assert len(read) == 1, "the header was read more than once"
     assert row["slices_scored"] == "3"
     for place, path in enumerate(sorted((tmp_path / "out/dicom").rglob("*.dcm"))):
         found = pydicom.dcmread(path)
@@ -405,6 +486,139 @@ def test_frames_of_one_file_are_a_volume_in_their_places(score, tmp_path):
         assert found.ImageOrientationPatient == [1, 0, 0, 0, 1, 0]
         assert found.PixelSpacing == [1, 1]
         assert found.SourceImageSequence[0].ReferencedFrameNumber == order.index(place) + 1
+
+
+# --- what a model is for
+
+
+BRAIN = {"anatomy": "brain", "modality": "MR"}
+
+
+@pytest.mark.parametrize(
+    ("tags", "reason"),
+    [
+        ({"Modality": "CT"}, "wrong_modality"),
+        ({"Modality": "MR", "BodyPartExamined": "KNEE"}, "wrong_body_part"),
+        ({"Modality": "MR", "BodyPartExamined": "HEAD", "BurnedInAnnotation": "YES"}, "burned_in_annotation"),
+    ],
+)
+def test_what_the_model_was_not_trained_on_is_refused(score, tmp_path, tags, reason):
+    path = write_dicom(tmp_path / "x.dcm", head((70, 60)), **tags)
+    with pytest.raises(NotScoredError):
+        score(path, model=blur_model(**BRAIN))
+    (row,) = rows_of(tmp_path / "out")
+    assert row["reason"] == reason
+    with pytest.raises(DataError) as caught:
+        blur_model(**BRAIN).score(path)
+    assert caught.value.code == reason
+
+
+def test_what_fits_or_says_nothing_is_scored(score, tmp_path):
+    write_dicom(tmp_path / "in/a.dcm", head((70, 60)), Modality="MR", BodyPartExamined="HEAD")
+    write_dicom(tmp_path / "in/b.dcm", head((70, 60), 1), Modality="OT")
+    write_png(tmp_path / "in/c.png", head((70, 60), 2))
+    assert [row["reason"] for row in score(tmp_path / "in", model=blur_model(**BRAIN))] == ["", "", ""]
+
+
+def test_any_part_is_scored_where_it_is_asked_for(tmp_path):
+    write_dicom(tmp_path / "x.dcm", head((70, 60)), Modality="CT", BodyPartExamined="KNEE")
+    assert blur_model(any_part=True, **BRAIN).score(tmp_path / "x.dcm").score > 0
+
+
+def test_one_slice_with_burned_in_text_is_refused_by_itself(score, tmp_path):
+    paths = write_series(tmp_path / "in", heads(4))
+    ds = pydicom.dcmread(paths[2])
+    ds.BurnedInAnnotation = "YES"
+    ds.save_as(paths[2])
+    with pytest.raises(NotScoredError):
+        score(tmp_path / "in")
+    (row,) = rows_of(tmp_path / "out")
+    assert (row["slices_scored"], row["slices_refused"]) == ("3", "burned_in_annotation:1")
+
+
+def test_the_limits_are_those_of_the_site(score, tmp_path):
+    site = tmp_path / "site.yaml"
+    site.write_text(
+        "name: A\nanatomy: brain\nmodality: CT\ndata:\n  site: a\n"
+        "limits:\n  burned_in: true\n  min_side: 10\n  hidden: true\n"
+    )
+    write_dicom(tmp_path / "in/x.dcm", head((70, 60)), BurnedInAnnotation="YES")
+    write_png(tmp_path / "in/.hidden/y.png", head((20, 20)))
+    with pytest.raises(NotScoredError):
+        score(tmp_path / "in", out=tmp_path / "usual")
+    assert [row["reason"] for row in score(tmp_path / "in", site=site)] == ["", ""]
+
+
+# --- where the map lies
+
+
+def spot(at, shape=(70, 60)):
+    """A bright spot on a smooth dome."""
+    centred = [2 * place / (side - 1) - 1 for place, side in zip(np.indices(shape), shape, strict=True)]
+    picture = (2000 * (1 - sum(place**2 for place in centred)).clip(0)).astype(np.uint16)
+    picture[ball(shape, at, 4)] = 4000
+    return picture
+
+
+def peak(heat):
+    """Middle of the highest values."""
+    return np.argwhere(heat > 0.9 * heat.max()).mean(axis=0)
+
+
+def coloured(pixels):
+    """Middle of what is neither black, grey nor white."""
+    return np.argwhere(np.ptp(pixels.astype(int), axis=2) > 60).mean(axis=0)
+
+
+def near(one, other):
+    return np.abs(np.subtract(one, other)).max() <= 2
+
+
+def only_capture(folder):
+    (path,) = (folder / "out/dicom").rglob("*.dcm")
+    return pydicom.dcmread(path)
+
+
+def test_the_map_of_an_inverted_film_lies_over_the_picture_as_shown(score, tmp_path):
+    """MONOCHROME1: small numbers are shown bright, so the spot is stored dark."""
+    shown = spot((50, 20))
+    write_dicom(tmp_path / "in/x.dcm", 4095 - shown, PhotometricInterpretation="MONOCHROME1")
+    result = blur_model().score(tmp_path / "in/x.dcm")
+    assert near(peak(result.map), (50, 20))
+    assert result.score == pytest.approx(blur_model().score(shown).score, rel=1e-4)
+    score(tmp_path / "in", model=blur_model(calibrated=False))
+    pixels = only_capture(tmp_path).pixel_array
+    assert pixels[35, 30].min() > 80 > pixels[2, 2].max(), "the ground is as bright as a viewer shows it"
+    assert near(coloured(pixels), (50, 20))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_map_of_a_turned_photograph_lies_as_viewers_show_it(tmp_path, orientation):
+    from PIL import ImageOps
+
+    image = Image.fromarray((spot((50, 20)) // 16).astype(np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image.save(tmp_path / "x.png", exif=exif)
+    with Image.open(tmp_path / "x.png") as file:
+        shown = np.asarray(ImageOps.exif_transpose(file))
+    found = blur_model().score(tmp_path / "x.png").map
+    assert found.shape == shown.shape
+    assert near(peak(found), peak(shown))
+
+
+@pytest.mark.parametrize(
+    "directions",
+    [[1, 0, 0, 0, 1, 0], [-1, 0, 0, 0, 1, 0], [0, 1, 0, 1, 0, 0], [0, -1, 0, 1, 0, 0], [-1, 0, 0, 0, -1, 0]],
+)
+def test_the_map_of_a_turned_slice_lies_on_the_grid_that_its_file_stores(score, tmp_path, directions):
+    picture = spot((50, 20))
+    write_dicom(tmp_path / "in/x.dcm", picture, 0.0, ImageOrientationPatient=directions)
+    score(tmp_path / "in", model=blur_model(calibrated=False))
+    found = only_capture(tmp_path)
+    assert found.ImageOrientationPatient == directions
+    assert (found.Rows, found.Columns) == picture.shape
+    assert near(coloured(found.pixel_array), (50, 20))
 
 
 # --- what is said, and what is not

@@ -37,6 +37,8 @@ def card_of(weights, **changes):
         "rounds": 1,
         "selected": 8,
         "sites": ("discs",),
+        "anatomy": "brain",
+        "modality": "MR",
         "data": (
             DataSummary(
                 site="discs",

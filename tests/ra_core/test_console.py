@@ -51,11 +51,37 @@ def test_brackets_and_colons_of_file_names_stay(monkeypatch, capsys):
     assert capsys.readouterr().err.splitlines() == [f"error: {AWKWARD}", f"hint: {AWKWARD}"]
 
 
-def test_success_is_0_a_wrong_option_2_and_another_exception_is_not_hidden(monkeypatch, capsys):
+def test_success_is_0_and_a_wrong_option_2(monkeypatch, capsys):
     assert run(monkeypatch, lambda: None) == 0
     assert run(monkeypatch, lambda: None, "go", "--what") == 2
-    with pytest.raises(ZeroDivisionError):
-        run(monkeypatch, raises(ZeroDivisionError()))
+
+
+def test_of_a_fault_the_place_is_told_and_not_what_it_says(monkeypatch, capsys):
+    assert run(monkeypatch, raises(ZeroDivisionError("/data/Meyer/scan.dcm"))) == 1
+    err = capsys.readouterr().err
+    assert "ZeroDivisionError" in err
+    assert "test_console.py, line" in err
+    assert "in command" in err
+    assert "Meyer" not in err
+    assert "/" not in err
+
+
+def test_of_an_error_about_a_file_the_code_is_told_and_not_the_path(monkeypatch, capsys):
+    error = DataError("/data/Meyer/scan.dcm: cut off", "copy it again", "truncated")
+    assert run(monkeypatch, raises(error)) == DataError.exit_code
+    assert capsys.readouterr().err.splitlines() == ["error: a file can't be used: truncated", "hint: copy it again"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "shown"),
+    [(["/data/in"], "/data/in: "), (["--out=/data/in"], "/data/in: "), (["/data/i"], ""), ([""], "")],
+)
+def test_of_a_file_that_can_not_be_written_only_what_was_typed_is_told(monkeypatch, capsys, typed, shown):
+    def command(_arguments: list[str]):
+        raise OSError(28, "No space left on device", "/data/in/Meyer/x")
+
+    assert run(monkeypatch, command, "go", "--", *typed) == 1
+    assert capsys.readouterr().err.startswith(f"error: {shown}No space left on device\n")
 
 
 def test_ctrl_c_and_sigterm_end_with_the_shells_code(monkeypatch, capsys):

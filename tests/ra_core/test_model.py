@@ -288,7 +288,7 @@ def peak_lies_where_the_ball_lies(folder, affine, plane):
     voxels[ball(shape, at, 1.5)] = 4000
     path = write_nifti(folder / "in.nii.gz", voxels, affine)
     result = model.score(path)
-    (folder / "map.nii.gz").write_bytes(nifti_map(path, result, model.reading, model.scale))
+    (folder / "map.nii.gz").write_bytes(nifti_map(path, result, model.terms.reading, model.scale))
     found = nib.load(folder / "map.nii.gz")
     values = found.get_fdata()
     assert values.shape == shape

@@ -121,6 +121,7 @@ def test_models_calibrations_and_the_page_are_there(finished):
     for name, folder in (("federated", "federated"), ("pooled", "pooled"), ("local: anna", "local_anna")):
         artifact = load_artifact(finished / "models" / folder)
         assert artifact.card.model_hash == record["model_hash"][name]
+        assert (artifact.card.anatomy, artifact.card.modality) == ("none", "OT")
         for site in ("anna", "berta", "clara"):
             load_calibration(finished / "calibration" / folder / site, artifact.card)
     assert len(set(record["model_hash"].values())) == 3

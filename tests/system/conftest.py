@@ -167,8 +167,8 @@ def start_until():
     """
     started = []
 
-    def start(desk, condition, *command):
-        process = desk.start(*(command or desk.train_command))
+    def start(desk, condition, *command, program=SIMULATE):
+        process = desk.start(*(command or desk.train_command), program=program)
         started.append(process)
         deadline = time.monotonic() + PATIENCE
         while not condition():

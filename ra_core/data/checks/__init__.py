@@ -1,4 +1,4 @@
-"""Checks of a site's data before it trains: pure functions of a scan. Findings hold file names: they are site-only."""
+"""Checks of a site's data before it trains: functions of a scan. Findings hold file names: they are site-only."""
 
 from ra_core.data.checks.check import check
 from ra_core.data.checks.counts import Counts

@@ -9,13 +9,15 @@ from ra_core.data.checks.counts import check_reading
 from ra_core.data.checks.enough import check_enough
 from ra_core.data.checks.finding import Finding, Level
 from ra_core.data.checks.healthy import check_healthy
+from ra_core.data.checks.masks import check_masks
 from ra_core.data.checks.outliers import check_consortium, check_poses, check_usual
 from ra_core.data.checks.pictures import Pictures
 from ra_core.data.checks.profile import Profile
 from ra_core.data.checks.shortcuts import check_shortcuts
-from ra_core.data.checks.splits import check_copies, check_near_copies, check_patients
+from ra_core.data.checks.splits import check_copies, check_left_copies, check_near_copies, check_patients
 from ra_core.data.checks.text import check_text
 from ra_core.data.manifest import Row
+from ra_core.data.readers import Reading
 from ra_core.data.scan.records import Scan
 
 __all__ = ["check"]
@@ -28,7 +30,7 @@ def check(
 
     Args:
         scan: of the files that the rows name, or of a folder.
-        rows: split, label and patient of each file that is used.
+        rows: split, label and patient of each file that is used, and of others that are named.
         site: its limits.
         study: what is asked of the images.
         profile: of the consortium, where there is one.
@@ -39,7 +41,9 @@ def check(
     pictures = Pictures.of(scan, rows)
     found = [
         *check_reading(scan, site.limits.max_lost),
+        *check_masks(scan, rows, Reading.of(study.preprocessing, site.limits)),
         *check_patients(scan, rows),
+        *check_left_copies(scan, rows),
         *check_copies(pictures),
         *check_near_copies(pictures),
         *check_enough(pictures, study.evaluation.image_fpr),

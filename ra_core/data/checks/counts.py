@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from ra_core.data.checks.finding import Code, Finding, Level, Mention
 from ra_core.data.checks.pictures import Pictures
 from ra_core.data.readers.refusal import Reason
-from ra_core.data.readers.source import Note
+from ra_core.data.readers.source import Facts, Note
 from ra_core.data.scan.records import Scan
+from ra_core.data.scan.stacks import gaps_of
 
 __all__ = ["Counts", "check_reading"]
 
@@ -81,15 +82,12 @@ def check_reading(scan: Scan, max_lost: float) -> Iterator[Finding]:
 
 def _lost(scan: Scan, max_lost: float) -> Iterator[Finding]:
     files = tuple(
-        Mention(entry.path, remark=f"{entry.reason}: {entry.message}")
-        for entry in scan.entries
-        if entry.reason is not None and not entry.reason.expected
+        Mention(entry.path, remark=f"{entry.reason}: {entry.message}") for entry in scan.entries if entry.lost
     )
     if not files:
         return
     share = f"{scan.lost} of {scan.lost + len(scan.accepted)} images can't be used ({100 * scan.lost_share:.1f} %)"
-    reasons = Counter(entry.reason for entry in scan.entries if entry.reason and not entry.reason.expected)
-    why = _counted(reasons)
+    why = _counted(scan.lost_reasons)
     if scan.lost_share > max_lost:
         yield Finding(
             Level.ERROR,
@@ -104,7 +102,7 @@ def _lost(scan: Scan, max_lost: float) -> Iterator[Finding]:
 
 
 def _left_aside(scan: Scan) -> Iterator[Finding]:
-    aside = [(entry.path, entry.reason) for entry in scan.entries if entry.reason and entry.reason.expected]
+    aside = [(entry.path, entry.reason) for entry in scan.entries if entry.reason and not entry.lost]
     slices: Counter[Reason] = Counter()
     for entry in scan.accepted:
         slices.update(dict(entry.skipped))
@@ -149,20 +147,41 @@ _WHAT = {
 
 
 def _stacks(scan: Scan) -> Iterator[Finding]:
-    gaps = [series for series in scan.series if series.gaps]
+    """Missing slices and tilt, of series and of files that hold a stack each."""
+    series: list[_Stack] = [([(path, None) for path in one.paths], one.gaps, one.tilted) for one in scan.series]
+    files = [_stack_of(e.path, e.facts) for e in scan.accepted if e.facts and e.facts.frames > 1]
+    every = [*series, *files]
+    gaps = [(pictures, places) for pictures, places, _ in every if places]
     if gaps:
-        missing = sum(len(series.gaps) for series in gaps)
+        missing = sum(len(places) for _, places in gaps)
         yield Finding(
             Level.WARNING,
             Code.SERIES_GAPS,
-            f"{len(gaps)} of {len(scan.series)} series have gaps, {missing} in all: slices are missing",
-            "export these series again, if all their slices are meant",
+            f"{len(gaps)} of {len(every)} series and volumes have gaps, {missing} in all: slices are missing",
+            "export these again, if all their slices are meant",
             tuple(
-                Mention(series.paths[gap], remark=f"the next slice is missing (series {number})")
-                for number, series in enumerate(gaps, 1)
-                for gap in series.gaps
+                Mention(*pictures[place], remark=f"the next slice is missing (stack {number})")
+                for number, (pictures, places) in enumerate(gaps, 1)
+                for place in places
             ),
         )
+    tilted = [pictures[0] for pictures, _, is_tilted in every if is_tilted]
+    if tilted:
+        yield Finding(
+            Level.WARNING,
+            Code.TILTED,
+            f"{len(tilted)} of {len(every)} series and volumes are tilted: their slices move sideways (gantry tilt)",
+            "use series without tilt, or have them resampled: their slices show other planes than those of the others",
+            tuple(Mention(path, remark="the first slice") for path, _ in tilted),
+        )
+
+
+_Stack = tuple[list[tuple[str, int | None]], tuple[int, ...], bool]
+"""Pictures by file and frame, places after which one is missing, and whether it is tilted."""
+
+
+def _stack_of(path: str, facts: Facts) -> _Stack:
+    return [(path, frame) for frame in range(facts.frames)], gaps_of(facts.positions or ()), facts.tilted
 
 
 def _spacing(spacing: tuple[float, float] | None) -> str:

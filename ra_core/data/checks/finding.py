@@ -28,6 +28,10 @@ class Code(StrEnum):
     NO_PATIENT = "no_patient"
     SEVERAL_MODALITIES = "several_modalities"
     SERIES_GAPS = "series_gaps"
+    TILTED = "tilted"
+    MASK_UNREADABLE = "mask_unreadable"
+    MASK_OTHER_GRID = "mask_other_grid"
+    MASK_NOT_BINARY = "mask_not_binary"
     # splits
     PATIENT_IN_TWO_SPLITS = "patient_in_two_splits"
     COPIES_ACROSS_SPLITS = "copies_across_splits"

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ra_core.data.checks.finding import Code, Finding, Level
 from ra_core.data.checks.pictures import STATISTICS, Pictures, unit
-from ra_core.data.checks.profile import FLOORS, Profile, Usual
+from ra_core.data.checks.profile import FLOORS, Profile, Usual, weighted_median
 from ra_core.data.scan.records import THUMBNAIL
 
 __all__ = ["check_consortium", "check_poses", "check_usual"]
@@ -90,10 +90,11 @@ def check_poses(pictures: Pictures) -> Iterator[Finding]:
 
 def check_usual(pictures: Pictures) -> Iterator[Finding]:
     """Pictures whose plain numbers are far from those of the site's healthy ones."""
-    healthy = pictures.statistics[pictures.healthy]
+    healthy = np.flatnonzero(pictures.healthy)
     if len(healthy) < FEWEST:
         return
-    usual = {n: Usual.of(values, FLOORS[n]) for n, values in zip(STATISTICS, healthy.T, strict=True)}
+    columns, weights = pictures.statistics[healthy].T, pictures.weights(healthy)
+    usual = {n: Usual.of(values, weights, FLOORS[n]) for n, values in zip(STATISTICS, columns, strict=True)}
     yield from _far(pictures, usual, Code.UNLIKE_SITE, "the site's healthy ones")
 
 
@@ -104,8 +105,10 @@ def check_consortium(pictures: Pictures, profile: Profile) -> Iterator[Finding]:
     if len(healthy) < FEWEST:
         return
     told = []
+    weights = pictures.weights(healthy)
     for name, values in zip(STATISTICS, pictures.statistics[healthy].T, strict=True):
-        shift = float(profile.statistics[name].distance(np.array([np.median(values)]))[0])
+        median = weighted_median(values, weights)
+        shift = float(profile.statistics[name].distance(np.array([median]))[0])
         if abs(shift) > SHIFTED:
             told.append(f"{name} is {abs(shift):.1f} deviations {'higher' if shift > 0 else 'lower'}")
     if told:
@@ -115,7 +118,7 @@ def check_consortium(pictures: Pictures, profile: Profile) -> Iterator[Finding]:
             f"the site's healthy images differ from the consortium's: {', '.join(told)}",
             "check modality, view, window and export against the other sites",
         )
-    yield from _site_pose(pictures.thumbnails[healthy], profile)
+    yield from _site_pose(pictures.thumbnails[healthy], weights, profile)
 
 
 def _far(pictures: Pictures, usual: Mapping[str, Usual], code: Code, others: str) -> Iterator[Finding]:
@@ -159,9 +162,9 @@ def _laid_wrongly(x: FloatArray, mean: FloatArray, turned: FloatArray) -> NDArra
     return np.asarray(((place < np.minimum(0, middle - STRAYED * stray)) & told_apart).any(axis=1))
 
 
-def _site_pose(thumbnails: NDArray[np.uint8], profile: Profile) -> Iterator[Finding]:
+def _site_pose(thumbnails: NDArray[np.uint8], weights: NDArray[np.float64], profile: Profile) -> Iterator[Finding]:
     """Whether the site as a whole lies otherwise than the consortium."""
-    mean = unit(unit(thumbnails).mean(axis=0, keepdims=True))[0]
+    mean = unit((weights @ unit(thumbnails))[None])[0]
     theirs = unit(np.array(profile.mean_picture).reshape(1, -1))[0]
     likeness = _turned(theirs) @ mean
     upright = float(theirs @ mean)

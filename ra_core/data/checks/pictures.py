@@ -74,6 +74,11 @@ class Pictures:
         """Which are, (N,)."""
         return np.asarray(self.labels == "healthy")
 
+    def weights(self, indices: NDArray[np.intp]) -> FloatArray:
+        """Weights of some pictures that add up to 1: each patient weighs as one."""
+        _, patient, counts = np.unique([self.patients[i] for i in indices], return_inverse=True, return_counts=True)
+        return np.asarray(1 / (counts[patient] * len(counts)))
+
     def mention(self, index: int, remark: str = "", like: int | None = None) -> Mention:
         """A picture by index, and the one that it is compared with."""
         other = None if like is None else (self.paths[like], self.frames[like])

@@ -1,11 +1,12 @@
 """What a consortium's images usually look like, as aggregate numbers: a site compares its own with it.
 
-A profile holds medians, spreads and one coarse mean picture of at least `FEWEST_PATIENTS` healthy patients; no number
-in it is of one image.
+A profile holds medians, spreads and one coarse mean picture of at least `FEWEST_PATIENTS` healthy patients, rounded.
+Each patient weighs as one, however many images there are of one; each site as many patients as it has.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -19,7 +20,7 @@ from ra_core.errors import ConfigError, TooFewImagesError
 from ra_core.settings import Config
 from ra_core.storage import write_atomically
 
-__all__ = ["FEWEST_PATIENTS", "FLOORS", "Profile", "Usual"]
+__all__ = ["FEWEST_PATIENTS", "FLOORS", "Profile", "Usual", "weighted_median"]
 
 FEWEST_PATIENTS = 20
 """Behind a profile: fewer would make a mean picture of few people."""
@@ -35,10 +36,21 @@ class Usual(Config):
     spread: float = Field(gt=0, description="1.4826 × median absolute deviation, at least its floor")
 
     @classmethod
-    def of(cls, values: NDArray[np.float64], floor: float) -> Usual:
-        """Of N >= 1 values (N,)."""
-        median = float(np.median(values))
-        return cls(median=median, spread=max(1.4826 * float(np.median(np.abs(values - median))), floor))
+    def of(cls, values: NDArray[np.float64], weights: NDArray[np.float64], floor: float) -> Usual:
+        """Of N >= 1 values (N,) with positive weights (N,)."""
+        median = weighted_median(values, weights)
+        return cls(median=median, spread=max(1.4826 * weighted_median(np.abs(values - median), weights), floor))
+
+    @classmethod
+    def merged(cls, several: Sequence[Usual], weights: NDArray[np.float64]) -> Usual:
+        """Of sites with weights (N,) that add up to 1: the spread is that within them and that between them.
+
+        As the variance of a mixture, with medians for means and spreads for deviations.
+        """
+        medians = np.array([usual.median for usual in several])
+        spreads = np.array([usual.spread for usual in several])
+        median = float(weights @ medians)
+        return cls(median=median, spread=float(np.sqrt(weights @ (spreads**2 + (medians - median) ** 2))))
 
     def distance(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """How many spreads each value (N,) is above the median, below it where negative."""
@@ -80,15 +92,42 @@ class Profile(Config):
                 f"a profile needs {FEWEST_PATIENTS} healthy patients",
             )
         columns = pictures.statistics[chosen].T
-        mean = pictures.thumbnails[chosen].mean(axis=0).reshape(THUMBNAIL, THUMBNAIL) / 255
+        weights = pictures.weights(chosen)
+        mean = weights @ pictures.thumbnails[chosen] / 255
         return cls(
             anatomy=anatomy,
             modality=modality,
             preprocessing=preprocessing,
             images=len(chosen),
             patients=patients,
-            statistics={n: _rounded(Usual.of(c, FLOORS[n])) for n, c in zip(STATISTICS, columns, strict=True)},
-            mean_picture=tuple(tuple(float(v) for v in row) for row in mean.round(2)),
+            statistics={n: _rounded(Usual.of(c, weights, FLOORS[n])) for n, c in zip(STATISTICS, columns, strict=True)},
+            mean_picture=_rows(mean),
+        )
+
+    @classmethod
+    def merged(cls, profiles: Sequence[Profile]) -> Profile:
+        """One of several sites' profiles, each weighing as its patients do.
+
+        Args:
+            profiles: at least one.
+
+        Raises:
+            ConfigError: they are of several anatomies, modalities or ways of preprocessing.
+        """
+        for name in ("anatomy", "modality", "preprocessing"):
+            if len({getattr(profile, name) for profile in profiles}) > 1:
+                raise ConfigError(f"the profiles differ in {name}", "give those of one consortium and one study")
+        first, patients = profiles[0], np.array([profile.patients for profile in profiles], np.float64)
+        weights = patients / patients.sum()
+        pictures = np.array([profile.mean_picture for profile in profiles]).reshape(len(profiles), -1)
+        return cls(
+            anatomy=first.anatomy,
+            modality=first.modality,
+            preprocessing=first.preprocessing,
+            images=sum(profile.images for profile in profiles),
+            patients=sum(profile.patients for profile in profiles),
+            statistics={n: _rounded(Usual.merged([p.statistics[n] for p in profiles], weights)) for n in STATISTICS},
+            mean_picture=_rows(weights @ pictures),
         )
 
     @classmethod
@@ -114,6 +153,25 @@ class Profile(Config):
             OSError: the disk is full or the folder can't be written.
         """
         write_atomically(path, (self.model_dump_json(indent=2) + "\n").encode())
+
+
+def weighted_median(values: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
+    """The middle between the two values that have half of the weight on either side; they may be one.
+
+    Args:
+        values: (N,), N >= 1.
+        weights: (N,), positive.
+    """
+    order = np.argsort(values, kind="stable")
+    upto = np.cumsum(weights[order])
+    half = upto[-1] / 2
+    slack = 1e-9 * upto[-1]  # sums of equal shares are not exact
+    low, high = np.searchsorted(upto, [half - slack, half + slack])
+    return float((values[order[low]] + values[order[high]]) / 2)
+
+
+def _rows(picture: NDArray[np.float64]) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(float(v) for v in row) for row in picture.reshape(THUMBNAIL, THUMBNAIL).round(2))
 
 
 def _rounded(usual: Usual) -> Usual:

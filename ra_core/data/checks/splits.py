@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from ra_core.data.checks.finding import Code, Finding, Level, Mention
 from ra_core.data.checks.pictures import Pictures, unit
 from ra_core.data.manifest import Row
+from ra_core.data.scan.patients import Key, keys_of, same_patients
 from ra_core.data.scan.records import Scan
 
-__all__ = ["ALIKE", "check_copies", "check_near_copies", "check_patients", "nearest"]
+__all__ = ["ALIKE", "check_copies", "check_left_copies", "check_near_copies", "check_patients", "nearest"]
 
 ALIKE = 0.995
 """Correlation of two thumbnails above which they are near copies.
@@ -30,34 +31,54 @@ BLOCK = 1024
 
 
 def check_patients(scan: Scan, rows: Sequence[Row]) -> Iterator[Finding]:
-    """Patients in more than one split, by what the rows say and by what the files say."""
-    keys = {entry.path: entry.patient for entry in scan.accepted}
-    groups: dict[tuple[str, str], list[Row]] = defaultdict(list)
-    for row in rows:
-        for source, key in (("row", row.patient_id), ("file", keys.get(row.path, ""))):
-            if key:
-                groups[source, key].append(row)
+    """Patients in more than one split, by what the rows say and by what the headers of the files say."""
+    entries = {entry.path: entry for entry in scan.accepted}
+    used = [row for row in rows if row.path in entries]
+    patients = same_patients({row.path: keys_of(row.patient_id, entries[row.path].facts) for row in used})
+    groups: dict[Key, list[Row]] = defaultdict(list)
+    for row in used:
+        groups[patients[row.path]].append(row)
     torn = [group for group in groups.values() if len({row.split for row in group}) > 1]
-    placed: dict[str, Mention] = {}
-    patients = 0
-    for group in torn:
-        if all(row.path in placed for row in group):
-            continue  # the same files under the other key
-        patients += 1
-        for row in group:
-            placed.setdefault(row.path, Mention(row.path, remark=f"patient {patients}: {row.split}"))
-    if patients:
+    if torn:
         yield Finding(
             Level.ERROR,
             Code.PATIENT_IN_TWO_SPLITS,
-            f"{patients} patient{_s(patients)} with images in more than one split",
-            "put all images of a patient into one split",
-            tuple(placed.values()),
+            f"{len(torn)} patient{_s(len(torn))} with images in more than one split",
+            "put all images of a patient into one split; files whose headers have one PatientID are of one patient",
+            tuple(
+                Mention(row.path, remark=f"patient {number}: {row.split}")
+                for number, group in enumerate(torn, 1)
+                for row in group
+            ),
         )
 
 
+def check_left_copies(scan: Scan, rows: Sequence[Row]) -> Iterator[Finding]:
+    """Files that were left aside since others hold their pictures, where split or label of both differ."""
+    row_of = {row.path: row for row in rows}
+    groups: dict[str, list[Row]] = defaultdict(list)
+    disputed = {entry.copies for entry in scan.entries if entry.copies and entry.lost}
+    for entry in scan.entries:
+        if entry.copies and entry.path in row_of:
+            groups[entry.copies].append(row_of[entry.path])
+    labels, splits = [], []
+    for original, group in groups.items():
+        if original in disputed:
+            labels.append(group)
+        elif original in row_of and len({row.split for row in (row_of[original], *group)}) > 1:
+            splits.append([row_of[original], *group])
+    if labels:
+        what = f"{_pictures(len(labels))} healthy and anomalous at once: {sum(map(len, labels))} files, none is used"
+        fix = "find out which label is right, and keep that one"
+        yield Finding(Level.ERROR, Code.COPIES_ACROSS_LABELS, what, fix, _of_rows(labels))
+    if splits:
+        what = f"{_pictures(len(splits))} in more than one split: of {sum(map(len, splits))} files one each is used"
+        fix = "keep one, in one split; now it is that for train, else for val, calibration, test"
+        yield Finding(Level.WARNING, Code.COPIES_ACROSS_SPLITS, what, fix, _of_rows(splits))
+
+
 def check_copies(pictures: Pictures) -> Iterator[Finding]:
-    """Pictures with the very same pixels."""
+    """Pictures with the very same pixels, all of which are used: of volumes, say, that hold others beside them."""
     groups: dict[str, list[int]] = defaultdict(list)
     for index, digest in enumerate(pictures.digests):
         groups[digest].append(index)
@@ -132,8 +153,20 @@ def _copies(
         for number, group in enumerate(groups, 1)
         for index in group
     ]
-    message = f"{len(groups)} picture{_s(len(groups))} {where}, pixel by pixel the same ({len(files)} in all)"
+    message = f"{_pictures(len(groups))} {where}, pixel by pixel the same ({len(files)} in all)"
     return Finding(level, code, message, how_to_fix, tuple(files))
+
+
+def _of_rows(groups: list[list[Row]]) -> tuple[Mention, ...]:
+    return tuple(
+        Mention(row.path, remark=f"picture {number}: {row.split}, {row.label}")
+        for number, group in enumerate(groups, 1)
+        for row in group
+    )
+
+
+def _pictures(count: int) -> str:
+    return f"{count} picture{_s(count)}"
 
 
 def _either(names: list[str]) -> str:

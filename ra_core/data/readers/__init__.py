@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ra_core.data.geometry import square_shape
 from ra_core.data.readers.dicom import open_dicom
 from ra_core.data.readers.nifti import open_nifti
 from ra_core.data.readers.raster import open_raster
-from ra_core.data.readers.reading import USUAL, Reading, in_range
-from ra_core.data.readers.refusal import Reason, Refusal, refuse_size
+from ra_core.data.readers.reading import USUAL, Reading, in_range, refuse_shape
+from ra_core.data.readers.refusal import Reason, Refusal
 from ra_core.data.readers.sniff import sniff
 from ra_core.data.readers.source import Facts, Kind, Note, RawImage, Source
+from ra_core.data.readers.turn import STAYS, Turn, stored, upright
 from ra_core.errors import DataError
 
 __all__ = [
@@ -30,15 +30,18 @@ __all__ = [
     "Reading",
     "Reason",
     "Source",
+    "Turn",
     "in_range",
     "kind_of",
     "open_mask",
     "open_source",
     "read_pixels",
+    "stored",
+    "upright",
     "usable",
 ]
 
-READER_VERSION = 2
+READER_VERSION = 3
 """Raised with every change of reading or preprocessing, so that caches of older pixels are not used."""
 
 
@@ -99,6 +102,9 @@ def read_pixels(path: Path, reading: Reading = USUAL, frame: int = 0) -> RawImag
 def open_mask(path: Path, image: Facts, reading: Reading = USUAL) -> Source:
     """Open the mask of an image: 0 is outside, the one other value that a picture of it may hold is inside.
 
+    Where the mask or the image doesn't say how it lies in the body, the mask is taken to be drawn on the picture as the
+    image's file stores it, and is turned as that is.
+
     Args:
         path: the mask; of the same kind as the image or not.
         image: facts of the image, opened with the same `reading`.
@@ -111,9 +117,9 @@ def open_mask(path: Path, image: Facts, reading: Reading = USUAL) -> Source:
         DataError: it can't be read, or doesn't lie on the image's grid.
     """
     with _told(path):
-        source = _OPEN[sniff(path)](path, replace(reading, window="none"))
-        _refuse_other_grid(source.facts, image)
-        return _Mask(path, source)
+        mask = _Mask(path, _OPEN[sniff(path)](path, replace(reading, window="none")), image)
+        _refuse_other_grid(mask.facts, image)
+        return mask
 
 
 @dataclass(frozen=True)
@@ -130,7 +136,7 @@ class _Fit:
 
     def picture(self, index: int) -> RawImage:
         with _told(self.path):
-            _refuse_shape(self.facts, self.reading)
+            refuse_shape(self.facts.shape, self.facts.spacing, self.reading)
             raw = self.source.picture(index)
             _refuse_values(raw.pixels, self.facts.frames)
             return raw
@@ -142,19 +148,33 @@ class _Mask:
 
     path: Path
     source: Source
+    image: Facts
 
     @property
     def facts(self) -> Facts:
-        return self.source.facts
+        facts, turn = self.source.facts, self._turn
+        spacing = None if facts.spacing is None else turn.pair(facts.turn.pair(facts.spacing))
+        return replace(facts, shape=turn.pair(facts.turn.pair(facts.shape)), spacing=spacing, turn=turn)
+
+    @property
+    def _turn(self) -> Turn:
+        """Its own, if both say how they lie, else the image's."""
+        mine = self.source.facts
+        return mine.turn if _says_how_it_lies(mine) and _says_how_it_lies(self.image) else self.image.turn
 
     def picture(self, index: int) -> RawImage:
         with _told(self.path):
             raw = self.source.picture(index)
-            inside = raw.pixels != 0
-            if np.unique(raw.pixels[inside]).size > 1:
+            pixels = upright(stored(raw.pixels, raw.turn), self._turn)
+            inside = pixels != 0
+            if np.unique(pixels[inside]).size > 1:
                 hint = "save it lossless, with 0 outside and 255 inside"
-                raise Refusal(Reason.UNSUPPORTED_CONTENT, "a mask with more than two values", hint)
-            return replace(raw, pixels=inside.astype(np.float32))
+                raise Refusal(Reason.MASK_NOT_BINARY, "a mask with more than two values", hint)
+            return RawImage(inside.astype(np.float32), self.facts.spacing, raw.kind, raw.notes, self._turn)
+
+
+def _says_how_it_lies(facts: Facts) -> bool:
+    return facts.kind == "nifti" or facts.normal is not None or facts.turn != STAYS
 
 
 def _is_empty(source: Source, index: int) -> bool:
@@ -165,17 +185,6 @@ def _is_empty(source: Source, index: int) -> bool:
             return True
         raise
     return False
-
-
-def _refuse_shape(facts: Facts, reading: Reading) -> None:
-    """Judged in square pixels, as the picture will be resampled to them and then padded to a square."""
-    rows, columns = square_shape(facts.shape, facts.spacing)
-    if min(rows, columns) < reading.min_side:
-        hint = f"leave it out, or lower limits.min_side ({reading.min_side}) in the site config"
-        raise Refusal(Reason.TOO_SMALL, f"{rows} × {columns} pixels are too few", hint)
-    refuse_size(rows, columns, reading.max_pixels)
-    if max(rows, columns) ** 2 > 2 * reading.max_pixels:
-        raise Refusal(Reason.TOO_LARGE, f"a strip of {rows} × {columns} pixels", "export a picture that is less narrow")
 
 
 def _refuse_values(pixels: NDArray[np.float32], frames: int) -> None:
@@ -194,7 +203,7 @@ def _refuse_other_grid(mask: Facts, image: Facts) -> None:
         reason = "a mask that lies elsewhere than its image"
     else:
         return
-    raise Refusal(Reason.UNSUPPORTED_CONTENT, reason, "draw the mask on the image's own grid")
+    raise Refusal(Reason.MASK_OTHER_GRID, reason, "draw the mask on the image's own grid")
 
 
 @contextmanager

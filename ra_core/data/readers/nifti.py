@@ -54,7 +54,7 @@ class NiftiSource:
         )
 
     def picture(self, index: int) -> RawImage:
-        """One slice; a few voxels that are NaN or infinite get the volume's lowest value.
+        """One slice; voxels that are NaN or infinite get the volume's lowest value.
 
         Raises:
             Refusal: the file is cut or damaged, or its voxels are unfit.

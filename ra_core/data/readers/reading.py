@@ -6,8 +6,10 @@ import math
 from dataclasses import dataclass
 
 from ra_core.config import LimitsConfig, Plane, PreprocessingConfig, WindowName
+from ra_core.data.geometry import square_shape
+from ra_core.data.readers.refusal import Reason, Refusal, refuse_size
 
-__all__ = ["USUAL", "USUAL_LIMITS", "Reading", "in_range"]
+__all__ = ["USUAL", "USUAL_LIMITS", "Reading", "in_range", "refuse_shape"]
 
 USUAL_LIMITS = LimitsConfig()
 """Of a site that sets none."""
@@ -67,3 +69,23 @@ def in_range(count: int, slices: tuple[float, float]) -> range:
     inside = range(math.ceil(lower - 1e-9), math.floor(upper + 1e-9) + 1)
     middle = round((lower + upper) / 2)
     return inside or range(middle, middle + 1)
+
+
+def refuse_shape(shape: tuple[int, int], spacing: tuple[float, float] | None, reading: Reading) -> None:
+    """Refuse a picture that is too small or too large in square pixels: it is resampled to them and padded to a square.
+
+    Args:
+        shape: its rows and columns.
+        spacing: millimetres between rows and between columns, or None.
+        reading: its limits.
+
+    Raises:
+        Refusal: it is so.
+    """
+    rows, columns = square_shape(shape, spacing)
+    if min(rows, columns) < reading.min_side:
+        hint = f"leave it out, or lower limits.min_side ({reading.min_side}) in the site config"
+        raise Refusal(Reason.TOO_SMALL, f"{rows} × {columns} pixels are too few", hint)
+    refuse_size(rows, columns, reading.max_pixels)
+    if max(rows, columns) ** 2 > 2 * reading.max_pixels:
+        raise Refusal(Reason.TOO_LARGE, f"a strip of {rows} × {columns} pixels", "export a picture that is less narrow")

@@ -27,7 +27,6 @@ class Reason(StrEnum):
     DAMAGED = "damaged"
     NOT_DICOM = "not_dicom"
     NOT_NIFTI = "not_nifti"
-    NOT_GZIP = "not_gzip"
     NO_PIXEL_DATA = "no_pixel_data"
     NO_TRANSFER_SYNTAX = "no_transfer_syntax"
     UNSUPPORTED_TRANSFER_SYNTAX = "unsupported_transfer_syntax"
@@ -46,6 +45,8 @@ class Reason(StrEnum):
     BURNED_IN_ANNOTATION = "burned_in_annotation"
     NOT_IN_HOUNSFIELD = "not_in_hounsfield"
     IMPLAUSIBLE_VALUES = "implausible_values"
+    MASK_OTHER_GRID = "mask_other_grid"  # not of its image's size, or in another place
+    MASK_NOT_BINARY = "mask_not_binary"  # more than two values
     UNSUPPORTED_CONTENT = "unsupported_content"  # several pictures in one, curves in place of windows, ...
 
     @property

@@ -83,4 +83,6 @@ def _unknown(path: Path, head: bytes) -> Refusal:
     for start, format_name in _NOT_READ.items():
         if head.startswith(start):
             return Refusal(Reason.UNSUPPORTED_CONTENT, f"{format_name} is not read", _FORMATS)
+    if name.endswith((".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")):
+        return Refusal(Reason.DAMAGED, "damaged at its beginning", "copy the file again")
     return Refusal(Reason.NOT_AN_IMAGE, "no image of a known format", _FORMATS)

@@ -9,6 +9,8 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ra_core.data.readers.turn import STAYS, Turn
+
 __all__ = ["Facts", "Kind", "Note", "RawImage", "Source"]
 
 Kind = Literal["raster", "nifti", "dicom"]
@@ -18,6 +20,8 @@ class Note(StrEnum):
     """What a reader put right or could not know. Names nothing of a file or patient."""
 
     WINDOW_NOT_APPLIED = "window_not_applied"  # it would leave fewer than two grey levels, or is no window
+    RESCALE_INCOMPLETE = "rescale_incomplete"  # slope without intercept, or the other way round
+    CONTRADICTING_POLARITY = "contradicting_polarity"  # MONOCHROME2, and a presentation that inverts it
     SIGN_PUT_RIGHT = "sign_put_right"  # two's complement under PixelRepresentation 0
     NOT_IN_HOUNSFIELD = "not_in_hounsfield"  # CT whose values can't be said to be HU
     NO_PATIENT_ID = "no_patient_id"  # grouped by study
@@ -26,7 +30,7 @@ class Note(StrEnum):
     NO_PREAMBLE = "no_preamble"
     NO_TRANSFER_SYNTAX = "no_transfer_syntax"  # guessed from the data
     NOT_GZIP = "not_gzip"  # plain NIfTI under the name .nii.gz
-    NOT_FINITE = "not_finite"  # a few voxels, made background
+    NOT_FINITE = "not_finite"  # some voxels, made background
     ORIENTATION_GUESSED = "orientation_guessed"
     SHEARED = "sheared"
     FIRST_VOLUME = "first_volume"  # one of several in a 4-D file
@@ -40,8 +44,8 @@ class Facts:
     Attributes:
         kind: what the file is, by its content.
         frames: pictures in the file along the asked plane: 1, or the slices or frames of a volume.
-        shape: rows and columns of each picture.
-        spacing: millimetres between rows and between columns, or None where the file doesn't say.
+        shape: rows and columns of each picture, upright.
+        spacing: millimetres between rows and between columns, upright, or None where the file doesn't say.
         bits: bits stored a sample, or None.
         modality: DICOM's code, upper case; empty where not said.
         body_part: as DICOM has it, upper case; empty where not said.
@@ -50,9 +54,11 @@ class Facts:
             never in anything that leaves the site.
         normal: unit vector across the pictures, in DICOM's patient axes (to left, back, head), pointing to the head,
             the front or the left, whichever is nearest; None where not said.
-        origins: centre of each picture's upper left pixel in millimetres along the patient axes; None where not said.
+        origins: centre of each picture's upper left pixel in millimetres along the patient axes, of a DICOM picture as
+            it is stored; None where not said.
         tilted: the stack is sheared against its normal (gantry tilt); never of a single picture.
         burned_in: the header says that text is burned into the pixels.
+        turn: what makes each DICOM picture upright; the identity for other kinds.
         notes: what the reader put right or could not know.
     """
 
@@ -72,6 +78,7 @@ class Facts:
     origins: tuple[tuple[float, float, float], ...] | None = None
     tilted: bool = False
     burned_in: bool = False
+    turn: Turn = STAYS
     notes: tuple[Note, ...] = ()
 
 
@@ -84,6 +91,7 @@ class RawImage:
             lowest value.
         spacing: millimetres between rows and between columns, or None where the file doesn't say.
         kind: what the file is.
+        turn: what made a DICOM picture upright; `stored` takes a map of it back.
         notes: what the reader put right for this picture; those of the file are in its facts.
     """
 
@@ -91,6 +99,7 @@ class RawImage:
     spacing: tuple[float, float] | None
     kind: Kind
     notes: tuple[Note, ...] = ()
+    turn: Turn = STAYS
 
 
 class Source(Protocol):

@@ -15,7 +15,11 @@ from ra_core.data.readers.unpack import Part
 
 __all__ = ["Voxels"]
 
-_MAX_NOT_FINITE = 0.01
+_MAX_NAN = 0.5
+"""Share of voxels that may be NaN: how some programs write what lies outside of the body."""
+
+_MAX_INFINITE = 0.01
+"""Share that may be infinite: what a division gave at a few places."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +55,13 @@ class Voxels:
         """Lowest and highest finite value.
 
         Raises:
-            Refusal: as `stored`; more than a few voxels are NaN or infinite, or all have the same value.
+            Refusal: as `stored`; most voxels are NaN, more than a few are infinite, or all have the same value.
         """
         low, high = self.stored.min(), self.stored.max()
         if not (np.isfinite(low) and np.isfinite(high)):
-            finite = np.isfinite(self.stored)
-            if not finite.mean() > 1 - _MAX_NOT_FINITE:
+            if np.isnan(self.stored).mean() > _MAX_NAN or np.isinf(self.stored).mean() >= _MAX_INFINITE:
                 raise Refusal(Reason.NOT_FINITE, "many voxels are NaN or infinite", "export the volume again")
+            finite = np.isfinite(self.stored)
             low, high = self.stored.min(where=finite, initial=np.inf), self.stored.max(where=finite, initial=-np.inf)
         if low == high:
             raise Refusal(Reason.CONSTANT_IMAGE, "every voxel has the same value", "leave it out")

@@ -14,9 +14,9 @@ from ra_core.data.image import prepare
 from ra_core.data.readers import Reading, in_range, open_source
 from ra_core.data.readers.refusal import Reason, Refusal
 from ra_core.data.readers.source import Facts, Note, RawImage, Source
-from ra_core.data.scan.anatomy import same_anatomy, same_modality
+from ra_core.data.scan.fit import refuse_unfit
 from ra_core.data.scan.looks import Looks
-from ra_core.data.scan.patients import patient_of
+from ra_core.data.scan.patients import header_patient, patient_of
 from ra_core.data.scan.records import THUMBNAIL, Entry, Picture, Pixels
 from ra_core.data.scan.rules import ScanRules
 from ra_core.data.scan.text import text_share
@@ -39,7 +39,7 @@ def look(root: Path, path: str, rules: ScanRules, preprocessing: PreprocessingCo
     try:
         source = open_source(root / path, Reading.of(preprocessing, rules.limits))
         facts = source.facts
-        _refuse(facts, rules)
+        refuse_unfit(facts, rules)
         pixels = looks.of(root / path, lambda: _pixels(source, preprocessing))
     except DataError as error:
         why = error.message.removeprefix(f"{root / path}: ")
@@ -63,17 +63,6 @@ def _aside(path: str, reason: Reason, why: str, hint: str, facts: Facts | None, 
     message = f"{why}; {hint}" if hint else why
     patient = patient_of(path, facts, rules.patient) if facts else ""
     return Entry(path, reason, message, facts, notes=_notes(facts, ()) if facts else (), patient=patient)
-
-
-def _refuse(facts: Facts, rules: ScanRules) -> None:
-    """What the header says against the file, before anything is decoded."""
-    if not same_modality(facts.modality, rules.modality):
-        raise Refusal(Reason.WRONG_MODALITY, "its header names another modality", "")
-    if not same_anatomy(facts.body_part, rules.anatomy):
-        raise Refusal(Reason.WRONG_BODY_PART, "its header names another body part", "")
-    if facts.burned_in and not rules.limits.burned_in:
-        hint = "export it without text, or allow it with limits.burned_in"
-        raise Refusal(Reason.BURNED_IN_ANNOTATION, "its header says that text is burned into the pixels", hint)
 
 
 def _pixels(source: Source, preprocessing: PreprocessingConfig) -> Pixels:
@@ -123,5 +112,5 @@ def _digest(pixels: NDArray[np.float32]) -> str:
 
 
 def _notes(facts: Facts, more: tuple[Note, ...]) -> tuple[Note, ...]:
-    unknown = (Note.NO_PATIENT_ID,) if facts.kind == "dicom" and not facts.patient else ()
+    unknown = (Note.NO_PATIENT_ID,) if facts.kind == "dicom" and not header_patient(facts) else ()
     return tuple(dict.fromkeys((*facts.notes, *more, *unknown)))

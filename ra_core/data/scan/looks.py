@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,15 +23,19 @@ from ra_core.storage import write_atomically
 
 __all__ = ["Looks"]
 
-_VERSION = 1
-"""Raised with every change of what a look finds."""
+_VERSION = 2
+"""Raised with every change of what a look finds, or of how it is written."""
+
+_Look = list[Any]
+"""Digest of the file's state, and what was seen."""
 
 
 class Looks:
-    """Looks at files by a digest of path, size, time of change and everything that a look depends on.
+    """Looks at files: by a digest of the path, with one of size, time of change and all that a look depends on.
 
     The file holds no name and nothing of a header, but small pictures: it is readable by its owner alone, and belongs
-    where the images belong. A file that is damaged or of another version is the same as none.
+    where the images belong. A file that is damaged or of another version is the same as none. Sites with one root share
+    it, and add to it.
 
     Args:
         folder: where it is kept; None keeps nothing.
@@ -41,10 +46,11 @@ class Looks:
         self, folder: Path | None, root: Path, preprocessing: PreprocessingConfig, limits: LimitsConfig
     ) -> None:
         asked = f"{preprocessing.digest()}/{limits.digest()}/{READER_VERSION}/{_VERSION}"
-        self._salt = f"{root.absolute()}\0{asked}"
+        self._root = root.absolute()
+        self._salt = f"{self._root}\0{asked}"
         self._file = folder / f"scan-{_sha256(self._salt)}.json" if folder else None
         self._before = _load(self._file) if self._file else {}
-        self._now: dict[str, Pixels] = {}
+        self._new: dict[str, _Look] = {}
 
     def of(self, file: Path, look: Callable[[], Pixels]) -> Pixels:
         """What is to be seen in a file, looked at only where that is not known.
@@ -55,20 +61,26 @@ class Looks:
         if self._file is None:
             return look()
         status = file.stat()
-        state = f"{status.st_size}\0{status.st_mtime_ns}\0{status.st_ctime_ns}"
-        key = _sha256(f"{self._salt}\0{file}\0{state}")
-        self._now[key] = seen = self._before.get(key) or look()
+        key = self._key(file.absolute())
+        state = _sha256(f"{self._salt}\0{status.st_size}\0{status.st_mtime_ns}\0{status.st_ctime_ns}")
+        known = _known(self._before.get(key), state)
+        if known is not None:
+            return known
+        seen = look()
+        self._new[key] = [state, _encoded(seen)]
         return seen
 
     def keep(self) -> None:
-        """Write what was seen since this was made; what is there no more is forgotten.
+        """Add what was looked at since this was made to what is kept by now; files that are gone are forgotten.
 
         Raises:
             DataError: the folder can't be written.
         """
-        if self._file is None or self._now.keys() == self._before.keys():
+        if self._file is None or not self._new:
             return
-        content = json.dumps({key: _encoded(seen) for key, seen in self._now.items()})
+        there = {self._key(Path(folder, name)) for folder, _, names in os.walk(self._root) for name in names}
+        earlier = {key: look for key, look in _load(self._file).items() if key in there}
+        content = json.dumps(earlier | self._new)
         try:
             self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_atomically(self._file, content.encode(), mode=0o600)
@@ -76,16 +88,27 @@ class Looks:
             reason = f"{self._file.parent}: can't be used as a cache ({type(error).__name__})"
             raise DataError(reason, "name another folder in --cache or RA_CACHE, or make room") from None
 
+    def _key(self, file: Path) -> str:
+        return _sha256(f"{self._salt}\0{file}")
+
 
 def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
 
 
-def _load(file: Path) -> dict[str, Pixels]:
+def _load(file: Path) -> dict[str, _Look]:
     try:
-        return {key: _decoded(seen) for key, seen in json.loads(file.read_bytes()).items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return dict(json.loads(file.read_bytes()))
+    except (OSError, ValueError, TypeError):
         return {}
+
+
+def _known(kept: _Look | None, state: str) -> Pixels | None:
+    """What was seen of a file in this state; None where it is not known."""
+    try:
+        return _decoded(kept[1]) if kept and kept[0] == state else None
+    except (ValueError, TypeError, LookupError, AttributeError):
+        return None
 
 
 def _encoded(seen: Pixels) -> list[Any]:

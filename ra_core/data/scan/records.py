@@ -69,6 +69,9 @@ class Entry:
         skipped: reasons of its other pictures (the empty slices of a volume), with counts.
         notes: what was put right or could not be known, of the file and its pictures.
         patient: key that is the same for all files of one patient; empty where nothing tells. Never printed.
+        copies: the file that holds its pictures; empty where no other does. Of files that are healthy and anomalous at
+            once, none of which is used, the first.
+        lost: it ought to be an image of the site, and is not used.
     """
 
     path: str = field(repr=False)
@@ -79,6 +82,8 @@ class Entry:
     skipped: tuple[tuple[Reason, int], ...] = ()
     notes: tuple[Note, ...] = ()
     patient: str = field(default="", repr=False)
+    copies: str = field(default="", repr=False)
+    lost: bool = False
 
     @property
     def accepted(self) -> bool:
@@ -128,9 +133,14 @@ class Scan:
         return Counter(entry.reason for entry in self.entries if entry.reason is not None)
 
     @property
+    def lost_reasons(self) -> Counter[Reason]:
+        """The same of the files that ought to be images of the site."""
+        return Counter(entry.reason for entry in self.entries if entry.reason is not None and entry.lost)
+
+    @property
     def lost(self) -> int:
-        """Files that ought to be images and can't be used: not those that are left aside as expected."""
-        return sum(count for reason, count in self.reasons.items() if not reason.expected)
+        """Files that ought to be images of the site and can't be used: not those that are left aside as expected."""
+        return self.lost_reasons.total()
 
     @property
     def lost_share(self) -> float:

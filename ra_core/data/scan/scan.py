@@ -6,11 +6,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ra_core.config import PreprocessingConfig
+from ra_core.data.manifest import Row
 from ra_core.data.readers.refusal import Reason
-from ra_core.data.scan.duplicates import without_duplicates
-from ra_core.data.scan.folder import is_listed
+from ra_core.data.scan.duplicates import Claim, without_duplicates
+from ra_core.data.scan.folder import claims_of, is_listed
 from ra_core.data.scan.look import look
 from ra_core.data.scan.looks import Looks
+from ra_core.data.scan.losses import Meant, with_losses
 from ra_core.data.scan.records import Entry, Scan
 from ra_core.data.scan.rules import ScanRules
 from ra_core.data.scan.stacks import in_stacks, stacks
@@ -34,7 +36,7 @@ def scan(
     rules: ScanRules,
     preprocessing: PreprocessingConfig,
     progress: Callable[[int, int], None] | None = None,
-    paths: Sequence[Path] | None = None,
+    rows: Sequence[Row] | None = None,
     cache: Path | None = None,
 ) -> Scan:
     """Look at every file under a folder. No file ends it: what can't be used is an entry that says why.
@@ -44,13 +46,14 @@ def scan(
         rules: what the site asks.
         preprocessing: of the study.
         progress: told after each file how many of how many are done.
-        paths: look at these files only, relative to the root, in place of all that the rules name.
+        rows: look at the files of these rows only, in place of all that the rules name.
         cache: folder for what was seen, so that an unchanged file is decoded once; None keeps nothing.
 
     Raises:
         DataError: the root is no folder that can be listed, or the cache can't be written.
+        ManifestError: the folder rules put a file into two splits.
     """
-    found = list(walk(root, rules.limits.hidden) if paths is None else named(root, paths))
+    found = list(walk(root, rules.limits.hidden) if rows is None else named(root, [Path(row.path) for row in rows]))
     looks = Looks(cache, root, preprocessing, rules.limits)
     entries = []
     try:
@@ -60,8 +63,21 @@ def scan(
                 progress(done, len(found))
     finally:
         looks.keep()
-    whole = in_stacks(without_duplicates(entries), preprocessing)
+    single = without_duplicates(entries, _claims(entries, rules, rows))
+    whole = with_losses(in_stacks(single, preprocessing), _meant(rules, rows))
     return Scan(root, whole, stacks(whole))
+
+
+def _claims(entries: Sequence[Entry], rules: ScanRules, rows: Sequence[Row] | None) -> dict[str, Claim]:
+    if rows is not None:
+        return {row.path: Claim(row.label, row.split) for row in rows}
+    return claims_of(entries, rules.folder) if rules.folder else {}
+
+
+def _meant(rules: ScanRules, rows: Sequence[Row] | None) -> Meant:
+    if rows is not None:
+        return Meant.BY_MANIFEST
+    return Meant.BY_RULES if rules.folder else Meant.BY_NOTHING
 
 
 def _entry(root: Path, file: Found, rules: ScanRules, preprocessing: PreprocessingConfig, looks: Looks) -> Entry:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import median
@@ -12,13 +12,12 @@ import numpy as np
 
 from ra_core.config import Plane, PreprocessingConfig
 from ra_core.data.readers import in_range
+from ra_core.data.readers.dicom.geometry import is_tilted
 from ra_core.data.readers.refusal import Reason
+from ra_core.data.scan.planes import other_plane
 from ra_core.data.scan.records import Entry, Series
 
-__all__ = ["in_stacks", "stacks"]
-
-_NORMAL: Mapping[Plane, int] = {"sagittal": 0, "coronal": 1, "axial": 2}
-"""The patient axis (left, back, head) that a plane's normal is nearest to."""
+__all__ = ["gaps_of", "in_stacks", "stacks"]
 
 _ONE_PLACE = 1e-3
 """Millimetres within which two slices lie at one place."""
@@ -39,13 +38,26 @@ class _Slice:
 
 
 def stacks(entries: Iterable[Entry]) -> tuple[Series, ...]:
-    """The stacks of two slices or more, each of one series, orientation and size, in the order of their first files.
+    """The stacks of two slices or more, in the order of their first files.
+
+    Each is of one patient, study, series, orientation and size: programs that take identities out may write one series
+    UID into the files of several patients.
 
     Order is that of the positions along the normal (DICOM PS3.3 C.7.6.2.1.1); names and instance numbers don't count.
     Where a series holds several slices at one place (echoes, phases), it is that many stacks.
     """
     found = (_series(stack) for stack in _grouped(entries))
     return tuple(sorted((series for series in found if series), key=lambda series: min(series.paths)))
+
+
+def gaps_of(positions: Sequence[float]) -> tuple[int, ...]:
+    """Places after which a slice is missing: the step is larger than 1.5 usual ones.
+
+    Args:
+        positions: millimetres along the stack, ascending.
+    """
+    steps = [after - before for before, after in pairwise(positions)]
+    return tuple(place for place, step in enumerate(steps) if step > _GAP * median(steps))
 
 
 def in_stacks(entries: Sequence[Entry], preprocessing: PreprocessingConfig) -> tuple[Entry, ...]:
@@ -68,10 +80,7 @@ def in_stacks(entries: Sequence[Entry], preprocessing: PreprocessingConfig) -> t
 
 
 def _in_plane(entry: Entry, plane: Plane) -> Entry:
-    # a NIfTI volume is sliced in the plane that is asked for, whatever it is stored in
-    if not entry.accepted or entry.facts is None or entry.facts.kind != "dicom" or entry.facts.normal is None:
-        return entry
-    if int(np.argmax(np.abs(entry.facts.normal))) == _NORMAL[plane]:
+    if not entry.accepted or entry.facts is None or other_plane(entry.facts, plane) is None:
         return entry
     return _aside(entry, Reason.WRONG_PLANE, f"no {plane} slice")
 
@@ -89,7 +98,7 @@ def _grouped(entries: Iterable[Entry]) -> list[list[_Slice]]:
         if facts.series and facts.frames == 1 and facts.positions and facts.normal and facts.origins:
             piece = _Slice(entry, facts.positions[0], facts.origins[0], facts.normal)
             normal = tuple(round(part, 2) + 0.0 for part in facts.normal)
-            groups[facts.series, normal, facts.shape].append(piece)
+            groups[facts.patient, facts.study, facts.series, normal, facts.shape].append(piece)
     return [stack for group in groups.values() for stack in _one_a_place(group)]
 
 
@@ -111,8 +120,7 @@ def _series(stack: list[_Slice]) -> Series | None:
     if len(stack) < 2 or not used:
         return None
     positions = [piece.position for piece in stack]
-    usual = median(after - before for before, after in pairwise(positions))
-    gaps = [(before, after) for before, after in pairwise(positions) if after - before > _GAP * usual]
+    gaps = [(positions[place], positions[place + 1]) for place in gaps_of(positions)]
     return Series(
         paths=tuple(piece.entry.path for piece in used),
         positions=tuple(piece.position for piece in used),
@@ -121,13 +129,5 @@ def _series(stack: list[_Slice]) -> Series | None:
             for place, (one, next_one) in enumerate(pairwise(used))
             if any(one.position <= before and after <= next_one.position for before, after in gaps)
         ),
-        tilted=_tilted(stack),
+        tilted=is_tilted([piece.origin for piece in stack], stack[0].normal),
     )
-
-
-def _tilted(stack: list[_Slice]) -> bool:
-    """Whether the slices' corners move sideways with the position, by more than a hundredth of the way."""
-    first, last = stack[0], stack[-1]
-    way = np.subtract(last.origin, first.origin)
-    along = float(way @ np.array(first.normal))
-    return float(np.linalg.norm(way - along * np.array(first.normal))) > 0.01 * abs(along)

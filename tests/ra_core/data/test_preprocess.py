@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -53,10 +54,24 @@ def test_foreground_is_never_empty_nor_everything(x: NDArray[np.float32]) -> Non
     assert not inside.all()
 
 
+@FEW
+@given(PICTURES, st.tuples(*[st.integers(0, 60)] * 4))
+def test_padding_around_a_scan_does_not_matter(x: NDArray[np.float32], margins: tuple[int, int, int, int]) -> None:
+    top, bottom, left, right = margins
+    padded = np.pad(x, ((top, bottom), (left, right)), constant_values=x.min())
+    body = scale_foreground(padded, 1, 99, 0.05)[top : top + x.shape[0], left : left + x.shape[1]]
+    np.testing.assert_array_equal(body, scale_foreground(x, 1, 99, 0.05))
+    assert scale_foreground(padded, 1, 99, 0.05).sum() == pytest.approx(body.sum())
+
+
+def test_a_constant_picture_has_no_foreground() -> None:
+    assert not foreground(np.full((4, 4), 7.0), 0.05).any()
+
+
 def test_a_bright_marker_does_not_decide_the_foreground() -> None:
     x = np.zeros((100, 100), dtype=np.float32)
     x[20:80, 20:80] = 10
-    x[:5, :5] = 1e6
+    x[:4, :4] = 1e6  # fewer than 1 in 200 of the pixels above the minimum
     assert foreground(x, 0.05)[50, 50]
     assert not foreground(x, 0.05)[50, 5]
 

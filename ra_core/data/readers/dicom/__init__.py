@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 from pydicom.pixels.decoders.base import Decoder
 
 from ra_core.config import WindowName
@@ -14,9 +16,11 @@ from ra_core.data.readers.dicom.layout import Layout, has_extra_bytes, layout_of
 from ra_core.data.readers.dicom.modality import transform_of
 from ra_core.data.readers.dicom.objects import is_secondary_capture
 from ra_core.data.readers.dicom.picture import picture_of, refuse_window
+from ra_core.data.readers.dicom.upright import turn_of
 from ra_core.data.readers.dicom.values import text
-from ra_core.data.readers.reading import Reading
+from ra_core.data.readers.reading import Reading, refuse_shape
 from ra_core.data.readers.source import Facts, Note, RawImage, Source
+from ra_core.data.readers.turn import upright
 
 __all__ = ["open_dicom"]
 
@@ -34,6 +38,8 @@ def open_dicom(path: Path, reading: Reading) -> Source:
     header = read_header(path)
     decoder = decoder_for(header.syntax)
     layout = layout_of(header, reading.max_pixels, reading.max_voxels)
+    if layout.frames > 1:  # before anything is done for each of them
+        refuse_shape((layout.rows, layout.columns), spacing_of(header.tags, 0), reading)
     stack = stack_of(header.tags, layout.frames, reading.volume)
     refuse_window(header, layout, stack.order[0], reading.window)
     return _DicomSource(header, layout, decoder, stack, reading.window)
@@ -46,16 +52,20 @@ class _DicomSource:
         self.facts = _facts(header, layout, stack)
 
     def picture(self, index: int) -> RawImage:
-        return picture_of(self._header, self._layout, self._decoder, self._order[index], self._window)
+        turn, frame = self.facts.turn, self._order[index]
+        raw = picture_of(self._header, self._layout, self._decoder, frame, self._window)
+        spacing = None if raw.spacing is None else turn.pair(raw.spacing)
+        return replace(raw, pixels=np.ascontiguousarray(upright(raw.pixels, turn)), spacing=spacing, turn=turn)
 
 
 def _facts(header: Header, layout: Layout, stack: Stack) -> Facts:
     ds = header.tags
+    turn, spacing = turn_of(ds, stack.directions), spacing_of(ds, stack.order[0])
     return Facts(
         kind="dicom",
         frames=len(stack.order),
-        shape=(layout.rows, layout.columns),
-        spacing=spacing_of(ds, stack.order[0]),
+        shape=turn.pair((layout.rows, layout.columns)),
+        spacing=None if spacing is None else turn.pair(spacing),
         bits=layout.stored,
         modality=text(ds, "Modality").upper(),
         body_part=text(ds, "BodyPartExamined").upper(),
@@ -68,6 +78,7 @@ def _facts(header: Header, layout: Layout, stack: Stack) -> Facts:
         origins=stack.origins,
         tilted=stack.is_tilted,
         burned_in=text(ds, "BurnedInAnnotation").upper() == "YES",
+        turn=turn,
         notes=_notes(header, layout, stack),
     )
 
@@ -77,6 +88,9 @@ def _notes(header: Header, layout: Layout, stack: Stack) -> tuple[Note, ...]:
     modality, transform = text(ds, "Modality").upper(), transform_of(ds, stack.order[0], layout.signed)
     found = {
         Note.NOT_IN_HOUNSFIELD: modality == "CT" and not transform.hounsfield,
+        Note.RESCALE_INCOMPLETE: transform.incomplete,
+        Note.CONTRADICTING_POLARITY: layout.photometric == "MONOCHROME2"
+        and text(ds, "PresentationLUTShape").upper() == "INVERSE",
         Note.NO_PATIENT_ID: not text(ds, "PatientID"),
         Note.SECONDARY_CAPTURE: is_secondary_capture(ds, header.sop_class),
         Note.EXTRA_BYTES: has_extra_bytes(header, layout),

@@ -1,9 +1,10 @@
-"""Frames decoded in a process of their own, since damaged ones can make gdcm end the process that it runs in."""
+"""Frames decoded in a process of their own, since damaged ones can make a decoder end the process that it runs in."""
 
 from __future__ import annotations
 
 import atexit
 import json
+import math
 import os
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from ra_core.data.readers.refusal import Reason, Refusal
 __all__ = ["decode_apart"]
 
 _PATIENCE = 60.0  # seconds for one frame
+_WIDEST = 4  # bytes a sample
 _lock = threading.Lock()
 _workers: dict[int, subprocess.Popen[bytes]] = {}
 """By process: a fork starts its own, and leaves that of its parent alone."""
@@ -38,13 +40,15 @@ def decode_apart(syntax: UID, options: dict[str, Any], frame: bytes) -> NDArray[
         Refusal: the frame is damaged: the decoder says so, takes more than a minute, or ends.
     """
     question = json.dumps({"syntax": syntax, "options": options}).encode()
+    shape = (options["rows"], options["columns"], options["samples_per_pixel"])
+    samples = math.prod(shape)
     with _lock:
         worker, (stdin, stdout) = _worker()
         alarm = threading.Timer(_PATIENCE, worker.kill)
         alarm.start()
         try:
             send(stdin, question, frame)
-            answer = receive(stdout)
+            answer = receive(stdout, samples * _WIDEST)
         except OSError:  # it has ended while we wrote
             answer = None
         finally:
@@ -54,8 +58,8 @@ def decode_apart(syntax: UID, options: dict[str, Any], frame: bytes) -> NDArray[
     kind = "" if answer is None else answer[0].decode()
     if answer is None or not kind:
         raise Refusal(Reason.DAMAGED, "a compressed frame that is damaged", "export it again")
-    pixels = np.frombuffer(answer[1], dtype=np.dtype(kind)).copy()
-    return pixels.reshape((options["rows"], options["columns"], options["samples_per_pixel"])).squeeze(axis=-1)
+    pixels = np.frombuffer(answer[1], dtype=np.dtype(kind)).copy().reshape(shape)
+    return pixels[..., 0] if shape[-1] == 1 else pixels
 
 
 def _worker() -> tuple[subprocess.Popen[bytes], tuple[IO[bytes], IO[bytes]]]:

@@ -20,6 +20,9 @@ from ra_core.data.readers.refusal import Reason, Refusal
 
 __all__ = ["decode"]
 
+_HERE = frozenset(("pydicom", "pillow"))
+"""Plugins that run in this process: one is no compiled code, and the other reads raster pictures here too."""
+
 
 def decode(header: Header, layout: Layout, decoder: Decoder, frame: int) -> NDArray[np.integer]:
     """Stored values of one frame, (H, W) or (H, W, 3) in RGB; unused bits are cleared and signs extended.
@@ -33,11 +36,14 @@ def decode(header: Header, layout: Layout, decoder: Decoder, frame: int) -> NDAr
         if header.length is not None:
             return decoder.as_array(stream, index=frame, **options)[0]
         data = get_frame(stream, frame, number_of_frames=layout.frames, extended_offsets=_offsets(header))
-    precision = layout.stored if header.syntax == RLELossless else _checked(data, layout).precision
+    precision = layout.stored
+    if header.syntax != RLELossless:
+        found = _checked(data, layout)
+        precision, data = found.precision, data[found.start :]  # no decoder sees boxes, which may hold palettes
     options |= {"number_of_frames": 1, "decoding_plugin": plugin_for(decoder, precision)}
-    if options["decoding_plugin"] == "gdcm":
-        return decode_apart(header.syntax, options, data)
-    return decoder.as_array(encapsulate([data]), index=0, **options)[0]
+    if options["decoding_plugin"] in _HERE:
+        return decoder.as_array(encapsulate([data]), index=0, **options)[0]
+    return decode_apart(header.syntax, options, data)
 
 
 def _offsets(header: Header) -> tuple[bytes, bytes] | None:

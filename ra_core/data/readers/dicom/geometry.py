@@ -18,9 +18,10 @@ from ra_core.data.readers.source import Note
 __all__ = ["Stack", "is_tilted", "spacing_of", "stack_of"]
 
 Point = tuple[float, float, float]
+Vector = NDArray[np.float64]
 
 _PARALLEL = 0.99
-"""Cosine between normals of one stack, at least: 8 degrees."""
+"""Cosine between rows, and between columns, of one stack's frames, at least: 8 degrees."""
 
 _TILT = 0.02
 """Of the way from the first slice to the last, the share that goes sideways in a tilted stack: about 1 degree."""
@@ -32,12 +33,15 @@ class Stack:
 
     Attributes:
         order: numbers of the frames in the file.
-        normal: unit vector that the order follows, in patient axes (left, back, head); None where not said.
+        directions: unit vectors along a row and down a column, in patient axes (left, back, head), of all frames; None
+            where not said.
+        normal: unit vector that the order follows, in those axes; None where not said.
         origins: millimetres of each picture's upper left pixel; None where not said.
         notes: what could not be known.
     """
 
     order: tuple[int, ...]
+    directions: tuple[Vector, Vector] | None = None
     normal: Point | None = None
     origins: tuple[Point, ...] | None = None
     notes: tuple[Note, ...] = ()
@@ -59,23 +63,21 @@ def stack_of(ds: Dataset, frames: int, volume: int) -> Stack:
     """Order a file's frames from feet to head, back to front or right to left, whichever the stack's normal is nearest.
 
     Frames at one place are echoes or moments: the nth frame of each place, in the file's order, belongs to volume n,
-    and only the volume that is asked for is taken. Where a frame has no place, all stay in the file's order.
+    and only the volume that is asked for is taken. Where a frame has no place, all stay in the file's order; what is
+    missing is noticed at the first frame without it.
 
     Raises:
         Refusal: stacks of several directions, or fewer volumes than asked for.
     """
-    planes = [_plane(ds, frame, frames) for frame in range(frames)]
-    known = [plane for plane in planes if plane is not None]
-    if len(known) < frames:
-        return Stack(tuple(range(frames)), notes=(Note.FRAMES_IN_FILE_ORDER,) if frames > 1 else ())
-    normal = known[0][0]
-    if min(np.dot(normal, other) for other, _ in known) < _PARALLEL:
-        raise Refusal(Reason.UNSUPPORTED_CONTENT, "stacks of several directions in one file", "export each by itself")
-    depths = [round(float(np.dot(origin, normal)), 2) for _, origin in known]  # to 0.01 mm
+    directions = _directions(ds, frames)
+    origins = None if directions is None else _origins(ds, frames)
+    if directions is None or origins is None:
+        return Stack(tuple(range(frames)), directions, notes=(Note.FRAMES_IN_FILE_ORDER,) if frames > 1 else ())
+    normal = _forwards(np.cross(*directions))
+    depths = [round(float(np.dot(origin, normal)), 2) for origin in origins]  # to 0.01 mm
     chosen, notes = _volume(depths, volume)
     order = sorted(chosen, key=lambda frame: depths[frame])
-    origins = tuple(_point(known[frame][1]) for frame in order)
-    return Stack(tuple(order), _point(normal), origins, notes)
+    return Stack(tuple(order), directions, _point(normal), tuple(origins[frame] for frame in order), notes)
 
 
 def is_tilted(origins: Sequence[Point], normal: Point) -> bool:
@@ -127,28 +129,53 @@ def _volume(depths: list[float], volume: int) -> tuple[list[int], tuple[Note, ..
     return [frame for frame, turn in enumerate(turns) if turn == volume], (Note.FIRST_VOLUME,)
 
 
-def _plane(ds: Dataset, frame: int, frames: int) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """Normal and origin of a frame. Those at the top of the header are a single frame's."""
+def _directions(ds: Dataset, frames: int) -> tuple[Vector, Vector] | None:
+    """Those of the first frame, from which no other may differ; at the top of the header, they are a single frame's."""
     top = ds if frames == 1 else None
-    turned = macro(ds, frame, "PlaneOrientationSequence") or top
-    placed = macro(ds, frame, "PlanePositionSequence") or top
-    directions = None if turned is None else numbers(turned, "ImageOrientationPatient", 6)
-    origin = None if placed is None else numbers(placed, "ImagePositionPatient", 3)
-    if directions is None or origin is None:
-        return None
-    normal = np.cross(directions[:3], directions[3:])
-    length = float(np.linalg.norm(normal))
-    if not 0.9 < length < 1.1:  # no two unit vectors at right angles
-        return None
-    return _forwards(normal / length), np.asarray(origin)
+    first = None
+    for frame in range(frames):
+        found = _directions_of(ds, frame, top)
+        if found is None:
+            return None
+        first = first or found
+        if min(np.dot(first[0], found[0]), np.dot(first[1], found[1])) < _PARALLEL:
+            reason = "stacks of several directions in one file"
+            raise Refusal(Reason.UNSUPPORTED_CONTENT, reason, "export each by itself")
+    return first
 
 
-def _forwards(normal: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The normal or its opposite: to the left, to the front or to the head."""
+def _directions_of(ds: Dataset, frame: int, top: Dataset | None) -> tuple[Vector, Vector] | None:
+    place = macro(ds, frame, "PlaneOrientationSequence") or top
+    found = None if place is None else numbers(place, "ImageOrientationPatient", 6)
+    if found is None:
+        return None
+    along, down = np.asarray(found[:3]), np.asarray(found[3:])
+    lengths = np.linalg.norm(along), np.linalg.norm(down)
+    if not all(0.9 < length < 1.1 for length in (*lengths, np.linalg.norm(np.cross(along, down)))):
+        return None  # no two unit vectors at right angles
+    return along / lengths[0], down / lengths[1]
+
+
+def _origins(ds: Dataset, frames: int) -> list[Point] | None:
+    """Each frame's, in the file's order."""
+    top = ds if frames == 1 else None
+    origins = []
+    for frame in range(frames):
+        place = macro(ds, frame, "PlanePositionSequence") or top
+        origin = None if place is None else numbers(place, "ImagePositionPatient", 3)
+        if origin is None:
+            return None
+        origins.append((origin[0], origin[1], origin[2]))
+    return origins
+
+
+def _forwards(normal: Vector) -> Vector:
+    """A normal of length 1, or its opposite: to the left, to the front or to the head."""
+    normal = normal / np.linalg.norm(normal)
     axis = int(np.argmax(np.abs(normal)))
     wanted = -1.0 if axis == 1 else 1.0  # DICOM's second axis points to the back
     return normal if normal[axis] * wanted > 0 else -normal
 
 
-def _point(vector: NDArray[np.float64]) -> Point:
+def _point(vector: Vector) -> Point:
     return float(vector[0]), float(vector[1]), float(vector[2])

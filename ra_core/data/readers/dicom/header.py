@@ -52,7 +52,7 @@ _NAMES = (
     *("WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence"),
     *("PixelPaddingValue", "PixelPaddingRangeLimit"),
     *("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"),
-    *("ImageOrientationPatient", "ImagePositionPatient"),
+    *("ImageOrientationPatient", "ImagePositionPatient", "PatientOrientation", "PresentationLUTShape"),
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
     *(
         f"{colour}PaletteColorLookupTable{part}"

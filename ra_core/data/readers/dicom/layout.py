@@ -17,6 +17,9 @@ _SAMPLES = {
     **dict.fromkeys(("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"), 1),
     **dict.fromkeys(("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"), 3),
 }
+_MAX_FRAMES = 1 << 16
+"""Of one file: 300 volumes of 200 slices, and fewer than would keep a reader busy."""
+
 _ITEM, _END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
 _EXPORT, _COPY = "export it again", "copy the file again"
 
@@ -60,6 +63,12 @@ class Layout:
         }
 
     @property
+    def ends(self) -> tuple[int, int]:
+        """Lowest and highest value that can be stored."""
+        low = -(1 << self.stored - 1) if self.signed else 0
+        return low, low + (1 << self.stored) - 1
+
+    @property
     def is_coloured(self) -> bool:
         """In RGB or palette colours, grey as they may be; YBR is turned to RGB."""
         return not self.photometric.startswith("MONOCHROME")
@@ -88,6 +97,8 @@ def layout_of(header: Header, max_pixels: int, max_voxels: int) -> Layout:
     if encapsulated != (header.length is None):
         raise Refusal(Reason.DAMAGED, "pixels that are not as the transfer syntax says", _EXPORT)
     layout = _layout(header.tags)
+    if layout.frames > _MAX_FRAMES:
+        raise Refusal(Reason.TOO_LARGE, f"{layout.frames} frames are too many", f"export up to {_MAX_FRAMES} a file")
     _refuse_bits(layout, whole(header.tags, "HighBit"), encapsulated)
     if encapsulated:
         _refuse_fragments(header, layout.frames)

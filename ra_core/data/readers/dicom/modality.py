@@ -34,24 +34,30 @@ class Transform:
         slope, intercept: value = slope · stored + intercept.
         table: goes before them.
         hounsfield: the result is in Hounsfield units.
+        incomplete: of slope and intercept, one is not said.
     """
 
     slope: float = 1.0
     intercept: float = 0.0
     table: Table | None = None
     hounsfield: bool = False
+    incomplete: bool = False
 
     def __call__(self, stored: Stored) -> Values:
         """Float before arithmetic, so that nothing wraps."""
         values = stored.astype(np.float64)
         return self.slope * values + self.intercept if self.table is None else self.table(values)
 
+    def is_signed(self, ends: tuple[int, int]) -> bool:
+        """Whether stored values between these ends may become negative."""
+        return bool(self(np.array(ends)).min() < 0)
+
 
 def transform_of(ds: Dataset, frame: int, signed: bool) -> Transform:
     """A frame's transform, from its functional groups or the top of the header.
 
-    A rescale that is empty, incomplete or of slope 0 is none. Values are Hounsfield units if RescaleType says so, or if
-    a CT has a rescale and no RescaleType.
+    A rescale that is empty or of slope 0 is none; in an incomplete one, a missing slope is 1 and a missing intercept 0.
+    Values are Hounsfield units if a complete rescale has RescaleType HU, or is a CT's and has none.
     """
     place = macro(ds, frame, "PixelValueTransformationSequence") or ds
     item = first_item(place, "ModalityLUTSequence")
@@ -59,8 +65,10 @@ def transform_of(ds: Dataset, frame: int, signed: bool) -> Transform:
     slope, intercept = number(place, "RescaleSlope"), number(place, "RescaleIntercept")
     if table is not None:
         return Transform(table=table)
-    if slope is None or intercept is None or slope == 0:
+    if slope == 0 or (slope is None and intercept is None):
         return Transform()
+    if slope is None or intercept is None:
+        return Transform(1.0 if slope is None else slope, intercept or 0.0, incomplete=True)
     unit = text(place, "RescaleType").upper()
     return Transform(slope, intercept, hounsfield=unit == "HU" or (unit == "" and text(ds, "Modality").upper() == "CT"))
 

@@ -82,7 +82,7 @@ def _windowed(
         refuse_window(header, layout, frame, window)
         return clip_to(values, window).astype(np.float64)
     try:
-        own = None if window == "none" else own_window(header.tags, frame, layout.signed)
+        own = None if window == "none" else own_window(header.tags, frame, _is_signed(header, layout, frame))
     except ValueError:
         return None
     if own is None:
@@ -90,6 +90,11 @@ def _windowed(
     shown = own(values)
     inside = shown[~padding]
     return shown if inside.min() < inside.max() else None
+
+
+def _is_signed(header: Header, layout: Layout, frame: int) -> bool:
+    """Whether a window is looked up with values that may be negative."""
+    return transform_of(header.tags, frame, layout.signed).is_signed(layout.ends)
 
 
 def _float32(values: Values) -> NDArray[np.float32]:

@@ -24,6 +24,11 @@ def own_window(ds: Dataset, frame: int, signed: bool) -> Window | None:
     LINEAR and LINEAR_EXACT only clip, since preprocessing undoes their ramp; SIGMOID bends values within the window's
     limits, and a table replaces them.
 
+    Args:
+        ds: the header.
+        frame: number in the file, from 0.
+        signed: the values that are windowed, behind the modality LUT, may be negative; so may a table's first one then.
+
     Returns:
         None where the file states none.
 

@@ -25,13 +25,13 @@ def send(stream: IO[bytes], *parts: bytes) -> None:
     stream.flush()
 
 
-def receive(stream: IO[bytes]) -> tuple[bytes, bytes] | None:
-    """Read what `send` wrote; None where the other side has ended."""
+def receive(stream: IO[bytes], longest: int = sys.maxsize) -> tuple[bytes, bytes] | None:
+    """Read what `send` wrote; None where the other side has ended, or sends a string of more than `longest` bytes."""
     parts = []
     for _ in range(2):
         head = stream.read(8)
-        part = stream.read(int.from_bytes(head, "big"))
-        if len(head) < 8 or len(part) < int.from_bytes(head, "big"):
+        length = int.from_bytes(head, "big")
+        if len(head) < 8 or length > longest or len(part := stream.read(length)) < length:
             return None
         parts.append(part)
     return parts[0], parts[1]

@@ -53,12 +53,13 @@ class Made:
             sharpness=float(np.hypot(*np.gradient(grey)).mean()),
             text=text,
         )
-        return Entry(path, None, "", Facts("raster", 1, shape, **facts), (picture,), skipped, notes, key)
+        told = Facts(**{"kind": "raster", "frames": 1, "shape": shape, "patient": key} | facts)
+        return Entry(path, None, "", told, (picture,), skipped, notes, key)
 
     def refuse(self, count, reason, folder="refused"):
         for _ in range(count):
             path = f"{folder}/{len(self.entries):04}.dcm"
-            self.entries.append(Entry(path, reason, "why; and what to do"))
+            self.entries.append(Entry(path, reason, "why; and what to do", lost=not reason.expected))
         return self
 
     @property
@@ -87,3 +88,16 @@ def site():
 @pytest.fixture
 def make_anatomy():
     return anatomy
+
+
+@pytest.fixture
+def make_site():
+    def make(count, seed=0, lift=0):
+        """Healthy images to train on, each brighter by `lift`."""
+        site = Made(np.random.default_rng(seed))
+        for number in range(count):
+            brighter = (anatomy(site.rng).astype(int) + lift).clip(0, 255).astype(np.uint8)
+            site.add(patient=f"{seed}/{number}", thumbnail=brighter)
+        return site
+
+    return make

@@ -74,3 +74,16 @@ def test_counts_tell_the_site_in_numbers(site):
     assert counts.by_part == {"test anomalous": 20, "test healthy": 20, "train healthy": 40, "val healthy": 20}
     assert counts.sizes == {"64 × 64": 100}
     assert counts.spacings == {"unknown": 100}
+
+
+def test_tilt_and_gaps_are_told_of_series_and_of_volumes(made):
+    made.add(3).add(frames=4, positions=(0.0, 1.0, 2.0, 5.0)).add(frames=3, positions=(0.0, 1.0, 2.0), tilted=True)
+    *series, gapped, tilted = [entry.path for entry in made.entries]
+    scan = Scan(made.scan.root, made.scan.entries, (Series(tuple(series), (0.0, 1.0, 2.0), (), True),))
+    found = list(check_reading(scan, max_lost=0))
+    gap = only(found, Code.SERIES_GAPS)
+    assert gap.message.startswith("1 of 3 series and volumes have gaps, 1 in all")
+    assert [(mention.path, mention.frame) for mention in gap.files] == [(gapped, 2)]
+    tilt = only(found, Code.TILTED)
+    assert (tilt.level, tilt.message.split(" series")[0]) == (Level.WARNING, "2 of 3")
+    assert [mention.path for mention in tilt.files] == [series[0], tilted]

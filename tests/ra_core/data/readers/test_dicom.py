@@ -30,7 +30,7 @@ from pydicom.uid import (
 )
 
 from ra_core.config import WindowName
-from ra_core.data.readers import Note, RawImage, Reading, Reason, open_source, read_pixels
+from ra_core.data.readers import Note, RawImage, Reading, Reason, Turn, open_source, read_pixels, stored, upright
 from ra_core.errors import DataError
 
 RISING = np.linspace(-1100, 2000, 96).astype(np.int16).reshape(12, 8)  # HU
@@ -97,8 +97,10 @@ def test_pixels_that_are_not_square_need_a_spacing(tmp_path: Path) -> None:
         ({"PatientID": ""}, Note.NO_PATIENT_ID),
         ({"SOPClassUID": SecondaryCaptureImageStorage}, Note.SECONDARY_CAPTURE),
         ({"ImageType": ["DERIVED", "SECONDARY"]}, Note.SECONDARY_CAPTURE),
-        ({**CT, "RescaleSlope": None}, Note.NOT_IN_HOUNSFIELD),
-        ({**CT, "RescaleIntercept": None}, Note.NOT_IN_HOUNSFIELD),
+        ({"RescaleSlope": 2}, Note.RESCALE_INCOMPLETE),
+        ({"RescaleIntercept": 2}, Note.RESCALE_INCOMPLETE),
+        ({"PresentationLUTShape": "INVERSE"}, Note.CONTRADICTING_POLARITY),
+        ({**CT, "RescaleSlope": None, "RescaleIntercept": None}, Note.NOT_IN_HOUNSFIELD),
         ({**CT, "RescaleSlope": 0}, Note.NOT_IN_HOUNSFIELD),
         ({**CT, "RescaleType": "US"}, Note.NOT_IN_HOUNSFIELD),
         ({"PixelData": FILM.tobytes() + bytes(128)}, Note.EXTRA_BYTES),
@@ -106,6 +108,12 @@ def test_pixels_that_are_not_square_need_a_spacing(tmp_path: Path) -> None:
 )
 def test_notes(tmp_path: Path, tags: dict[str, object], note: Note) -> None:
     assert open_source(write_dicom(tmp_path / "a", **tags)).facts.notes == (note,)
+
+
+def test_an_incomplete_rescale_is_not_in_hounsfield(tmp_path: Path) -> None:
+    notes = (Note.NOT_IN_HOUNSFIELD, Note.RESCALE_INCOMPLETE)
+    assert open_source(write_dicom(tmp_path / "a", **{**CT, "RescaleSlope": None})).facts.notes == notes
+    assert open_source(write_dicom(tmp_path / "b", **{**CT, "RescaleIntercept": None})).facts.notes == notes
 
 
 def test_a_capture_that_says_it_has_no_text_and_a_reformatted_slice_are_not_noted(tmp_path: Path) -> None:
@@ -146,6 +154,14 @@ def test_rescale_of_signed_values_does_not_wrap(tmp_path: Path, intercept: int) 
     np.testing.assert_array_equal(raw.pixels, signed * -2.0 + intercept)
 
 
+@pytest.mark.parametrize(
+    ("tags", "expected"),
+    [({"RescaleSlope": -2}, FILM * -2.0), ({"RescaleIntercept": -100}, FILM - 100.0), ({"RescaleSlope": 0}, FILM)],
+)
+def test_half_a_rescale_is_applied(tmp_path: Path, tags: dict[str, int], expected: NDArray[np.float64]) -> None:
+    np.testing.assert_array_equal(read(write_dicom(tmp_path / "a", **tags)).pixels, expected)
+
+
 def test_signs_are_extended_from_the_bits_that_count(tmp_path: Path) -> None:
     signed = np.array([[-2048, 2047], [-1, 0]], dtype=np.int16)
     high_bits = signed & 0x0FFF | 0x3000
@@ -159,6 +175,10 @@ def test_signs_are_extended_from_the_bits_that_count(tmp_path: Path) -> None:
 def test_monochrome1_is_inverted_exactly_once(tmp_path: Path, slope: int, window: dict[str, int]) -> None:
     pixels = read(write_dicom(tmp_path / "a", RescaleSlope=slope, RescaleIntercept=0, **MONO1, **window)).pixels
     assert np.corrcoef(pixels.ravel(), FILM.ravel())[0, 1] == pytest.approx(-slope)
+
+
+def test_monochrome2_is_as_it_says_whatever_the_presentation(tmp_path: Path) -> None:
+    np.testing.assert_array_equal(read(write_dicom(tmp_path / "a", PresentationLUTShape="INVERSE")).pixels, FILM)
 
 
 def lut(entries: NDArray[np.uint16], first: int = 0, **tags: object) -> pydicom.Dataset:
@@ -177,6 +197,25 @@ def test_a_table_in_place_of_a_window(tmp_path: Path, tags: dict[str, str]) -> N
     pixels = read(write_dicom(tmp_path / "a", VOILUTSequence=[lut(entries, first=100)], **tags)).pixels
     expected = entries[np.clip(FILM.astype(int) - 100, 0, 499)].astype(np.float32)
     np.testing.assert_array_equal(pixels, expected.max() + expected.min() - expected if tags else expected)
+
+
+@pytest.mark.parametrize(
+    ("tags", "low"),
+    [
+        (CT, -1024),  # stored unsigned, and negative in HU
+        ({**CT, "RescaleIntercept": 65000}, 64512),
+        ({}, 64512),
+    ],
+)
+def test_the_first_value_of_a_table_is_signed_where_measured_values_may_be(
+    tmp_path: Path, tags: dict[str, object], low: int
+) -> None:
+    entries = np.arange(500, dtype=np.uint16) * 3
+    table = lut(entries, first=64512)  # -1024, if it is signed
+    film = FILM if tags else (FILM + 64500).astype(np.uint16)
+    values = film + float(tags.get("RescaleIntercept", 0))  # type: ignore[arg-type]
+    pixels = read(write_dicom(tmp_path / "a", film, VOILUTSequence=[table], **{**tags, "Modality": "MR"})).pixels
+    np.testing.assert_array_equal(pixels, entries[np.clip(values - low, 0, 499).astype(int)])
 
 
 def test_a_table_without_data_is_none(tmp_path: Path) -> None:
@@ -310,7 +349,8 @@ def test_hounsfield_that_cannot_be_is_refused(tmp_path: Path) -> None:
     [
         ({"NumberOfFrames": 2}, Reason.TRUNCATED),
         ({"Rows": 24}, Reason.TRUNCATED),
-        ({"Rows": 65535, "Columns": 65535, "NumberOfFrames": 2**31 - 1}, Reason.TRUNCATED),
+        ({"Rows": 65535, "Columns": 65535}, Reason.TRUNCATED),
+        ({"NumberOfFrames": 2**31 - 1}, Reason.TOO_LARGE),
         ({"Rows": 0}, Reason.DAMAGED),
         ({"Rows": None}, Reason.DAMAGED),
         ({"BitsStored": None}, Reason.DAMAGED),
@@ -333,6 +373,18 @@ def test_sizes_are_checked_from_the_header(tmp_path: Path, monkeypatch: pytest.M
     refused(write_dicom(tmp_path / "a"), Reason.TOO_LARGE, max_pixels=95)
     volume = np.stack([FILM] * 3)
     refused(write_enhanced(tmp_path / "b", volume), Reason.TOO_LARGE, "288 voxels", max_voxels=287)
+
+
+def test_frames_without_groups_are_not_walked_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dots = np.arange(1 << 16, dtype=np.uint8).reshape(1 << 16, 1, 1)
+    asked = []
+    monkeypatch.setattr("ra_core.data.readers.dicom.geometry.macro", lambda ds, frame, name: asked.append(frame))
+    open_source(write_dicom(tmp_path / "a", dots, NumberOfFrames=1 << 16))
+    assert set(asked) == {0}
+    refused(write_dicom(tmp_path / "b", dots, NumberOfFrames=(1 << 16) + 1), Reason.TOO_LARGE, "65537 frames")
+    asked.clear()
+    refused(tmp_path / "a", Reason.TOO_SMALL, "1 × 1", min_side=2)
+    assert set(asked) <= {0}
 
 
 def test_one_bit_and_32_bits(tmp_path: Path) -> None:
@@ -458,6 +510,22 @@ def cut(frame: bytes) -> bytes:
     return frame[: len(frame) // 2]
 
 
+JP2 = b"\0\0\0\x0cjP  \r\n\x87\n"
+SIZE_ONLY = jpeg(SMOOTH, format="JPEG2000", no_jp2=True)[:60]
+
+
+def box(kind: bytes, content: bytes, extended: bool = False) -> bytes:
+    if extended:
+        return (1).to_bytes(4, "big") + kind + (len(content) + 16).to_bytes(8, "big") + content
+    return (len(content) + 8).to_bytes(4, "big") + kind + content
+
+
+def decoy(start: bytes) -> bytes:
+    """A frame whose first size is the header's, and whose codestream is larger."""
+    huge = np.zeros((400, 400), np.uint8)
+    return start + SIZE_ONLY * (start == bytes(16)) + box(b"jp2c", jpeg(huge, format="JPEG2000", no_jp2=True))
+
+
 @pytest.mark.parametrize(
     ("syntax", "frame", "code"),
     [
@@ -470,18 +538,36 @@ def cut(frame: bytes) -> bytes:
         (JPEG2000Lossless, cut(jpeg(SMOOTH, format="JPEG2000", no_jp2=True)), Reason.TRUNCATED),
         (JPEG2000Lossless, jpeg(SMOOTH.T, format="JPEG2000", no_jp2=True), Reason.DAMAGED),
         (JPEG2000Lossless, jpeg(SMOOTH.T, format="JPEG2000", no_jp2=False), Reason.DAMAGED),
+        (JPEG2000Lossless, decoy(bytes(16)), Reason.DAMAGED),
+        (JPEG2000Lossless, decoy(JP2 + box(b"free", SIZE_ONLY)), Reason.DAMAGED),
+        (JPEG2000Lossless, decoy(JP2 + box(b"free", SIZE_ONLY, extended=True)), Reason.DAMAGED),
+        (JPEG2000Lossless, JP2 + box(b"free", SIZE_ONLY), Reason.DAMAGED),
+        (JPEG2000Lossless, JP2 + bytes(4) + b"free" + SIZE_ONLY, Reason.DAMAGED),
     ],
 )
 def test_a_frame_that_is_not_whole_or_of_another_size_is_not_decoded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, syntax: str, frame: bytes, code: Reason
 ) -> None:
     monkeypatch.delattr(Decoder, "as_array")
+    monkeypatch.delattr("ra_core.data.readers.dicom.frames.decode_apart")
     refused(write_dicom(tmp_path / "a", SMOOTH, syntax, [frame]), code)
 
 
 def test_a_jp2_file_as_a_frame(tmp_path: Path) -> None:
     frame = jpeg(SMOOTH, format="JPEG2000", no_jp2=False)
     np.testing.assert_array_equal(read(write_dicom(tmp_path / "a", SMOOTH, JPEG2000Lossless, [frame])).pixels, SMOOTH)
+
+
+def test_boxes_before_the_codestream(tmp_path: Path) -> None:
+    raw = jpeg(SMOOTH, format="JPEG2000", no_jp2=True)
+    boxes = JP2 + box(b"free", SIZE_ONLY) + box(b"free", SIZE_ONLY, extended=True)
+    for frame in (
+        boxes + box(b"jp2c", raw),
+        boxes + box(b"jp2c", raw, extended=True),
+        boxes + bytes(4) + b"jp2c" + raw,
+    ):
+        path = write_dicom(tmp_path / "a", SMOOTH, JPEG2000Lossless, [frame])
+        np.testing.assert_array_equal(read(path).pixels, SMOOTH)
 
 
 @pytest.mark.parametrize("cut_to", [-8, -30, -300])
@@ -601,7 +687,6 @@ def test_frames_are_ordered_in_space_and_scaled_each_by_its_own(tmp_path: Path) 
     ("directions", "positions", "order"),
     [
         ([1, 0, 0, 0, 1, 0], [[0, 0, z] for z in (2, 0, 1, 3)], (1, 2, 0, 3)),  # to the head
-        ([-1, 0, 0, 0, 1, 0], [[0, 0, z] for z in (2, 0, 1, 3)], (1, 2, 0, 3)),  # however the picture is turned
         ([1, 0, 0, 0, 0, -1], [[0, y, 0] for y in (2, 0, 1, 3)], (3, 0, 2, 1)),  # to the front
         ([0, 1, 0, 0, 0, -1], [[x, 0, 0] for x in (2, 0, 1, 3)], (1, 2, 0, 3)),  # to the left
     ],
@@ -617,6 +702,97 @@ def test_stacks_run_to_the_head_the_front_or_the_left(
         np.testing.assert_array_equal(source.picture(index).pixels, VOLUME[frame])
     assert source.facts.positions == tuple(sorted(source.facts.positions or ()))
     assert not source.facts.tilted
+
+
+# Upright: what a picture shows is told by four corners, each with the patient directions that it lies in
+
+CORNERS = np.zeros((12, 8), dtype=np.uint16)
+CORNERS[0, 0], CORNERS[0, -1], CORNERS[-1, 0], CORNERS[-1, -1] = 1000, 2000, 3000, 4000
+AXES = {"L": (1, 0, 0), "R": (-1, 0, 0), "P": (0, 1, 0), "A": (0, -1, 0), "H": (0, 0, 1), "F": (0, 0, -1)}
+OPPOSITE = dict(zip("LRPAHF", "RLAPFH", strict=True))
+
+
+def corners(pixels: NDArray[np.generic], along: str, down: str) -> dict[float, frozenset[str]]:
+    """Value of each corner, and where in the patient it lies if rows run to `along` and columns to `down`."""
+    ends = {(0, 0): (OPPOSITE[along], OPPOSITE[down]), (0, -1): (along, OPPOSITE[down])}
+    ends |= {(-1, 0): (OPPOSITE[along], down), (-1, -1): (along, down)}
+    return {float(pixels[at]): frozenset(where) for at, where in ends.items()}
+
+
+PLANES = {"axial": ("LR", "AP", "LP"), "coronal": ("LR", "HF", "LF"), "sagittal": ("AP", "HF", "PF")}
+WAYS = [
+    (one, other, "".join(wanted))
+    for first, second, wanted in PLANES.values()
+    for a in first
+    for b in second
+    for one, other in ((a, b), (b, a))
+]
+
+
+def oblique(vector: tuple[int, int, int]) -> list[float]:
+    """Turned by 20 degrees, then by 30, about two axes."""
+    c, s, d, t = np.cos(0.35), np.sin(0.35), np.cos(0.52), np.sin(0.52)
+    return [
+        float(n) for n in np.array([[1, 0, 0], [0, c, -s], [0, s, c]]) @ [[d, 0, t], [0, 1, 0], [-t, 0, d]] @ vector
+    ]
+
+
+@pytest.mark.parametrize("turned", [list, oblique])
+@pytest.mark.parametrize(("along", "down", "wanted"), WAYS)
+def test_slices_are_shown_upright(tmp_path: Path, along: str, down: str, wanted: str, turned) -> None:
+    directions = [*turned(AXES[along]), *turned(AXES[down])]
+    place = {"ImageOrientationPatient": directions, "ImagePositionPatient": [1, 2, 3], "PixelSpacing": [0.5, 0.25]}
+    source = open_source(write_dicom(tmp_path / "a", CORNERS, **place))
+    picture = source.picture(0)
+    assert corners(picture.pixels, *wanted) == corners(CORNERS, along, down)
+    assert picture.pixels.shape == source.facts.shape
+    assert picture.spacing == source.facts.spacing == ((0.5, 0.25) if picture.pixels.shape == (12, 8) else (0.25, 0.5))
+    assert picture.turn == source.facts.turn
+    np.testing.assert_array_equal(stored(picture.pixels, picture.turn), CORNERS)
+    np.testing.assert_array_equal(upright(CORNERS, picture.turn), picture.pixels)
+    assert source.facts.origins == ((1, 2, 3),)  # as the file stores it
+
+
+def test_frames_are_turned_together(tmp_path: Path) -> None:
+    shared = item(PlaneOrientationSequence=[item(ImageOrientationPatient=[0, -1, 0, -1, 0, 0])])
+    path = write_enhanced(tmp_path / "a", VOLUME, heights=[3, 2, 1, 0], SharedFunctionalGroupsSequence=[shared])
+    source = open_source(path)
+    assert source.facts.turn == Turn(True, True, True)
+    assert source.facts.shape == (8, 12)
+    np.testing.assert_array_equal(source.picture(0).pixels, VOLUME[3].T[::-1, ::-1])
+
+
+@pytest.mark.parametrize(
+    ("orientation", "shown"),
+    [
+        (["L", "F"], ["L", "F"]),
+        (["R", "F"], ["L", "F"]),
+        (["L", "H"], ["L", "F"]),
+        (["R", "H"], ["L", "F"]),
+        (["F", "L"], ["L", "F"]),
+        (["F", "R"], ["L", "F"]),
+        (["H", "R"], ["L", "F"]),
+        (["LF", "FRP"], ["L", "F"]),
+        (["A", "F"], ["A", "F"]),
+        (["P", "F"], ["P", "F"]),
+        (["A", "H"], ["A", "F"]),
+        (["P", "FR"], ["P", "F"]),
+        (["F", "P"], ["A", "F"]),  # rotated, not mirrored
+        (["H", "P"], ["P", "F"]),
+    ],
+)
+def test_films_are_shown_head_up(tmp_path: Path, orientation: list[str], shown: list[str]) -> None:
+    pixels = read(write_dicom(tmp_path / "a", CORNERS, PatientOrientation=orientation)).pixels
+    assert corners(pixels, *shown) == corners(CORNERS, *(side[0] for side in orientation))
+
+
+@pytest.mark.parametrize(
+    "orientation", [["A", "R"], ["L"], ["H", "F"], ["LE", "F"], ["", ""], ["X", "H"], ["L", "H", "A"], None]
+)
+def test_films_that_do_not_say_stay(tmp_path: Path, orientation: list[str] | None) -> None:
+    raw = read(write_dicom(tmp_path / "a", CORNERS, PatientOrientation=orientation))
+    np.testing.assert_array_equal(raw.pixels, CORNERS)
+    assert raw.turn == Turn()
 
 
 def test_a_tilted_stack(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pydicom.data import get_testdata_file
 
 from ra_core.config import PreprocessingConfig, WindowName
 from ra_core.data import load_image
-from ra_core.data.readers import Note, Reading, Reason, Source, open_source, usable
+from ra_core.data.readers import Note, Reading, Reason, Source, Turn, open_source, usable
 from ra_core.errors import DataError
 
 CASES = [
@@ -146,6 +146,12 @@ def test_08_frames_are_scaled_each_and_ordered_in_space(cases: dict[str, dict[st
     for probe in expect["modality_values_in_spatial_order"]:
         picture = source.picture(probe["z_index"])
         assert picture.pixels[tuple(probe["at"])] == pytest.approx(probe["value"], abs=0.5)
+
+
+@pytest.mark.parametrize("case", ["08_enhanced_multiframe", "10_series_geometry"])
+def test_axial_slices_stay_as_they_are_stored(cases: dict[str, dict[str, dict]], case: str) -> None:
+    turns = {open_(file["path"]).facts.turn for file in cases[case].values() if file["outcome"] == "accept"}
+    assert turns == {Turn()}
 
 
 def test_09_grey_is_the_same_in_every_colour_space(cases: dict[str, dict[str, dict]]) -> None:

@@ -1,5 +1,6 @@
 """Whatever a file holds, nothing but DataError comes out of the door."""
 
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom.data import get_testdata_file
 from pydicom.datadict import tag_for_keyword
+from pydicom.pixels.decoders.base import Decoder
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from ra_core.data.readers import Reading, Reason, open_source
 from ra_core.data.readers.dicom import apart, header
+from ra_core.data.readers.dicom.worker import receive, send
 from ra_core.errors import DataError
 
 bounded = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -127,6 +130,21 @@ def test_pixels_that_the_decoder_made_up_are_refused(shared: Path, tmp_path: Pat
     content[end - 4000 : end - 3998] = b"\xff\xd9"  # the stream ends early, and has an end
     (tmp_path / "a.dcm").write_bytes(content)
     assert Reason.DAMAGED in try_(tmp_path / "a.dcm")
+
+
+@pytest.mark.parametrize("name", ["jpeg2000_lossless", "jpegls_lossless", "jpeg_lossless_sv1"])
+def test_compiled_decoders_run_apart(shared: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.delattr(Decoder, "as_array")
+    path = lossless(shared).with_name(f"{name}.dcm")
+    assert open_source(path).picture(0).pixels.max() > 3000
+
+
+def test_an_answer_that_is_too_long_is_not_read() -> None:
+    stream = BytesIO()
+    send(stream, b"<u2", bytes(100))
+    assert receive(BytesIO(stream.getvalue()), 100) == (b"<u2", bytes(100))
+    assert receive(BytesIO(stream.getvalue()), 99) is None
+    assert receive(BytesIO(b"\xff" * 8), 99) is None
 
 
 def test_a_decoder_that_takes_too_long_is_ended(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import PIL.Image
 import pydicom.data
 import pytest
+from dicoms import write_dicom
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,6 +21,7 @@ from ra_core.data.readers import (
     RawImage,
     Reading,
     Reason,
+    Turn,
     in_range,
     kind_of,
     open_mask,
@@ -86,6 +88,13 @@ def test_dicom_without_a_preamble_is_dicom(tmp_path: Path) -> None:
         ("a", bytes(500), Reason.NOT_AN_IMAGE),
         ("a.csv", b"BMI,age,sex\n22,50,F", Reason.NOT_AN_IMAGE),
         ("a.db", b"\x08\0\x01\x07" + bytes(99), Reason.NOT_AN_IMAGE),
+        ("a.png", bytes(5000), Reason.DAMAGED),
+        ("a.JPG", b"hello", Reason.DAMAGED),
+        ("a.jpeg", b"<html>", Reason.DAMAGED),
+        ("a.tif", bytes(500), Reason.DAMAGED),
+        ("A.tiff", bytes(500), Reason.DAMAGED),
+        ("a.bmp", b"BM", Reason.DAMAGED),
+        ("a.png", b"GIF89a" + bytes(50), Reason.UNSUPPORTED_CONTENT),
         ("a.nii", b"hello", Reason.NOT_NIFTI),
         ("A.NII.GZ", b"hello", Reason.NOT_NIFTI),
         ("a.nii.gz", gzip.compress(b"hello"), Reason.NOT_NIFTI),
@@ -248,10 +257,33 @@ def test_masks_hold_two_values(tmp_path: Path) -> None:
     for pixels in (mask, mask.astype(np.uint8) * 255, np.zeros_like(mask), np.ones_like(mask)):
         found = open_mask(png(tmp_path / "a.png", pixels), facts).picture(0).pixels
         np.testing.assert_array_equal(found, pixels != 0)
-    with pytest.raises(DataError, match="more than two values"):
+    with pytest.raises(DataError, match="more than two values") as caught:
         open_mask(png(tmp_path / "b.png"), facts).picture(0)
-    with pytest.raises(DataError, match=r"1 × 8 × 12 pixels for an image of 1 × 12 × 8"):
+    assert caught.value.code == Reason.MASK_NOT_BINARY
+    with pytest.raises(DataError, match=r"1 × 8 × 12 pixels for an image of 1 × 12 × 8") as caught:
         open_mask(png(tmp_path / "c.png", mask.T), facts)
+    assert caught.value.code == Reason.MASK_OTHER_GRID
+
+
+def test_masks_of_dicom_lie_on_the_stored_picture(tmp_path: Path) -> None:
+    film = np.arange(96, dtype=np.uint16).reshape(12, 8)
+    inside = film == 17
+    axial = {"ImageOrientationPatient": [0, -1, 0, 1, 0, 0], "ImagePositionPatient": [1, 2, 3]}
+    for tags in (axial, {"PatientOrientation": ["H", "R"]}):
+        source = open_source(write_dicom(tmp_path / "image.dcm", film, **tags))
+        assert source.facts.turn != Turn()
+        masks = [png(tmp_path / "mask.png", inside)]
+        masks += [
+            write_dicom(tmp_path / f"mask{i}.dcm", inside.astype(np.uint8), **t) for i, t in enumerate((tags, {}))
+        ]
+        for path in masks:
+            mask = open_mask(path, source.facts)
+            found = mask.picture(0)
+            np.testing.assert_array_equal(found.pixels > 0, source.picture(0).pixels == 17)
+            assert found.pixels.shape == mask.facts.shape == source.facts.shape
+        own = open_source(png(tmp_path / "picture.png", film.astype(np.uint8)))  # says nothing of how it lies
+        shown = open_mask(masks[1], own.facts).picture(0).pixels
+        np.testing.assert_array_equal(shown > 0, inside)
 
 
 def test_the_mask_of_a_volume_lies_on_its_grid(tmp_path: Path) -> None:
@@ -273,8 +305,9 @@ def test_the_mask_of_a_volume_lies_on_its_grid(tmp_path: Path) -> None:
     moved = affine.copy()
     moved[0, 3] = 1
     nib.save(nib.Nifti1Image(voxels, moved), tmp_path / "moved.nii")
-    with pytest.raises(DataError, match="lies elsewhere"):
+    with pytest.raises(DataError, match="lies elsewhere") as caught:
         open_mask(tmp_path / "moved.nii", open_source(tmp_path / "image.nii").facts)
+    assert caught.value.code == Reason.MASK_OTHER_GRID
 
 
 # Whatever bytes

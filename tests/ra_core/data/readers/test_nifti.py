@@ -200,9 +200,22 @@ def test_a_few_voxels_that_are_no_numbers_become_the_lowest(tmp_path: Path, bad:
     assert source.picture(2).notes == ()
 
 
+def test_up_to_half_of_the_voxels_may_be_nan_for_background(tmp_path: Path) -> None:
+    voxels = head((6, 8, 4)).astype(np.float32)
+    voxels[:, :, 0], voxels[:3, :, 1:3] = np.nan, np.nan  # half of them
+    source = open_source(write(tmp_path / "a.nii", voxels))
+    picture = source.picture(1)
+    assert picture.notes == (Note.NOT_FINITE,)
+    assert (picture.pixels[:, 3:] == np.nanmin(voxels)).all()
+    np.testing.assert_array_equal(picture.pixels[:, :3], voxels[3:, :, 1][::-1, ::-1].T)
+    assert usable(source) == [1, 2, 3]
+    voxels[5, 7, 3] = np.nan
+    refused(write(tmp_path / "b.nii", voxels), Reason.NOT_FINITE)
+
+
 def test_many_voxels_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
     voxels = head().astype(np.float32)
-    voxels[0, 0] = np.nan
+    voxels[0, 0] = np.inf
     refused(write(tmp_path / "a.nii.gz", voxels), Reason.NOT_FINITE)
     refused(write(tmp_path / "b.nii.gz", np.full((4, 4, 4), np.nan, np.float32)), Reason.NOT_FINITE)
     refused(write(tmp_path / "c.nii.gz", head() * 1e300), Reason.NOT_FINITE, frame=1)
@@ -455,8 +468,13 @@ def test_files_of_the_library(name: str, volumes: int, low: float | None, high: 
     assert (min(ends), max(ends)) == pytest.approx(expected, abs=0.5)
 
 
+def test_a_file_of_the_library_with_nan_around_the_body() -> None:
+    source = open_source(NIBABEL / "resampled_anat_moved.nii")
+    notes = [source.picture(index).notes for index in usable(source)]
+    assert set(notes) == {(Note.NOT_FINITE,)}
+
+
 def test_files_of_the_library_that_are_not_read() -> None:
-    refused(NIBABEL / "resampled_anat_moved.nii", Reason.NOT_FINITE)  # over 1 % of its voxels
     refused(NIBABEL / "nifti1.hdr", Reason.UNSUPPORTED_CONTENT)
     refused(NIBABEL / "analyze.hdr", Reason.NOT_NIFTI)
     refused(NIBABEL / "row_major.dconn.nii", Reason.NOT_3D)

@@ -5,7 +5,7 @@ from scans import ct_slice, entry, picture
 from ra_core.data.readers.refusal import Reason
 from ra_core.data.readers.source import Facts
 from ra_core.data.scan import THUMBNAIL, Entry
-from ra_core.data.scan.duplicates import without_duplicates
+from ra_core.data.scan.duplicates import Claim, without_duplicates
 
 
 def left_aside(*entries):
@@ -61,3 +61,35 @@ def test_one_uid_is_one_picture_if_it_looks_so(difference, copy):
         entry("b", 2, kind="dicom", instance="1.2.3", thumbnail=grey + np.uint8(difference)),
     ]
     assert left_aside(*files) == ["b"] * copy
+
+
+WELL, SICK, VAL = Claim("healthy", "train"), Claim("anomalous", "test"), Claim("healthy", "val")
+
+
+def after(*entries, **claims):
+    return {one.path: (one.copies, one.lost) for one in without_duplicates(entries, claims) if not one.accepted}
+
+
+def test_a_copy_tells_of_which_file_and_the_one_to_train_on_is_kept():
+    entries = [entry(name, "x") for name in "abc"]
+    assert after(*entries, a=VAL, b=WELL, c=VAL) == {"a": ("b", False), "c": ("b", False)}
+
+
+def test_files_of_both_labels_go_with_their_copies_and_are_lost():
+    entries = [entry(name, "x") for name in "abc"] + [entry("d", "y")]
+    both = {"a": ("a", True), "b": ("a", True), "c": ("a", True)}
+    assert after(*entries, a=WELL, b=WELL, c=SICK, d=SICK) == both
+    assert after(*entries, a=SICK, b=WELL, c=WELL, d=WELL) == both
+
+
+def test_a_volume_and_a_picture_of_it_with_another_label_are_both_in_dispute():
+    entries = [volume("a", 1, 2), volume("b", 2, 3), entry("c", 2), entry("d", 4)]
+    told = after(*entries, a=WELL, b=WELL, c=SICK, d=WELL)
+    assert told == {"a": ("a", True), "b": ("a", True), "c": ("a", True)}
+    assert after(volume("a", 1, 2), volume("b", 2, 3), a=WELL, b=WELL) == {}
+
+
+def test_the_name_of_the_original_is_not_printed():
+    _, copy = without_duplicates([entry("secret", "x"), entry("t", "x")])
+    assert copy.copies == "secret"
+    assert "secret" not in repr(copy)

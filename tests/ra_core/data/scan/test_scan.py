@@ -1,9 +1,8 @@
-from pathlib import Path
-
 import pytest
 from scans import save_noise
 
 from ra_core.config import FolderRules, LimitsConfig, PreprocessingConfig
+from ra_core.data.manifest import Row
 from ra_core.data.readers.refusal import Reason
 from ra_core.data.scan import ScanRules, scan
 from ra_core.errors import DataError
@@ -16,6 +15,10 @@ def root(tmp_path):
     for number, name in enumerate(("b.png", "a/1.png", "a/2.png", "c/3.png")):
         save_noise(tmp_path / "root" / name, number)
     return tmp_path / "root"
+
+
+def named(path):
+    return Row(path, "x", "none", "OT", "train", "healthy", "", path, "", "", "", 1)
 
 
 def reasons(found):
@@ -38,8 +41,8 @@ def test_what_no_rule_names_is_not_opened(root):
 
 def test_only_named_files_are_looked_at(root, tmp_path):
     save_noise(tmp_path / "outside.png", 9)
-    paths = [Path(name) for name in ("c/3.png", "a/1.png", "gone.png", "../outside.png", "a")]
-    assert reasons(scan(root, ScanRules(), STUDY, paths=paths)) == {
+    rows = [named(path) for path in ("c/3.png", "a/1.png", "gone.png", "../outside.png", "a")]
+    assert reasons(scan(root, ScanRules(), STUDY, rows=rows)) == {
         "../outside.png": Reason.OUTSIDE_ROOT,
         "a": Reason.NOT_A_FILE,
         "a/1.png": None,

@@ -7,7 +7,8 @@ from scans import ct_slice, entry
 
 from ra_core.config import PreprocessingConfig
 from ra_core.data.readers.refusal import Reason
-from ra_core.data.scan.stacks import in_stacks, stacks
+from ra_core.data.scan.planes import other_plane
+from ra_core.data.scan.stacks import gaps_of, in_stacks, stacks
 
 
 def reasons(entries, **preprocessing):
@@ -57,6 +58,15 @@ def test_series_orientations_and_sizes_are_told_apart():
     assert [series.paths for series in stacks(slices)] == [tuple(f"{name}{z}" for z in range(3)) for name in "abcd"]
 
 
+@pytest.mark.parametrize("other", [{"patient": "q"}, {"study": "1.2"}])
+def test_one_series_uid_under_two_patients_or_studies_is_two_stacks(other):
+    one = {"patient": "p", "study": "1.1"}
+    slices = [ct_slice(f"{name}{z}", z, **of) for z in range(3) for name, of in (("a", one), ("b", one | other))]
+    assert [series.paths for series in stacks(slices)] == [("a0", "a1", "a2"), ("b0", "b1", "b2")]
+    found = reasons(slices, slices=(0.5, 0.5))
+    assert [path for path, reason in found.items() if reason is None] == ["a1", "b1"]
+
+
 def test_several_slices_at_each_place_are_several_stacks():
     slices = [ct_slice(f"{echo}{z}", z) for z in range(3) for echo in "ba"]
     assert [series.paths for series in stacks(slices)] == [("a0", "a1", "a2"), ("b0", "b1", "b2")]
@@ -103,3 +113,24 @@ def test_slices_in_another_plane_are_left_aside(plane):
 def test_a_nifti_volume_has_every_plane():
     volume = entry("v.nii", kind="nifti", normal=(1.0, 0.0, 0.0))
     assert reasons([volume]) == {"v.nii": None}
+
+
+@pytest.mark.parametrize("modality", ["CT", "MR", "PT", "NM", ""])
+def test_the_plane_matters_for_slices(modality):
+    facts = ct_slice("a", 1, plane="coronal", modality=modality).facts
+    assert other_plane(facts, "axial") == "coronal"
+    assert other_plane(facts, "coronal") is None
+
+
+@pytest.mark.parametrize("modality", ["DX", "CR", "XA", "RF", "MG"])
+def test_a_film_that_states_its_orientation_is_in_no_other_plane(modality):
+    films = [ct_slice(plane, 1, plane=plane, modality=modality) for plane in ("axial", "coronal", "sagittal")]
+    assert set(reasons(films).values()) == {None}
+    assert all(other_plane(film.facts, "axial") is None for film in films)
+
+
+@pytest.mark.parametrize(
+    ("positions", "gaps"), [((), ()), ((1,), ()), ((1, 2), ()), ((0, 1, 2, 4, 5), (2,)), ((0, 3, 6, 10), ())]
+)
+def test_gaps_are_steps_that_miss_a_slice(positions, gaps):
+    assert gaps_of(positions) == gaps
