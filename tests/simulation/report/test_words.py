@@ -32,9 +32,6 @@ def test_the_introduction_tells_whom_and_how_many(experiment):
     assert "pooled, local: mr_t1 and local: mr_t2" in told
     sites = "160 healthy and 193 sick images of 4 sites"
     assert f"{sites}, of which mr_pd and covid had no part in federated or pooled training" in told
-        "160 healthy and 193 sick images of 4 sites, of which mr_pd and covid had no part in federated or pooled training"
-        in told
-    )
 
 
 @pytest.mark.parametrize(
