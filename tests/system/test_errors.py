@@ -82,7 +82,7 @@ def test_no_data_root_given(desk):
 def test_a_damaged_image(desk, own_data):
     data = own_data(lambda rows: rows)
     (data / "test_healthy_0.png").write_bytes((data / "test_healthy_0.png").read_bytes()[:500])
-    refused(desk.train("--data", data), 11, "test_healthy_0.png", "")
+    refused(desk.train("--data", data), 11, "(1 truncated)", "ra-client check")
     assert nothing_written(desk)
 
 
