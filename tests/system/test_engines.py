@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -52,7 +53,9 @@ def nothing(done, total):
 
 
 def outcome(progress):
-    return model_digest(progress.model), model_digest(progress.best), progress.best_round, progress.records
+    """Without fingerprints: each hospital keys them with a secret of its own, drawn anew in every test."""
+    records = [replace(record, fingerprints={}) for record in progress.records]
+    return model_digest(progress.model), model_digest(progress.best), progress.best_round, records
 
 
 @pytest.fixture
