@@ -40,6 +40,8 @@ def test_a_command_names_its_options(program, name):
     assert command.help.split()[0] in printed.stdout
     options = [text for parameter in command.params for text in parameter.opts if text.startswith("--")]
     assert [option for option in options if option not in printed.stdout] == []
+    untold = [parameter.name for parameter in command.params if parameter.help.split()[0] not in printed.stdout]
+    assert untold == []
 
 
 @pytest.mark.parametrize(("which", "kind"), [("study", StudyConfig), ("experiment", ExperimentConfig)])
