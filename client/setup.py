@@ -1,26 +1,13 @@
-"""`ra-client init` and `ra-client config`: a site config to start from, and what every key means."""
+"""`ra-client init` and `ra-client config`: the commands."""
 
 from __future__ import annotations
 
-import os
-from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from client.guess import Guess, guess
-from ra_core.config import SiteConfig
-from ra_core.errors import ConfigError
-from ra_core.settings import commented_yaml
-from ra_core.storage import write_atomically
-
 __all__ = ["config", "init"]
-
-_NOTE = """\
-# Settings of one hospital, guessed by `ra-client init` from its folder. They may name its folders: keep them here.
-# `ra-client config` explains the keys that are not here. To check:
-"""
 
 
 def init(
@@ -32,44 +19,14 @@ def init(
 
     What is printed are counts and advice, without any name from the folder.
     """
-    if out.exists() and not force:
-        raise ConfigError(f"{out}: is there already", "give another --out, or --force to write over it")
-    found = guess(folder)
-    write_atomically(out, _text(found, folder, out).encode(errors="surrogateescape"), mode=0o600)
-    for line in _told(found):
+    from client.draft import write_draft  # noqa: PLC0415 - it takes seconds, and `--help` doesn't need it
+
+    for line in write_draft(folder, out, force):
         typer.echo(line)
-    typer.echo(f"wrote {out}: set name and data.site, look over the rest, then run `ra-client check {out}`")
 
 
 def config() -> None:
     """Explain every key of a site config: prints a commented file with the defaults."""
-    example = {"name": "My hospital", "anatomy": "chest", "modality": "CR", "data": {"site": "my_site"}}
-    typer.echo(commented_yaml(SiteConfig, example), nl=False)
+    from client.draft import explained  # noqa: PLC0415 - as above
 
-
-def _text(found: Guess, folder: Path, out: Path) -> str:
-    data = found.data | {"root": _from(out, folder)}
-    settings = {"name": "My hospital", "anatomy": found.anatomy, "modality": found.modality, "data": data}
-    doubts = "".join(f"#   - {doubt}\n" for doubt in ("name and data.site", *found.doubts))
-    return f"{_NOTE}{doubts}\n{commented_yaml(SiteConfig, settings)}"
-
-
-def _from(out: Path, folder: Path) -> str:
-    """The folder as the config names it: from there where it lies under it, else absolute."""
-    here, there = Path(os.path.abspath(out)).parent, Path(os.path.abspath(folder))
-    return str(there.relative_to(here)) if there.is_relative_to(here) else str(there)
-
-
-def _told(found: Guess) -> list[str]:
-    aside = found.files.copy()
-    files, opened = aside.total(), aside.pop("", 0)
-    lines = [f"{files} files, of them {opened} to be read{_counts(aside)}"]
-    if found.found:
-        lines.append(f"looked into {found.found.total()}{_counts(found.found)}")
-    how = "folder rules" if "folder" in found.data else "its manifest"
-    return [*lines, f"who is in which split is told by {how}", *(f"check: {doubt}" for doubt in found.doubts)]
-
-
-def _counts(counts: Counter[str]) -> str:
-    parts = [f"{count} {name}" for name, count in sorted(counts.items())]
-    return f": {', '.join(parts)}" if parts else ""
+    typer.echo(explained(), nl=False)

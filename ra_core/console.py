@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Protocol
 
 import typer
 from rich.console import Console
@@ -17,12 +18,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.text import Text
 
 from ra_core.errors import DataError, RAError
-from ra_core.runtime import software_versions
 
-__all__ = ["INTERRUPTED", "TerminalReporter", "graceful_stop", "new_app", "run_app"]
+__all__ = ["INTERRUPTED", "Counter", "TerminalReporter", "graceful_stop", "new_app", "run_app"]
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C or SIGTERM, as shells have it."""
+
+
+class Counter(Protocol):
+    """Told how much of how much is done, and of what."""
+
+    def __call__(self, done: int, total: int, detail: str = "") -> None:
+        """Move the bar."""
 
 
 class TerminalReporter:
@@ -62,15 +69,15 @@ class TerminalReporter:
             yield move
 
     @contextmanager
-    def counted(self, title: str) -> Iterator[Callable[[int, int], None]]:
-        """A bar for work that tells its length on the way; the value is a function (done, total) that moves it."""
+    def counted(self, title: str) -> Iterator[Counter]:
+        """A bar for work that tells its length on the way; the value moves it."""
         moves: list[Callable[[int, str], None]] = []
         with ExitStack() as bar:
 
-            def move(done: int, total: int) -> None:
+            def move(done: int, total: int, detail: str = "") -> None:
                 if not moves:
                     moves.append(bar.enter_context(self.task(title, total)))
-                moves[0](done, "")
+                moves[0](done, detail)
 
             yield move
 
@@ -106,6 +113,8 @@ def new_app(purpose: str, epilog: str = "") -> typer.Typer:
     @app.command()
     def version() -> None:
         """Print the versions that a result may depend on, for a bug report."""
+        from ra_core.runtime import software_versions  # noqa: PLC0415 - torch comes with it, and `--help` needs none
+
         for name, found in software_versions().items():
             typer.echo(f"{name} {found}")
 

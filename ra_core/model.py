@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +54,6 @@ class Result:
         slice_scores: one a picture of the study; None where it was not scored.
         reasons: why, by the picture's number. A picture that has neither score nor reason is outside the range of
             slices that the model was trained on.
-        kind: what the files were.
         volume: whether the study is a stack of slices.
         geometry: from the study's own grid to the model's and back.
         small: anomaly maps (S, S) as the model makes them, float32, at least 0, by the picture's number.
@@ -63,7 +63,6 @@ class Result:
     decision: bool | None
     slice_scores: tuple[float | None, ...]
     reasons: Mapping[int, Reason]
-    kind: str
     volume: bool
     geometry: Geometry = field(repr=False)
     small: Mapping[int, NDArray[np.float32]] = field(repr=False)
@@ -150,17 +149,19 @@ class Model:
         reasons: dict[int, Reason] = {}
         small: dict[int, NDArray[np.float32]] = {}
         geometry: Geometry | None = None
-        for numbers, images in _batches(self._images(study, reasons), batch_size):
-            geometry = geometry or images[0].geometry
-            x = torch.from_numpy(np.stack([image.pixels for image in images]))
+        images = self._images(study, reasons)
+        while batch := list(islice(images, batch_size)):
+            geometry = geometry or batch[0][1].geometry
+            x = torch.from_numpy(np.stack([image.pixels for _, image in batch]))
             maps = self._scorer.maps(x)[self.scoring.name]
-            for number, score, found in zip(numbers, image_scores(maps, self.scoring), maps[:, 0].numpy(), strict=True):
-                scores[number], small[number] = float(score), found
+            found = zip(batch, image_scores(maps, self.scoring), maps[:, 0].numpy(), strict=True)
+            for (number, _), score, own_map in found:
+                scores[number], small[number] = float(score), own_map
         if geometry is None:
             raise _nothing(study, reasons)
         highest = max(score for score in scores if score is not None)
         decision = highest > self.calibration.image_threshold if self.calibration else None
-        return Result(highest, decision, tuple(scores), reasons, study.kind, study.volume, geometry, small)
+        return Result(highest, decision, tuple(scores), reasons, study.volume, geometry, small)
 
     def _open(
         self, what: FileName | Sequence[FileName] | NDArray[np.generic] | Study, spacing: tuple[float, float] | None
@@ -274,18 +275,6 @@ def _identity(artifact: Artifact, calibration: Calibration | None, scoring: Scor
         "reader": READER_VERSION,
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-
-
-def _batches(images: Iterator[tuple[int, Image]], size: int) -> Iterator[tuple[list[int], list[Image]]]:
-    """Up to `size` at a time, in order."""
-    waiting: list[tuple[int, Image]] = []
-    for one in images:
-        waiting.append(one)
-        if len(waiting) == size:
-            yield [number for number, _ in waiting], [image for _, image in waiting]
-            waiting = []
-    if waiting:
-        yield [number for number, _ in waiting], [image for _, image in waiting]
 
 
 def _nothing(study: Study, reasons: Mapping[int, Reason]) -> DataError:

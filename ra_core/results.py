@@ -13,7 +13,10 @@ from typing import Unpack
 from ra_core.metrics import Estimate, Resampling, average
 from ra_core.storage import write_atomically
 
-__all__ = ["COLUMNS", "ResultRow", "average_rows", "write_results"]
+__all__ = ["COLUMNS", "EACH_ITS_OWN", "ResultRow", "average_rows", "write_results"]
+
+EACH_ITS_OWN = "each its own"
+"""`train_sites` of an average row over sites that were each trained on themselves."""
 
 COLUMNS = (
     "arm",
@@ -134,7 +137,7 @@ def average_rows(rows: Iterable[ResultRow], test_site: str, **resampling: Unpack
     return [
         _average([at_site[site] for site in sites], train_sites, test_site, resampling)
         for _, models in sorted(groups.items())
-        for train_sites, at_site in [*sorted(models.items()), ("each its own", _own(models))]
+        for train_sites, at_site in [*sorted(models.items()), (EACH_ITS_OWN, _own(models))]
         if len(at_site) == len(sites)
     ]
 

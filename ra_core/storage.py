@@ -46,9 +46,14 @@ def write_atomically(path: Path, content: bytes, mode: int = 0o666) -> None:
         half_written.unlink(missing_ok=True)
 
 
-def sweep(folder: Path) -> None:
-    """Delete what killed processes had not finished writing with `write_atomically`."""
-    for half_written in folder.glob(".*." + 8 * "[0-9a-f]"):
+def sweep(folder: Path, pattern: str = "") -> None:
+    """Delete what killed processes had not finished writing with `write_atomically`.
+
+    Args:
+        folder: where it lies.
+        pattern: "**/" looks into the folders under it too.
+    """
+    for half_written in folder.glob(pattern + ".*." + 8 * "[0-9a-f]"):
         half_written.unlink(missing_ok=True)
 
 

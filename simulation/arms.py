@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ra_core.artifact import Arm as Kind
 from ra_core.config import RuntimeConfig, StudyConfig
-from ra_core.console import graceful_stop
+from ra_core.console import Counter, graceful_stop
 from ra_core.data import ImageSet
 from ra_core.errors import ConfigError, ResumeError
 from ra_core.models.method import GradientMethod
@@ -42,8 +42,8 @@ class Reporter(Protocol):
         """A bar; the value is a function (done, detail) that moves it."""
         ...
 
-    def counted(self, title: str) -> AbstractContextManager[Callable[[int, int], None]]:
-        """A bar for work that tells its length on the way; the value is a function (done, total)."""
+    def counted(self, title: str) -> AbstractContextManager[Counter]:
+        """A bar for work that tells its length on the way; the value moves it."""
         ...
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from ra_core.errors import DataError
 from ra_core.evaluation import CHOSEN_NOTE
+from ra_core.results import EACH_ITS_OWN
+from simulation.report import CHOSEN
 
 __all__ = ["compare"]
 
@@ -93,7 +95,7 @@ def _labels(row: Row) -> Iterator[str]:
     if method == "ra":
         name, fixed, told = f"RA {_arm(row)}", "paper", "the paper's scoring"
     # An average over sites has the chosen scorings under one name, a site under the scoring's.
-    if scoring == "chosen" or (CHOSEN_NOTE in row["note"] and not row["test_site"].startswith("average")):
+    if scoring == CHOSEN or (CHOSEN_NOTE in row["note"] and not row["test_site"].startswith("average")):
         yield f"{name}, scoring chosen without labels"
     if scoring == fixed:
         yield f"{name}, {told}"
@@ -103,7 +105,7 @@ def _arm(row: Row) -> str:
     if row["arm"] != "local":
         return row["arm"]
     return (
-        "each site's own" if row["train_sites"] in (row["test_site"], "each its own") else f"{row['train_sites']}'s own"
+        "each site's own" if row["train_sites"] in (row["test_site"], EACH_ITS_OWN) else f"{row['train_sites']}'s own"
     )
 
 

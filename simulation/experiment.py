@@ -98,10 +98,7 @@ class Experiment:
             "command": self.command,
             "absent": absent,
             "model_hash": {model.arm.name: model_hash(model.method) for model in trained},
-            "chosen_scoring": {
-                model.arm.name: {p.name: found.by_place[model.arm, p.name].chosen.name for p in self.places}
-                for model in trained
-            },
+            "chosen_scoring": {model.arm.name: found.chosen(model.arm) for model in trained},
         }
 
     @property
@@ -112,7 +109,7 @@ class Experiment:
 
     def _arms(self) -> list[Arm]:
         trained = tuple(place.name for place in self.places if place.trained)
-        unknown = sorted(set(self.config.local) - {p.name for p in self.places if p.reference == p.name})
+        unknown = sorted(set(self.config.local) - {p.name for p in self.places if not p.borrows})
         if unknown:
             raise ConfigError(f"local: '{unknown[0]}' is no site with healthy images here", "name sites of this file")
         if not trained and (self.config.federated or self.config.pooled):
@@ -182,7 +179,7 @@ class Experiment:
         """Over the sites that models were trained on, and over the others; without sites that borrow healthy images."""
         averages, any_table = [], self._table("local", "", self.places[0])
         for kind, trained in (("trained", True), ("held-out", False)):
-            names = [p.name for p in self.places if p.trained is trained and p.reference == p.name]
+            names = [p.name for p in self.places if p.trained is trained and not p.borrows]
             if len(names) > 1:
                 own = [row for row in rows if row.test_site in names]
                 averages += average_rows([*own, *_chosen(own)], AVERAGE.format(kind), **any_table.settings)
@@ -210,7 +207,7 @@ class Experiment:
         write_report(self.out / "report.html", self._report(trained, found, record))
 
     def _card(self, model: Trained, found: _Found) -> Card:
-        chosen = {p.name: found.by_place[model.arm, p.name].chosen.name for p in self.places}
+        chosen = found.chosen(model.arm)
         teachers = [place for place in self.places if place.name in model.arm.sites]
         told = (
             row
@@ -272,7 +269,7 @@ class Experiment:
             seconds=seconds[f"training {model.arm.name}"],
             history=model.history,
             rounds=model.records,
-            chosen={place.name: found.by_place[model.arm, place.name].chosen.name for place in self.places},
+            chosen=found.chosen(model.arm),
             warmup_steps=self.study.method.warmup_steps,
         )
 
@@ -284,6 +281,10 @@ class _Found:
     rows: list[ResultRow]
     by_place: dict[tuple[Arm, str], Evaluation]
     galleries: list[Gallery]
+
+    def chosen(self, arm: Arm) -> dict[str, str]:
+        """Names of the scorings that a model's sites have chosen, by site."""
+        return {place: evaluation.chosen.name for (of, place), evaluation in self.by_place.items() if of == arm}
 
 
 def _chosen(rows: Sequence[ResultRow]) -> Iterator[ResultRow]:

@@ -71,15 +71,14 @@ class Place:
     def facts(self) -> SiteFacts:
         """For the report."""
         labels = [row.label for row in self.images.test.rows]
-        own = self.reference == self.name
         return SiteFacts(
             name=self.name,
             title=self.config.name,
             role="trained" if self.trained else "held out",
             anatomy=self.config.anatomy,
             modality=self.config.modality,
-            n_train=len(self.images.train) if own else 0,
-            n_val=len(self.images.val) if own else 0,
+            n_train=0 if self.borrows else len(self.images.train),
+            n_val=0 if self.borrows else len(self.images.val),
             n_test_healthy=labels.count("healthy"),
             n_test_anomalous=labels.count("anomalous"),
             used_files=self.images.used,
@@ -118,20 +117,21 @@ def open_places(
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ConfigError(f"site '{twice[0]}' stands there twice", "give each site config once")
+    roots = [data_root(config, root) for config in configs]
     whole = {}
-    for entry, config in zip(entries, configs, strict=True):
+    for entry, config, own_root in zip(entries, configs, roots, strict=True):
         if not entry.healthy_of:
             with reporter.counted(f"looking at {config.data.site}") as progress:
-                whole[config.data.site] = open_site(config, study, data_root(config, root), cache, progress)
+                whole[config.data.site] = open_site(config, study, own_root, cache, progress)
     places = []
-    for entry, file, config in zip(entries, files, configs, strict=True):
+    for entry, file, config, own_root in zip(entries, files, configs, roots, strict=True):
         reference = entry.healthy_of or config.data.site
-        images = whole.get(config.data.site) or _borrowing(config, reference, whole, study, root, cache)
+        images = whole.get(config.data.site) or _borrowing(config, reference, whole, study, own_root, cache)
         if not len(images.test):
             raise TooFewImagesError(
                 f"site '{config.data.site}' has no test images", "give some healthy and anomalous images the split test"
             )
-        places.append(Place(file, data_root(config, root), config, images, entry.is_trained_on, reference))
+        places.append(Place(file, own_root, config, images, entry.is_trained_on, reference))
     return places
 
 
@@ -140,7 +140,7 @@ def _borrowing(
     reference: str,
     whole: Mapping[str, SiteImages],
     study: StudyConfig,
-    root: Path | None,
+    root: Path,
     cache: Path | None,
 ) -> SiteImages:
     """A site's own test images with another site's healthy ones."""
@@ -149,5 +149,5 @@ def _borrowing(
             f"healthy_of '{reference}' of site '{config.data.site}' is no site with healthy images here",
             f"name one of {', '.join(whole) or 'the other sites'}",
         )
-    own = survey(config, study.preprocessing, data_root(config, root), cache).images(config, study.preprocessing, cache)
+    own = survey(config, study.preprocessing, root, cache).images(config, study.preprocessing, cache)
     return replace(own, train=whole[reference].train, val=whole[reference].val)

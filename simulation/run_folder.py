@@ -84,8 +84,7 @@ class RunFolder:
 def _sweep(path: Path) -> None:
     """Delete half-written files of a killed run, in the folders that a run writes to."""
     for written in ("arms", "models", "calibration", "galleries"):
-        for found in (path / written).glob("**/"):
-            sweep(found)
+        sweep(path / written, "**/")
     sweep(path)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 
 from ra_core.config import PerceptualConfig
@@ -19,15 +17,8 @@ def fetch_with_progress(reporter: TerminalReporter, net: str = "alex") -> list[P
     Raises:
         WeightsError: the index can't be reached, or what came is not what was expected; names the other ways.
     """
-    move: Callable[[int, str], None] | None = None
-    with ExitStack() as bar:
-
-        def show(stage: str, done: int, total: int) -> None:
-            nonlocal move
-            move = move or bar.enter_context(reporter.task("fetching pretrained weights", total))
-            move(done, stage)
-
-        return fetch_weights(show, net)
+    with reporter.counted("fetching pretrained weights") as move:
+        return fetch_weights(lambda stage, done, total: move(done, total, stage), net)
 
 
 def load_or_fetch(config: PerceptualConfig, device: str, reporter: TerminalReporter) -> Perceptual:

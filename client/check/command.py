@@ -1,4 +1,4 @@
-"""The command: scan, check, say it in counts and codes, and write the rest down for the site's own eyes."""
+"""`ra-client check`: the command."""
 
 from __future__ import annotations
 
@@ -6,21 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from client.check.outcome import Outcome
-from client.check.page import write_page
-from client.site import Survey, data_root, survey
-from ra_core.config import SiteConfig, StudyConfig
-from ra_core.console import TerminalReporter
-from ra_core.data import checks
-from ra_core.data.checks import Counts, Pictures, Profile
-from ra_core.data.scan import walk
-from ra_core.errors import CheckError, ConfigError, DataError
-from ra_core.settings import load_config
-from ra_core.storage import cache_folder, write_atomically
-
-__all__ = ["check", "summary"]
+__all__ = ["check"]
 
 
 def check(
@@ -52,75 +39,6 @@ def check(
     Prints counts and codes only. DIR/check.html and DIR/check.json hold images and file names: they stay at the site.
     Ends with 0 where nothing forbids joining, else with 18.
     """
-    config = load_config(site, SiteConfig)
-    settings = load_config(study, StudyConfig) if study else StudyConfig()
-    theirs = Profile.merged([Profile.load(path) for path in profile]) if profile else None
-    if theirs:
-        _refuse_other(theirs, config, settings)
-    root = data_root(config, data)
-    reporter = TerminalReporter()
-    with reporter.counted("reading files") as progress:
-        found = survey(config, settings.preprocessing, root, (cache or cache_folder()) / "images", progress)
-    pictures = Pictures.of(found.scan, found.named)
-    outcome = Outcome(
-        config,
-        settings.preprocessing,
-        Counts.of(found.scan, pictures, found.declared, _unnamed(config, root, found)),
-        tuple(checks.check(found.scan, found.named, config, settings, theirs)),
-    )
-    folder = out or config.state or Path(f"check-{config.data.site}")
-    write_atomically(folder / "check.json", outcome.json().encode(), mode=0o600)
-    _write_page(folder / "check.html", outcome, root)
-    if write_profile:
-        digest = settings.preprocessing.digest()
-        Profile.of(pictures, config.anatomy, config.modality, digest).save(write_profile)
-    reporter.console.print(summary(outcome))
-    typer.echo(str(folder / "check.html"))
-    if outcome.errors:
-        raise CheckError(
-            f"site '{config.data.site}' may not join: {', '.join(outcome.errors)}", f"open {folder / 'check.html'}"
-        )
+    from client.check.run import run_check  # noqa: PLC0415 - it takes seconds, and `--help` doesn't need it
 
-
-def summary(outcome: Outcome) -> Table:
-    """What may be seen on a terminal: counts, and findings by level and code."""
-    table = Table(
-        title=f"{outcome.site.name}: {'may not join' if outcome.errors else 'may join'}", title_justify="left"
-    )
-    for column in ("", "what", "count, or what was found"):
-        table.add_column(column, overflow="fold")
-    for name, value in outcome.facts():
-        table.add_row("", name, value)
-    table.add_section()
-    for finding in outcome.findings:
-        table.add_row(str(finding.level), str(finding.code), finding.message)
-    return table
-
-
-def _write_page(path: Path, outcome: Outcome, root: Path) -> None:
-    try:
-        write_page(path, outcome, root)
-    except DataError as error:  # its text names the file
-        reason = f"an image that was read can't be read again ({error.code})"
-        raise DataError(reason, "leave the folder alone while it is checked") from None
-
-
-def _unnamed(site: SiteConfig, root: Path, found: Survey) -> int | None:
-    """How many files of the folder the manifest doesn't name; None without a manifest."""
-    if site.data.folder:
-        return None
-    named = {entry.path for entry in found.scan.entries} | {site.data.manifest.as_posix()}
-    named |= {mask for row in found.named for mask in (row.region_mask, row.lesion_mask)}
-    return sum(file.path not in named for file in walk(root, site.limits.hidden) if file.reason is None)
-
-
-def _refuse_other(profile: Profile, site: SiteConfig, study: StudyConfig) -> None:
-    for name, theirs, ours in (
-        ("anatomy", profile.anatomy, site.anatomy),
-        ("modality", profile.modality, site.modality),
-        ("preprocessing", profile.preprocessing, study.preprocessing.digest()),
-    ):
-        if theirs != ours:
-            raise ConfigError(
-                f"the profile's {name} is not the site's", "give the profile and the study of one consortium"
-            )
+    run_check(site, data, study, out, profile or [], write_profile, cache)

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import PIL.Image
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from client.check.outcome import SITE_ONLY, Outcome
 from ra_core.data import load_image
 from ra_core.data.checks import Finding, Level, Mention
+from ra_core.pages import page_environment
 from ra_core.storage import write_atomically
 
 __all__ = ["write_page"]
@@ -50,7 +50,7 @@ def write_page(path: Path, outcome: Outcome, root: Path) -> None:
         return _png(image.pixels[0])
 
     text = (
-        _environment()
+        page_environment("client.check")
         .get_template("check.html.j2")
         .render(
             outcome=outcome,
@@ -79,13 +79,3 @@ def _png(pixels: np.ndarray) -> str:
     content = io.BytesIO()
     PIL.Image.fromarray(np.rint(pixels * 255).astype(np.uint8)).save(content, "PNG")
     return base64.b64encode(content.getvalue()).decode()
-
-
-def _environment() -> Environment:
-    return Environment(
-        loader=PackageLoader("client.check"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )

@@ -24,16 +24,17 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian
 
-from client.score.overlay import ColourScale, blend, grey
+from client.score.overlay import ColourScale, blend
+from ra_core.data.preprocess import scaled
 from ra_core.data.readers import stored
 from ra_core.data.readers.dicom.geometry import stack_of
 from ra_core.data.readers.dicom.groups import macro
 from ra_core.model import Model, Result
 from ra_core.studies import Study
 
-__all__ = ["SERIES_DESCRIPTION", "captures"]
+__all__ = ["captures"]
 
-SERIES_DESCRIPTION = "Anomaly map - NOT FOR DIAGNOSIS"
+_SERIES_DESCRIPTION = "Anomaly map - NOT FOR DIAGNOSIS"
 
 _SERIES_NUMBER = 9901
 """High, so that viewers list the series behind those of the scanner."""
@@ -86,7 +87,7 @@ def captures(
     for index in sorted(result.small):
         source = source_of(study.files[index if len(study.files) > 1 else 0], model.terms.preprocessing.volume)
         raw = study.picture(index)
-        shown = blend(grey(raw.pixels, model.card.preprocessing), result.slice_map(index), scale)
+        shown = blend(scaled(raw.pixels, model.card.preprocessing), result.slice_map(index), scale)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they would quote the patient's data
             image = _capture(source.header, np.ascontiguousarray(stored(shown, raw.turn)), seed, index)
@@ -121,7 +122,7 @@ def _capture(header: Dataset, colours: NDArray[np.uint8], seed: str, index: int)
         study_instance_uid=header.StudyInstanceUID,
         series_instance_uid=_uid(seed, header.SeriesInstanceUID),
         series_number=_SERIES_NUMBER,
-        series_description=SERIES_DESCRIPTION,
+        series_description=_SERIES_DESCRIPTION,
         sop_instance_uid=_uid(seed, header.SOPInstanceUID, str(index)),
         instance_number=index + 1,
         manufacturer="federated-ra",

@@ -38,7 +38,7 @@ class ScoreFolder:
         if not (root / MARK).exists() and any(root.iterdir()):
             raise ResumeError("the output folder holds other files", "give a new or empty folder in --out")
         root.chmod(0o700)
-        sweep(root)
+        sweep(root, "**/")
         self.write(MARK, _NOTICE.encode())
 
     def write(self, name: str, content: bytes) -> None:

@@ -11,7 +11,6 @@ import numpy as np
 
 from ra_core.data.readers import Reading
 from ra_core.data.readers.nifti import open_nifti
-from ra_core.data.readers.unpack import unpacked
 from ra_core.model import Result
 
 __all__ = ["nifti_map"]
@@ -36,7 +35,8 @@ def nifti_map(path: Path, result: Result, reading: Reading, top: float) -> bytes
         Refusal: the file is not what it was.
         OSError: it can't be read any more.
     """
-    source, given = open_nifti(path, reading), _header(path)
+    source = open_nifti(path, reading)
+    given = source.header
     voxels = np.zeros(source.voxels.shape, np.float32)
     for index in result.small:
         source.grid.picture(voxels, index)[...] = result.slice_map(index)  # a view: it writes into the voxels
@@ -50,11 +50,3 @@ def nifti_map(path: Path, result: Result, reading: Reading, top: float) -> bytes
     header.set_data_dtype(np.float32)
     image = kind(voxels, None, header)
     return gzip.compress(image.to_bytes(), compresslevel=6, mtime=0)
-
-
-def _header(path: Path) -> Any:
-    """Without the extensions, which nibabel would read along."""
-    with unpacked(path) as stream:
-        start = stream.read(8)
-        kind: Any = nib.Nifti2Header if start[4:7] == b"n+2" else nib.Nifti1Header
-        return kind(start + stream.read(kind.template_dtype.itemsize - len(start)), check=False)

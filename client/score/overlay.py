@@ -11,11 +11,11 @@ import PIL.Image
 import PIL.ImageDraw
 import PIL.ImageFont
 from numpy.typing import NDArray
+from scipy.ndimage import binary_erosion
 
-from ra_core.config import PreprocessingConfig
-from ra_core.data.preprocess import scale_foreground
+from ra_core.data.geometry import resample
 
-__all__ = ["ColourScale", "Panel", "blend", "draw_overlay", "grey"]
+__all__ = ["ColourScale", "Panel", "blend", "draw_overlay"]
 
 SIDE = 320
 """Longest side of a panel, in pixels."""
@@ -65,20 +65,13 @@ class Panel:
     title: str
 
 
-def grey(pixels: NDArray[np.float32], preprocessing: PreprocessingConfig) -> NDArray[np.float32]:
-    """A picture (H, W) in any unit as the model's preprocessing scales it, on its own grid: float32 in [0, 1]."""
-    settings = preprocessing
-    return scale_foreground(pixels, settings.low_percentile, settings.high_percentile, settings.foreground_above)
-
-
 def blend(picture: NDArray[np.float32], heat: NDArray[np.float32], scale: ColourScale) -> NDArray[np.uint8]:
     """The picture under its map, uint8 (H, W, 3): the higher a map value, the brighter and the less transparent.
 
     A white line runs around what is flagged.
     """
-    share = scale.share(heat)
+    share, base = scale.share(heat), 255 * picture[..., None]
     opacity = OPACITY * np.sqrt(share)[..., None]
-    base = 255 * np.repeat(picture[..., None], 3, axis=2)
     colours = _COLOURS[np.rint(255 * share).astype(np.uint8)]
     mixed = np.rint((1 - opacity) * base + opacity * colours).astype(np.uint8)
     mixed[_outline(scale.flagged(heat))] = 255
@@ -108,7 +101,7 @@ def draw_overlay(panels: list[Panel], scale: ColourScale) -> bytes:
 
 def _draw_row(panel: Panel, scale: ColourScale) -> PIL.Image.Image:
     size = _panel_size(panel.picture.shape, panel.aspect)
-    picture, heat = _fit(panel.picture, size).clip(0, 1), _fit(panel.heat, size)
+    picture, heat = resample(panel.picture, size[::-1]).clip(0, 1), resample(panel.heat, size[::-1])
     plain = np.rint(255 * picture).astype(np.uint8)
     row = PIL.Image.new("RGB", (2 * (size[0] + GAP) + GAP + BAR + LABELS, TITLE + size[1] + GAP), PAPER)
     PIL.ImageDraw.Draw(row).text((GAP, 2), panel.title, INK, _font())
@@ -123,10 +116,6 @@ def _panel_size(shape: tuple[int, ...], aspect: float) -> tuple[int, int]:
     height, width = shape[0] * aspect, float(shape[1])
     factor = SIDE / max(height, width)
     return max(1, round(width * factor)), max(1, round(height * factor))
-
-
-def _fit(values: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
-    return np.asarray(PIL.Image.fromarray(values).resize(size, PIL.Image.Resampling.BILINEAR))
 
 
 def _draw_scale(row: PIL.Image.Image, scale: ColourScale, left: int, height: int) -> None:
@@ -146,9 +135,7 @@ def _draw_scale(row: PIL.Image.Image, scale: ColourScale, left: int, height: int
 
 def _outline(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Pixels of a region that touch what is not of it."""
-    padded = np.pad(inside, 1)
-    core = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
-    return inside & ~core
+    return np.asarray(inside & ~binary_erosion(inside))
 
 
 def _font() -> PIL.ImageFont.FreeTypeFont | PIL.ImageFont.ImageFont:

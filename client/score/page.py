@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from client.score.table import Row
 from ra_core.model import Model
+from ra_core.pages import page_environment
 
 __all__ = ["render_page"]
 
@@ -21,20 +20,17 @@ def render_page(rows: list[Row], model: Model, root: Path) -> bytes:
         root: the folder, to see which results there are.
     """
     scored = sorted((row for row in rows if row.score is not None), key=lambda row: (-(row.score or 0.0), row.number))
-    environment = Environment(
-        loader=PackageLoader("client.score"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("index.html.j2").render(
-        scored=scored,
-        above=sum(row.decision == "above" for row in scored),
-        not_scored=[row for row in rows if row.score is None],
-        overlays={row.number for row in scored if (root / f"overlays/{row.name}.png").exists()},
-        results={row.number: _result(row, root) for row in scored},
-        model=model,
+    page = (
+        page_environment("client.score")
+        .get_template("index.html.j2")
+        .render(
+            scored=scored,
+            above=sum(row.decision == "above" for row in scored),
+            not_scored=[row for row in rows if row.score is None],
+            overlays={row.number for row in scored if (root / f"overlays/{row.name}.png").exists()},
+            results={row.number: _result(row, root) for row in scored},
+            model=model,
+        )
     )
     return page.encode("utf-8", "replace")
 

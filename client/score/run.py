@@ -13,7 +13,7 @@ from ra_core.config import RuntimeConfig, SiteConfig
 from ra_core.console import TerminalReporter, graceful_stop
 from ra_core.data.readers.reading import USUAL_LIMITS
 from ra_core.errors import ConfigError, NotScoredError
-from ra_core.finding import Item, find
+from ra_core.finding import find
 from ra_core.model import Model, load
 from ra_core.runtime import Runtime
 from ra_core.settings import load_config
@@ -45,7 +45,8 @@ def run_score(
     loaded = load(model, calibration, weights, str(runtime.device), limits, any_part)
     folder = ScoreFolder(out)
     table = Table(out / "scores.csv", loaded.identity)
-    items = _found(paths, out, loaded, reporter)
+    with reporter.counted("looking") as progress:
+        items = find(paths, loaded.terms, out, progress)
     with graceful_stop() as stopped, reporter.task("scoring", len(items)) as move:
         outcome = score_all(loaded, items, table, folder, lambda done: move(done, ""), stopped)
         interrupted = stopped()
@@ -65,11 +66,6 @@ def _runtime(device: str, threads: int) -> RuntimeConfig:
         return RuntimeConfig(device=device, threads=threads)
     except ValueError:
         raise ConfigError(f"no device '{device}'", "give cpu, cuda or cuda:N") from None
-
-
-def _found(paths: Sequence[Path], out: Path, model: Model, reporter: TerminalReporter) -> list[Item]:
-    with reporter.task("looking", None) as move:
-        return find(paths, model.terms, out, lambda done, _: move(done, ""))
 
 
 def _say(reporter: TerminalReporter, outcome: Outcome, model: Model) -> None:

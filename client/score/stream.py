@@ -12,17 +12,18 @@ from pathlib import Path
 from client.score.dicom_output import captures
 from client.score.folder import ScoreFolder
 from client.score.nifti_output import nifti_map
-from client.score.overlay import ColourScale, Panel, draw_overlay, grey
+from client.score.overlay import ColourScale, Panel, draw_overlay
 from client.score.table import Row, Table
 from ra_core.data import content_hash
+from ra_core.data.preprocess import scaled
 from ra_core.errors import DataError
 from ra_core.finding import Item
 from ra_core.model import Model, Result
 from ra_core.studies import Study
 
-__all__ = ["NOT_WRITTEN", "Outcome", "score_all"]
+__all__ = ["Outcome", "score_all"]
 
-NOT_WRITTEN = "result_not_written"
+_NOT_WRITTEN = "result_not_written"
 """Reason of a study that was scored, but whose overlay, DICOM series or NIfTI map could not be made."""
 
 _SHOWN = 3
@@ -127,7 +128,7 @@ def _write(model: Model, study: Study, result: Result, row: Row, folder: ScoreFo
             folder.write(name, content)
     except _NotMade:
         shutil.rmtree(folder.root / f"dicom/{row.name}", ignore_errors=True)  # no half series
-        return NOT_WRITTEN
+        return _NOT_WRITTEN
     return ""
 
 
@@ -137,7 +138,7 @@ def _panels(model: Model, study: Study, result: Result, number: int) -> Iterator
         aspect = raw.spacing[0] / raw.spacing[1] if raw.spacing else 1.0
         where = f", slice {index + 1} of {study.count}" if study.volume else ""
         title = f"{number}{where}: {result.slice_scores[index]:.4g}"
-        yield Panel(grey(raw.pixels, model.card.preprocessing), result.slice_map(index), aspect, title)
+        yield Panel(scaled(raw.pixels, model.card.preprocessing), result.slice_map(index), aspect, title)
 
 
 class _NotMade(Exception):  # noqa: N818 - says what it is

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from ra_core.config import PreprocessingConfig
 from ra_core.data.geometry import Geometry
 
-__all__ = ["foreground", "preprocess", "scale_foreground"]
+__all__ = ["foreground", "preprocess", "scale_foreground", "scaled"]
 
 
 def foreground(x: NDArray[np.floating], above: float) -> NDArray[np.bool_]:
@@ -63,5 +63,9 @@ def preprocess(x: NDArray[np.floating], geometry: Geometry, config: Preprocessin
     Returns:
         float32 (1, S, S) in [0, 1].
     """
-    scaled = scale_foreground(x, config.low_percentile, config.high_percentile, config.foreground_above)
-    return np.clip(geometry.to_size(scaled), 0, 1)[None]
+    return np.clip(geometry.to_size(scaled(x, config)), 0, 1)[None]
+
+
+def scaled(x: NDArray[np.floating], config: PreprocessingConfig) -> NDArray[np.float32]:
+    """A picture (H, W) scaled as `preprocess` does it, on its own grid: float32 (H, W) in [0, 1]."""
+    return scale_foreground(x, config.low_percentile, config.high_percentile, config.foreground_above)

@@ -9,13 +9,10 @@ from typing import Any, Literal
 from ra_core.results import ResultRow
 from server.progress import RoundRecord
 
-__all__ = ["CHOSEN", "EACH_ITS_OWN", "ArmFacts", "Gallery", "ReportData", "SiteFacts"]
+__all__ = ["CHOSEN", "ArmFacts", "Gallery", "ReportData", "SiteFacts"]
 
 CHOSEN = "chosen"
 """`scoring` of an average over the scorings that the sites chose, also where all chose the same: one row more."""
-
-EACH_ITS_OWN = "each its own"
-"""`train_sites` of an average row over sites that were each trained on themselves."""
 
 
 @dataclass(frozen=True)

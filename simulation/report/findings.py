@@ -8,9 +8,9 @@ from functools import partial
 from typing import Any
 
 from ra_core.evaluation import CHOSEN_NOTE
-from ra_core.results import ResultRow
+from ra_core.results import EACH_ITS_OWN, ResultRow
 from simulation.report.cells import Cell
-from simulation.report.data import CHOSEN, EACH_ITS_OWN, ArmFacts, ReportData
+from simulation.report.data import CHOSEN, ArmFacts, ReportData
 
 __all__ = ["BASELINES", "PAPER", "Findings", "Line", "Place"]
 

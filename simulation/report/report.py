@@ -7,9 +7,10 @@ import json
 import re
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup, escape
 
+from ra_core.pages import page_environment
 from ra_core.storage import write_atomically
 from simulation.report import sections
 from simulation.report.cells import number
@@ -61,13 +62,7 @@ def _render(data: ReportData) -> str:
 
 
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("simulation.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment("simulation.report")
     environment.filters |= {"base64": _base64, "duration": duration, "number": number, "unbroken": _unbroken}
     return environment
 

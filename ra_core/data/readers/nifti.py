@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,12 @@ _SILENT = logging.Logger("nibabel's remarks on a header, which would go to the t
 
 @dataclass(frozen=True)
 class NiftiSource:
-    """One volume of a file, sliced in one plane; its voxels are read with the first picture and kept."""
+    """One volume of a file, sliced in one plane; its voxels are read with the first picture and kept.
 
+    `header` is nibabel's, put right where it could be, without extensions.
+    """
+
+    header: Any = field(repr=False)
     voxels: Voxels
     grid: Grid
     reading: Reading
@@ -93,7 +97,7 @@ def open_nifti(path: Path, reading: Reading) -> NiftiSource:
         Note.ORIENTATION_GUESSED: not (header["qform_code"] or header["sform_code"]),
         Note.FIRST_VOLUME: volumes > 1,
     }
-    return NiftiSource(voxels, grid, reading, tuple(note for note in notes if notes[note]))
+    return NiftiSource(header, voxels, grid, reading, tuple(note for note in notes if notes[note]))
 
 
 def _header(path: Path) -> Any:

@@ -1,0 +1,18 @@
+"""HTML pages from templates: what the report of an experiment and the pages of a hospital have in common."""
+
+from __future__ import annotations
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+__all__ = ["page_environment"]
+
+
+def page_environment(package: str) -> Environment:
+    """The templates of a package: every value is escaped, and a name that isn't given is an error."""
+    return Environment(
+        loader=PackageLoader(package),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
