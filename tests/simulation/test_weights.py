@@ -3,6 +3,7 @@ from contextlib import contextmanager
 import pytest
 
 from ra_core.config import PerceptualConfig
+from ra_core.console import TerminalReporter
 from ra_core.errors import WeightsError
 from ra_core.perceptual.weights import cache_file, hub_file
 from simulation import weights
@@ -20,6 +21,8 @@ class Bar:
         self.told.append(total)
         yield lambda done, detail: self.told.append((done, detail))
         self.told.append("closed")
+
+    counted = TerminalReporter.counted
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ from ra_core.baselines import evaluate_baselines
 from ra_core.data import ImageSet, Manifest, SiteImages
 from ra_core.evaluation import CHOSEN_NOTE, evaluate
 from ra_core.models.registry import build_method
-from ra_core.results import average_rows
+from ra_core.results import EACH_ITS_OWN, average_rows
 from ra_core.scoring import SCORINGS, Scorer
 from ra_core.table import Table
-from simulation.report.data import CHOSEN, EACH_ITS_OWN
+from simulation.report.data import CHOSEN
 from simulation.report.findings import Findings
 from simulation.report.metrics import METRICS
 from simulation.report.sections import by_scoring, reconstruction, results
