@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from ra_core.data.scan import walk
 from ra_core.data.scan.anatomy import anatomy_of
 from ra_core.errors import DataError, ManifestError
 
-__all__ = ["SAMPLE", "Guess", "guess"]
+__all__ = ["Guess", "guess"]
 
 SAMPLE = 200
 """Headers that are read, spread evenly over the folder."""
@@ -57,7 +57,7 @@ class Guess:
     anatomy: str
     modality: str
     data: dict[str, Any]
-    doubts: list[str] = field(default_factory=list)
+    doubts: list[str]
 
 
 def guess(folder: Path) -> Guess:

@@ -46,8 +46,11 @@ class Survey:
         """
         self._refuse_lost(site)
         rows = self.rows
+        frames = {entry.path: [picture.frame for picture in entry.pictures] for entry in self.scan.accepted}
         train, val, test = (
-            ImageSet([row for row in rows if row.split == split], self.scan.root, preprocessing, cache, site.limits)
+            ImageSet(
+                [row for row in rows if row.split == split], self.scan.root, preprocessing, cache, site.limits, frames
+            )
             for split in ("train", "val", "test")
         )
         return SiteImages(site.data.site, train, val, test, declared=self.declared, used=len(rows))
@@ -57,7 +60,7 @@ class Survey:
             return
         why = ", ".join(f"{count} {reason}" for reason, count in sorted(self.scan.lost_reasons.items()))
         raise DataError(
-            f"site '{site.data.site}' lost {self.scan.lost} of {len(self.scan.accepted) + self.scan.lost} images "
+            f"site '{site.data.site}' lost {self.scan.lost} of {self.scan.meant} images "
             f"({why}), more than limits.max_lost allows ({site.limits.max_lost:.1%})",
             "`ra-client check` lists them: mend them, or take them out of the folder or manifest",
         )
@@ -101,7 +104,7 @@ def survey(
     rules = ScanRules.of(site)
     if site.data.folder:
         found = scan(root, rules, preprocessing, progress, cache=cache)
-        return Survey(found, len(found.accepted) + found.lost, rows_of(found, site))
+        return Survey(found, found.meant, rows_of(found, site, site.data.folder))
     listed = Manifest.load(root / site.data.manifest, root, site=site.data.site).select()
     rows = tuple(replace(row, path=Path(row.path).as_posix()) for row in listed)  # as the scan calls files
     return Survey(scan(root, rules, preprocessing, progress, rows, cache), len(rows), rows)

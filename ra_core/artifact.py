@@ -19,7 +19,7 @@ from ra_core.models.method import GradientMethod
 from ra_core.models.ra import RAConfig
 from ra_core.models.registry import build_method
 from ra_core.models.shared import load_shared, shared_tensors
-from ra_core.settings import Config
+from ra_core.settings import Config, first_problem
 from ra_core.storage import load_tensors, save_tensors, write_atomically
 
 __all__ = ["Arm", "Artifact", "Card", "DataSummary", "load_artifact", "model_hash", "save_artifact"]
@@ -118,11 +118,8 @@ def _load_card(path: Path) -> Card:
     except OSError as error:
         raise ArtifactError(f"{path}: can't be read ({type(error).__name__})", "give a model folder") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "card"
-        raise ArtifactError(
-            f"{path}: {key}: {first['msg']}", "the card was edited, or made by another version of federated-ra"
-        ) from None
+        hint = "the card was edited, or made by another version of federated-ra"
+        raise ArtifactError(f"{path}: {first_problem(error, 'card')}", hint) from None
 
 
 def _build(path: Path, card: Card) -> GradientMethod:

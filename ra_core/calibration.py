@@ -18,7 +18,7 @@ from ra_core.artifact import Card
 from ra_core.errors import ArtifactError
 from ra_core.hashing import tensor_digest
 from ra_core.scoring import HealthyStatistics, ScoringConfig
-from ra_core.settings import Config
+from ra_core.settings import Config, first_problem
 from ra_core.storage import load_tensors, save_tensors, write_atomically
 
 __all__ = ["Calibration", "load_calibration", "save_calibration"]
@@ -113,9 +113,8 @@ def _load_facts(path: Path) -> _Facts:
     except OSError as error:
         raise ArtifactError(f"{path}: can't be read ({type(error).__name__})", "give a calibration folder") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "calibration"
-        raise ArtifactError(f"{path}: {key}: {first['msg']}", f"it was edited or damaged; {AGAIN}") from None
+        reason = first_problem(error, "calibration")
+        raise ArtifactError(f"{path}: {reason}", f"it was edited or damaged; {AGAIN}") from None
 
 
 def _load_healthy(path: Path, expected_hash: str, size: int) -> HealthyStatistics:

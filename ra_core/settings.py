@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails, PydanticUndefined
 
 from ra_core.errors import ConfigError
 
-__all__ = ["BesideFile", "Config", "commented_yaml", "load_config"]
+__all__ = ["BesideFile", "Config", "commented_yaml", "first_problem", "load_config"]
 
 
 class Config(BaseModel):
@@ -71,9 +71,24 @@ def load_config(path: Path, kind: type[C]) -> C:
         raise _explain(path, error, kind) from None
 
 
+def first_problem(error: ValidationError, whole: str) -> str:
+    """The first thing that is wrong with a settings file, as "key: reason".
+
+    Args:
+        error: of pydantic.
+        whole: what stands in place of the key where the file as a whole is no good.
+    """
+    first = error.errors()[0]
+    return f"{_key(first, whole)}: {first['msg']}"
+
+
+def _key(error: ErrorDetails, whole: str) -> str:
+    return ".".join(str(part) for part in error["loc"]) or whole
+
+
 def _explain(path: Path, error: ValidationError, kind: type[Config]) -> ConfigError:
     first, more = error.errors()[0], error.error_count() - 1
-    key = ".".join(str(part) for part in first["loc"]) or "settings"
+    key = _key(first, "settings")
     also = f" (and {more} more)" if more else ""
     if first["type"] != "extra_forbidden":
         return ConfigError(f"{path}: {key}: {_reason(first)}{also}", f"{_command(kind)} explains every key")

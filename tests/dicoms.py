@@ -24,13 +24,16 @@ def item(**tags):
     return ds
 
 
-def write_dicom(path, pixels=FILM, syntax=ExplicitVRLittleEndian, frames=None, **tags):
-    """A plain radiograph of `pixels`, save what `tags` say; None takes a tag out; `frames` are compressed ones."""
+def write_dicom(path, pixels=FILM, syntax=ExplicitVRLittleEndian, frames=None, without=(), **tags):
+    """A plain radiograph of `pixels`, save what `tags` say: a tag that is None is empty, one in `without` is missing.
+
+    `frames` are compressed ones.
+    """
     ds = Dataset()
     ds.file_meta = FileMetaDataset()
     ds.file_meta.TransferSyntaxUID = syntax
     ds.SOPClassUID = DigitalXRayImageStorageForPresentation
-    ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
+    ds.SOPInstanceUID = "1.2.3"
     ds.Modality, ds.PatientName, ds.PatientID = "DX", "Secret^Name", " SecretId "
     ds.Rows, ds.Columns, ds.SamplesPerPixel = *pixels.shape[-2:], 1
     ds.PhotometricInterpretation = "MONOCHROME2"
@@ -40,6 +43,9 @@ def write_dicom(path, pixels=FILM, syntax=ExplicitVRLittleEndian, frames=None, *
     for name, value in tags.items():
         setattr(ds, name, value)
     ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID
+    ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
+    for name in without:
+        del ds[name]
     ds.save_as(path, enforce_file_format=True)
     return path
 

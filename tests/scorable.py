@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
+import dicoms
 import nibabel as nib
 import numpy as np
 import pydicom
 import torch
 from PIL import Image
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from pydicom.uid import CTImageStorage
 from scipy.ndimage import gaussian_filter
 
 from ra_core.artifact import Artifact, Card, model_hash
@@ -109,34 +109,30 @@ def as_nifti(stack):
 
 
 def write_dicom(path, pixels, position=None, series="1.2.3.4", number=1, **tags):
-    """A CT slice without a rescale: what is stored is what is read."""
-    ds = Dataset()
-    ds.file_meta = FileMetaDataset()
-    ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = CTImageStorage
-    ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = f"{series}.{number}"
-    ds.SpecificCharacterSet = "ISO_IR 100"
-    ds.PatientName, ds.PatientID, ds.PatientBirthDate, ds.PatientSex = PATIENT, "PID-4711", "19500101", "F"
-    ds.AccessionNumber, ds.StudyInstanceUID, ds.SeriesInstanceUID = "ACC-99", "1.2.3", series
-    ds.Modality, ds.RescaleSlope, ds.RescaleIntercept = "CT", 1, 0
-    ds.PixelSpacing = [1, 1]
+    """A CT slice without a rescale: what is stored is what is read. It has none of the tags that are None."""
+    said = {
+        "SOPClassUID": CTImageStorage,
+        "SOPInstanceUID": f"{series}.{number}",
+        "SpecificCharacterSet": "ISO_IR 100",
+        "PatientName": PATIENT,
+        "PatientID": "PID-4711",
+        "PatientBirthDate": "19500101",
+        "PatientSex": "F",
+        "AccessionNumber": "ACC-99",
+        "StudyInstanceUID": "1.2.3",
+        "SeriesInstanceUID": series,
+        "Modality": "CT",
+        "RescaleSlope": 1,
+        "RescaleIntercept": 0,
+        "PixelSpacing": [1, 1],
+    }
     if position is not None:
-        ds.ImagePositionPatient, ds.ImageOrientationPatient = [0, 0, position], [1, 0, 0, 0, 1, 0]
-        ds.FrameOfReferenceUID = "1.2.3.99"
-    ds.Rows, ds.Columns = pixels.shape
-    ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
-    ds.BitsAllocated = ds.BitsStored = 16
-    ds.HighBit, ds.PixelRepresentation = 15, 0
-    ds.PixelData = pixels.astype("<u2").tobytes()
-    for name, value in tags.items():
-        if value is None:
-            del ds[name]
-        else:
-            setattr(ds, name, value)
+        said["ImagePositionPatient"], said["ImageOrientationPatient"] = [0, 0, position], [1, 0, 0, 0, 1, 0]
+        said["FrameOfReferenceUID"] = "1.2.3.99"
+    missing = [name for name, value in tags.items() if value is None]
     path.parent.mkdir(parents=True, exist_ok=True)
     with pydicom.config.disable_value_validation():
-        ds.save_as(path, enforce_file_format=True)
-    return path
+        return dicoms.write_dicom(path, pixels.astype("<u2"), without=missing, **said | tags)
 
 
 def write_series(folder, stack, series="1.2.3.4", spacing=3.0, **tags):

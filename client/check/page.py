@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import numpy as np
 import PIL.Image
 
 from client.check.outcome import SITE_ONLY, Outcome
-from ra_core.data import load_image
+from ra_core.data import Reading, open_source, prepare
 from ra_core.data.checks import Finding, Level, Mention
 from ra_core.pages import page_environment
 from ra_core.storage import write_atomically
@@ -21,6 +22,10 @@ __all__ = ["write_page"]
 
 MOST_SHOWN = 24
 """Pictures or files of a finding that the page shows; all are in check.json."""
+
+
+_Place = tuple[str, int]
+"""A picture's path and frame."""
 
 
 @dataclass(frozen=True)
@@ -44,18 +49,14 @@ def write_page(path: Path, outcome: Outcome, root: Path) -> None:
         DataError: a picture can't be read any more.
         OSError: the disk is full or the folder can't be written.
     """
-
-    def png(file: str, frame: int) -> str:
-        image = load_image(root / file, outcome.preprocessing, frame, outcome.site.limits)
-        return _png(image.pixels[0])
-
+    pictures = _pictures(outcome, root)
     text = (
         page_environment("client.check")
         .get_template("check.html.j2")
         .render(
             outcome=outcome,
             site_only=SITE_ONLY,
-            findings=[(finding, _shown(finding, png)) for finding in outcome.findings],
+            findings=[(finding, _shown(finding, pictures)) for finding in outcome.findings],
             levels=[(str(level), sum(f.level is level for f in outcome.findings)) for level in Level],
         )
     )
@@ -63,12 +64,34 @@ def write_page(path: Path, outcome: Outcome, root: Path) -> None:
     write_atomically(path, text.encode("utf-8", "backslashreplace"), mode=0o600)
 
 
-def _shown(finding: Finding, png: Callable[[str, int], str]) -> list[_Shown]:
+def _pictures(outcome: Outcome, root: Path) -> dict[_Place, str]:
+    """PNGs of all that is shown. Each file is opened once, since a volume is read whole for any of its pictures."""
+    frames: dict[str, list[int]] = defaultdict(list)
+    for path, frame in dict.fromkeys(_places(outcome.findings)):
+        frames[path].append(frame)
+    reading = Reading.of(outcome.preprocessing, outcome.site.limits)
+    found: dict[_Place, str] = {}
+    for path, wanted in frames.items():
+        source = open_source(root / path, reading)
+        for frame in wanted:
+            found[path, frame] = _png(prepare(source.picture(frame), outcome.preprocessing).pixels[0])
+    return found
+
+
+def _places(findings: Iterable[Finding]) -> Iterator[_Place]:
+    for mention in (mention for finding in findings for mention in finding.files[:MOST_SHOWN]):
+        if mention.frame is not None:
+            yield mention.path, mention.frame
+        if mention.like is not None:
+            yield mention.like
+
+
+def _shown(finding: Finding, pictures: Mapping[_Place, str]) -> list[_Shown]:
     return [
         _Shown(
             mention,
-            "" if mention.frame is None else png(mention.path, mention.frame),
-            "" if mention.like is None else png(*mention.like),
+            "" if mention.frame is None else pictures[mention.path, mention.frame],
+            "" if mention.like is None else pictures[mention.like],
         )
         for mention in finding.files[:MOST_SHOWN]
     ]

@@ -52,7 +52,7 @@ def run_check(
         config,
         settings.preprocessing,
         Counts.of(found.scan, pictures, found.declared, _unnamed(config, root, found)),
-        tuple(checks.check(found.scan, found.named, config, settings, theirs)),
+        tuple(checks.check(found.scan, found.named, pictures, config, settings, theirs)),
     )
     folder = out or config.state or Path(f"check-{config.data.site}")
     write_atomically(folder / "check.json", outcome.json().encode(), mode=0o600)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ra_core.errors import DataError
 from ra_core.storage import write_atomically
 
-__all__ = ["ArrayCache", "content_hash"]
+__all__ = ["ArrayCache", "content_hash", "keep_in_cache", "told_as_cache"]
 
 _DIGEST = hashlib.sha256().digest_size
 
@@ -39,6 +39,34 @@ def _content_hash(path: Path, _size: int, _mtime_ns: int) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+@contextlib.contextmanager
+def told_as_cache(folder: Path) -> Iterator[None]:
+    """What the disk refuses becomes a DataError that says how to go on.
+
+    Args:
+        folder: the cache that is read or written.
+
+    Raises:
+        DataError: its files can't be read or written.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = f"{folder}: can't be used as a cache ({type(error).__name__})"
+        raise DataError(reason, "name another folder in --cache or RA_CACHE, or make room") from None
+
+
+def keep_in_cache(file: Path, content: bytes) -> None:
+    """Write a file of a cache, atomically: for its owner alone, and so is its folder where that is made.
+
+    Raises:
+        OSError: the disk is full or the folder can't be written.
+    """
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with contextlib.suppress(FileNotFoundError):  # another process swept the folder meanwhile: kept the next time
+        write_atomically(file, content, mode=0o600)
+
+
 class ArrayCache:
     """One .npy file an array, followed by the SHA-256 of its bytes; readable by its owner alone.
 
@@ -56,14 +84,11 @@ class ArrayCache:
             DataError: the folder can't be read or written.
         """
         file = self.folder / f"{hashlib.sha256(key.encode()).hexdigest()}.npy"
-        try:
+        with told_as_cache(self.folder):
             stored = _load(file)
             if stored is None:
                 stored = compute()
                 _store(file, stored)
-        except OSError as error:
-            reason = f"{self.folder}: can't be used as a cache ({type(error).__name__})"
-            raise DataError(reason, "name another folder in --cache or RA_CACHE, or make room") from None
         return stored
 
 
@@ -82,6 +107,4 @@ def _load(file: Path) -> NDArray[np.float32] | None:
 def _store(file: Path, array: NDArray[np.float32]) -> None:
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with contextlib.suppress(FileNotFoundError):  # another process swept the folder meanwhile: kept the next time
-        write_atomically(file, buffer.getvalue() + hashlib.sha256(buffer.getvalue()).digest(), mode=0o600)
+    keep_in_cache(file, buffer.getvalue() + hashlib.sha256(buffer.getvalue()).digest())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -36,13 +36,16 @@ class ImageSet:
         preprocessing: how pixels become images.
         cache: folder for preprocessed images, kept between runs; None reads the files each time.
         limits: what the site takes for fit.
+        frames: which pictures of a file are images, by the rows' paths, where a scan has told; without it the files are
+            opened to find out.
 
     Attributes:
         rows: one an image: that of its file.
         frames: which picture of its file each image is.
 
     Raises:
-        DataError: a file of several pictures can't be read or has none in range; or a file is nothing that is read.
+        DataError: `frames` is not given, and a file of several pictures can't be read or has none in range, or a file
+            is nothing that is read.
 
     Example:
         >>> rows = manifest.select(split="train")  # doctest: +SKIP
@@ -57,12 +60,17 @@ class ImageSet:
         preprocessing: PreprocessingConfig,
         cache: Path | None,
         limits: LimitsConfig = USUAL_LIMITS,
+        frames: Mapping[str, Sequence[int]] | None = None,
     ) -> None:
         self.root = root
         self.preprocessing = preprocessing
         self._reading = Reading.of(preprocessing, limits)
         self._cache = ArrayCache(cache) if cache else None
-        images = [(row, frame) for row in rows for frame in self._usable(root / row.path)]
+        images = [
+            (row, frame)
+            for row in rows
+            for frame in (self._usable(root / row.path) if frames is None else frames[row.path])
+        ]
         self.rows = tuple(row for row, _ in images)
         self.frames = tuple(frame for _, frame in images)
 

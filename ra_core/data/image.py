@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ra_core.config import LimitsConfig, PreprocessingConfig
 from ra_core.data.geometry import Geometry
 from ra_core.data.preprocess import preprocess
-from ra_core.data.readers import Kind, RawImage, Reading, open_source
+from ra_core.data.readers import Kind, RawImage, Reading, read_pixels
 from ra_core.data.readers.reading import USUAL_LIMITS
 
 __all__ = ["Image", "load_image", "prepare"]
@@ -40,9 +40,9 @@ def load_image(
     """Read and preprocess one picture of a file.
 
     Raises:
-        DataError: the file can't be read, or the picture is unfit; see `open_source`.
+        DataError: the file can't be read, or the picture is unfit; see `read_pixels`.
     """
-    return prepare(open_source(path, Reading.of(preprocessing, limits)).picture(frame), preprocessing)
+    return prepare(read_pixels(path, Reading.of(preprocessing, limits), frame), preprocessing)
 
 
 def prepare(raw: RawImage, preprocessing: PreprocessingConfig) -> Image:

@@ -13,10 +13,15 @@ from typing import Literal, cast, get_args
 
 from ra_core.errors import DataError, ManifestError
 
-__all__ = ["COLUMNS", "Label", "Manifest", "Row", "Split"]
+__all__ = ["COLUMNS", "LABELS", "SPLITS", "Label", "Manifest", "Row", "Split"]
 
 Split = Literal["train", "val", "calibration", "test"]
 Label = Literal["healthy", "anomalous"]
+
+SPLITS: tuple[Split, ...] = get_args(Split)
+"""In the order in which copies are decided: a picture in two splits belongs to the earlier one."""
+
+LABELS: tuple[Label, ...] = get_args(Label)
 
 
 @dataclass(frozen=True)
@@ -189,7 +194,7 @@ def _value_problems(row: Row) -> Iterator[_Problem]:
             yield _Problem(row.line, f"empty {name}", f"every row needs {', '.join(_REQUIRED)}")
         elif value != value.strip():  # 'p ' and 'p' would be two patients
             yield _Problem(row.line, f"{name} begins or ends with a space", "take the space away")
-    for name, allowed in (("split", get_args(Split)), ("label", get_args(Label))):
+    for name, allowed in (("split", SPLITS), ("label", LABELS)):
         value = getattr(row, name)
         if value.strip() and value not in allowed:
             yield _Problem(row.line, f"{name} is none of those allowed", f"{name} is one of {', '.join(allowed)}")

@@ -10,11 +10,13 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from client.check import page
 from client.check.outcome import SITE_ONLY
 from client.cli import app, main
+from ra_core.data import open_source
+from ra_core.data.manifest import COLUMNS
 from ra_core.errors import CheckError, ConfigError, DataError, TooFewImagesError
 
-COLUMNS = "path,site,anatomy,modality,split,label,pathology,patient_id,region_mask,source,lesion_mask"
 CONFIGS = Path(__file__).resolve().parents[2] / "site_configs"
 PLANTED = ("DOE^JANE", "Jänê Döe", "19700101", "<b>MRN-77</b>")
 """A patient id, a folder, a date and a file name that must not get out."""
@@ -54,8 +56,7 @@ class Folder:
 
     def run(self, *more):
         with (self.root / "manifest.csv").open("w", newline="", encoding="utf-8") as file:
-            file.write(f"{COLUMNS}\n")
-            csv.writer(file).writerows(self.rows)
+            csv.writer(file).writerows([COLUMNS, *self.rows])
         options = ["--data", str(self.root), "--out", str(self.base / "out"), "--cache", str(self.base / "cache")]
         return CliRunner().invoke(app, ["check", str(self.config), *options, *map(str, more)])
 
@@ -216,11 +217,24 @@ def test_an_image_that_is_gone_when_the_page_is_written_is_told_by_its_code(fold
     def gone(*_):
         raise DataError(f"{PLANTED[3]}: no such file", "", "missing")
 
-    monkeypatch.setattr("client.check.page.load_image", gone)
+    monkeypatch.setattr("client.check.page.open_source", gone)
     error = folder.run().exception
     assert isinstance(error, DataError)
     assert "(missing)" in error.message
     assert PLANTED[3] not in error.message
+
+
+def test_the_page_opens_a_file_once_and_decodes_a_picture_once(folder, monkeypatch):
+    near = np.asarray(Image.open(folder.file(0))).astype(float) * 0.8 + 5
+    for index in (50, 51):  # both are like the first, and copies of each other but for a pixel
+        near[0, 0] = index
+        Image.fromarray(near.astype(np.uint8)).save(folder.file(index))
+    opened, drawn = [], []
+    monkeypatch.setattr(page, "open_source", lambda path, *more: opened.append(path) or open_source(path, *more))
+    monkeypatch.setattr(page, "_png", lambda pixels: drawn.append(1) or f"picture {len(drawn)}")
+    folder.run()
+    shown = re.findall(r"base64,(picture \d+)", folder.page)
+    assert len(shown) > len(set(shown)) == len(drawn) == len(opened) == len(set(opened))
 
 
 def test_a_profile_of_other_images_is_refused(folder):

@@ -1,6 +1,7 @@
 import csv
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 import yaml
@@ -12,7 +13,7 @@ from scans import save_noise
 
 from client.site import data_root, open_site, survey
 from ra_core.config import PreprocessingConfig, SiteConfig, StudyConfig
-from ra_core.data.checks import check
+from ra_core.data.checks import Pictures, check
 from ra_core.data.manifest import COLUMNS
 from ra_core.data.readers.refusal import Reason
 from ra_core.errors import DataError, ManifestError, TooFewImagesError
@@ -82,9 +83,8 @@ def test_a_lost_image_is_counted_and_left_out(root, tiny_study, how):
 @BOTH
 def test_a_small_rest_is_never_trained_on_unnoticed(root, tiny_study, how):
     config = described(root, how)
-    (root / "train" / "secret.png").write_bytes(b"")
     (root / "train" / "7.png").write_bytes((root / "train" / "7.png").read_bytes()[:900])
-    (root / "train" / "secret.png").replace(root / "train" / "8.png")
+    (root / "train" / "8.png").write_bytes(b"")
     with pytest.raises(DataError, match=r"lost 2 of 42 images \(1 empty_file, 1 truncated\), .* \(2\.0%\)") as caught:
         open_site(config, tiny_study, root, None)
     assert "7" not in caught.value.message
@@ -108,6 +108,16 @@ def test_a_second_start_decodes_nothing(root, tmp_path, monkeypatch, how):
     again = survey(config, STUDY, root, tmp_path / "cache")
     assert [entry.path for entry in again.scan.accepted] == [entry.path for entry in first.scan.accepted]
     assert again.rows == first.rows
+
+
+def test_what_the_scan_saw_of_a_volume_is_not_looked_for_again(tmp_path, monkeypatch):
+    voxels = np.random.default_rng(0).integers(1, 99, (40, 40, 6)).astype(np.int16)
+    voxels[:, :, [0, 5]] = 0
+    nib.save(nib.Nifti1Image(voxels, np.eye(4)), tmp_path / "a.nii.gz")
+    config = manifest(tmp_path, {"a.nii.gz": ("test",)})
+    found = survey(config, STUDY, tmp_path, None)
+    monkeypatch.setattr("ra_core.data.dataset.open_source", lambda *_: pytest.fail("opened again"))
+    assert found.images(config, STUDY, None).test.frames == (1, 2, 3, 4)
 
 
 @BOTH
@@ -160,15 +170,19 @@ class TestPaths:
         assert "--data" in caught.value.hint
 
 
+def noise(seed):
+    return np.random.default_rng(seed).integers(0, 4000, (48, 40)).astype(np.uint16)
+
+
 def save_dicom(path, seed, **tags):
     path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(seed).integers(0, 4000, (48, 40)).astype(np.uint16)
-    return write_dicom(path, pixels, **{"SOPInstanceUID": f"1.2.{seed + 1}"} | tags)
+    return write_dicom(path, noise(seed), **{"SOPInstanceUID": f"1.2.{seed + 1}"} | tags)
 
 
 def found_by_check(found, config):
     """Findings by code, with their level."""
-    findings = check(found.scan, found.named, config, StudyConfig(preprocessing=STUDY))
+    pictures = Pictures.of(found.scan, found.named)
+    findings = check(found.scan, found.named, pictures, config, StudyConfig(preprocessing=STUDY))
     return {str(finding.code): finding for finding in findings}
 
 
@@ -223,9 +237,8 @@ class TestCopies:
         assert (finding.level, {mention.path for mention in finding.files}) == ("warning", {train, test})
 
     def test_a_copy_of_another_format_is_one(self, tmp_path):
-        pixels = np.random.default_rng(1).integers(0, 4000, (48, 40)).astype(np.uint16)
-        write_dicom(tmp_path / "a.dcm", pixels, Modality="OT")
-        Image.fromarray(pixels).save(tmp_path / "b.png")
+        save_dicom(tmp_path / "a.dcm", 1, Modality="OT")
+        Image.fromarray(noise(1)).save(tmp_path / "b.png")
         config = manifest(tmp_path, {"a.dcm": ("val",), "b.png": ("test",)})
         found = survey(config, STUDY, tmp_path, None)
         assert used(found) == {"a.dcm"}
@@ -233,10 +246,8 @@ class TestCopies:
 
     def test_a_copy_that_tells_no_patient_gives_way(self, tmp_path):
         for number in range(8):
-            pixels = np.random.default_rng(number).integers(0, 4000, (48, 40)).astype(np.uint16)
-            ids = {"Modality": "OT", "PatientID": f"P{number}", "SOPInstanceUID": f"1.2.{number + 1}"}
-            write_dicom(tmp_path / f"b{number}.dcm", pixels, **ids)
-            Image.fromarray(pixels).save(tmp_path / f"a{number}.png")
+            save_dicom(tmp_path / f"b{number}.dcm", number, Modality="OT", PatientID=f"P{number}")
+            Image.fromarray(noise(number)).save(tmp_path / f"a{number}.png")
         config = site(folder={})
         found = survey(config, STUDY, tmp_path, None)
         assert used(found) == {f"b{number}.dcm" for number in range(8)}

@@ -24,13 +24,19 @@ __all__ = ["check"]
 
 
 def check(
-    scan: Scan, rows: Sequence[Row], site: SiteConfig, study: StudyConfig, profile: Profile | None = None
+    scan: Scan,
+    rows: Sequence[Row],
+    pictures: Pictures,
+    site: SiteConfig,
+    study: StudyConfig,
+    profile: Profile | None = None,
 ) -> list[Finding]:
     """What a person at the site has to know before it trains, worst first.
 
     Args:
         scan: of the files that the rows name, or of a folder.
         rows: split, label and patient of each file that is used, and of others that are named.
+        pictures: of this scan and these rows.
         site: its limits.
         study: what is asked of the images.
         profile: of the consortium, where there is one.
@@ -38,7 +44,6 @@ def check(
     Returns:
         Findings by level, each level in the order of the checks. A site joins only where none is an error.
     """
-    pictures = Pictures.of(scan, rows)
     found = [
         *check_reading(scan, site.limits.max_lost),
         *check_masks(scan, rows, Reading.of(study.preprocessing, site.limits)),

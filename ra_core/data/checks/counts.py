@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from ra_core.data.checks.finding import Code, Finding, Level, Mention
 from ra_core.data.checks.pictures import Pictures
@@ -14,6 +15,8 @@ from ra_core.data.scan.records import Scan
 from ra_core.data.scan.stacks import gaps_of
 
 __all__ = ["Counts", "check_reading"]
+
+Name = TypeVar("Name", bound=str)
 
 SUSPICIOUS = {Note.NO_PATIENT_ID, Note.SECONDARY_CAPTURE, Note.WINDOW_NOT_APPLIED, Note.ORIENTATION_GUESSED}
 """Notes that somebody has to look at; the others are told and need nothing."""
@@ -56,7 +59,7 @@ class Counts:
         return cls(
             declared=declared,
             read=len(scan.accepted),
-            skipped=_sorted(Counter(str(reason) for reason in scan.reasons.elements())),
+            skipped=_sorted(scan.reasons),
             pictures=len(pictures),
             patients=len(set(pictures.patients)),
             by_part=dict(sorted(parts.items())),
@@ -64,7 +67,7 @@ class Counts:
             spacings=_sorted(Counter(_spacing(f.spacing) for f in facts)),
             bits=_sorted(Counter("unknown" if f.bits is None else str(f.bits) for f in facts)),
             kinds=_sorted(Counter(str(f.kind) for f in facts)),
-            notes=_sorted(Counter(str(note) for entry in scan.accepted for note in set(entry.notes))),
+            notes=_sorted(Counter(note for entry in scan.accepted for note in entry.notes)),
             unnamed=unnamed,
         )
 
@@ -86,7 +89,7 @@ def _lost(scan: Scan, max_lost: float) -> Iterator[Finding]:
     )
     if not files:
         return
-    share = f"{scan.lost} of {scan.lost + len(scan.accepted)} images can't be used ({100 * scan.lost_share:.1f} %)"
+    share = f"{scan.lost} of {scan.meant} images can't be used ({100 * scan.lost_share:.1f} %)"
     why = _counted(scan.lost_reasons)
     if scan.lost_share > max_lost:
         yield Finding(
@@ -189,9 +192,9 @@ def _spacing(spacing: tuple[float, float] | None) -> str:
 
 
 def _counted(reasons: Counter[Reason]) -> str:
-    return ", ".join(f"{reason} {count}" for reason, count in _sorted(Counter(map(str, reasons.elements()))).items())
+    return ", ".join(f"{reason} {count}" for reason, count in _sorted(reasons).items())
 
 
-def _sorted(counts: Counter[str]) -> dict[str, int]:
+def _sorted(counts: Mapping[Name, int]) -> dict[str, int]:
     """Most frequent first, then by name."""
-    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+    return {str(name): count for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))}

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-import numpy as np
-
 from ra_core.data.checks.finding import Code, Finding, Level
 from ra_core.data.checks.pictures import Pictures
+from ra_core.data.manifest import LABELS
 
 __all__ = ["FEWEST", "check_enough", "patients_for"]
 
@@ -25,7 +24,7 @@ def check_enough(pictures: Pictures, image_fpr: float) -> Iterator[Finding]:
             yield Finding(Level.ERROR, Code.TOO_FEW, message, f"give more healthy images the split {split}")
     yield from _threshold(pictures, image_fpr)
     test = pictures.labels[pictures.splits == "test"]
-    missing = [label for label in ("healthy", "anomalous") if label not in test]
+    missing = [label for label in LABELS if label not in test]
     if missing:
         yield Finding(
             Level.INFO,
@@ -49,7 +48,7 @@ def patients_for(fpr: float) -> int:
 
 def _threshold(pictures: Pictures, fpr: float) -> Iterator[Finding]:
     split = "calibration" if (pictures.splits == "calibration").any() else "val"
-    found = len({pictures.patients[index] for index in np.flatnonzero(pictures.splits == split)})
+    found = len(set(pictures.patients[pictures.splits == split]))
     needed = patients_for(fpr)
     if found < needed:
         yield Finding(

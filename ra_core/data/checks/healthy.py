@@ -27,10 +27,10 @@ DROPPED = 0.1
 
 def check_healthy(pictures: Pictures) -> Iterator[Finding]:
     """The few most unlike the rest, worst first."""
-    healthy = np.flatnonzero(pictures.healthy)
+    healthy = pictures.healthy
     if len(healthy) < FEWEST:
         return
-    scores = unlikeness(pictures.thumbnails[healthy], [pictures.patients[index] for index in healthy])
+    scores = unlikeness(pictures.thumbnails[healthy], pictures.patients[healthy].tolist())
     worst = np.argsort(-scores, kind="stable")[: min(MOST_SHOWN, -(-len(healthy) // 20))]
     yield Finding(
         Level.INFO,

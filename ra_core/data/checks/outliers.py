@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ra_core.data.checks.finding import Code, Finding, Level
 from ra_core.data.checks.pictures import STATISTICS, Pictures, unit
-from ra_core.data.checks.profile import FLOORS, Profile, Usual, weighted_median
+from ra_core.data.checks.profile import Profile, Usual, usual_of
 from ra_core.data.scan.records import THUMBNAIL
 
 __all__ = ["check_consortium", "check_poses", "check_usual"]
@@ -90,25 +90,20 @@ def check_poses(pictures: Pictures) -> Iterator[Finding]:
 
 def check_usual(pictures: Pictures) -> Iterator[Finding]:
     """Pictures whose plain numbers are far from those of the site's healthy ones."""
-    healthy = np.flatnonzero(pictures.healthy)
-    if len(healthy) < FEWEST:
-        return
-    columns, weights = pictures.statistics[healthy].T, pictures.weights(healthy)
-    usual = {n: Usual.of(values, weights, FLOORS[n]) for n, values in zip(STATISTICS, columns, strict=True)}
-    yield from _far(pictures, usual, Code.UNLIKE_SITE, "the site's healthy ones")
+    healthy = pictures.healthy
+    if len(healthy) >= FEWEST:
+        yield from _far(pictures, usual_of(pictures, healthy), Code.UNLIKE_SITE, "the site's healthy ones")
 
 
 def check_consortium(pictures: Pictures, profile: Profile) -> Iterator[Finding]:
     """The site, and its pictures, against a consortium's profile."""
     yield from _far(pictures, profile.statistics, Code.UNLIKE_CONSORTIUM, "the consortium's")
-    healthy = np.flatnonzero(pictures.healthy)
+    healthy = pictures.healthy
     if len(healthy) < FEWEST:
         return
     told = []
-    weights = pictures.weights(healthy)
-    for name, values in zip(STATISTICS, pictures.statistics[healthy].T, strict=True):
-        median = weighted_median(values, weights)
-        shift = float(profile.statistics[name].distance(np.array([median]))[0])
+    for name, own in usual_of(pictures, healthy).items():
+        shift = float(profile.statistics[name].distance(np.array([own.median]))[0])
         if abs(shift) > SHIFTED:
             told.append(f"{name} is {abs(shift):.1f} deviations {'higher' if shift > 0 else 'lower'}")
     if told:
@@ -118,11 +113,11 @@ def check_consortium(pictures: Pictures, profile: Profile) -> Iterator[Finding]:
             f"the site's healthy images differ from the consortium's: {', '.join(told)}",
             "check modality, view, window and export against the other sites",
         )
-    yield from _site_pose(pictures.thumbnails[healthy], weights, profile)
+    yield from _site_pose(pictures.thumbnails[healthy], pictures.weights(healthy), profile)
 
 
 def _far(pictures: Pictures, usual: Mapping[str, Usual], code: Code, others: str) -> Iterator[Finding]:
-    distances = np.stack([usual[n].distance(v) for n, v in zip(STATISTICS, pictures.statistics.T, strict=True)], axis=1)
+    distances = np.stack([usual[name].distance(values) for name, values in pictures.numbers().items()], axis=1)
     size = np.abs(distances)
     far = np.flatnonzero((size > FAR).any(axis=1))
     far = far[np.argsort(-size[far].max(axis=1), kind="stable")]

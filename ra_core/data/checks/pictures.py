@@ -30,7 +30,7 @@ class Pictures:
         statistics: float64 (N, 5), in the order of `STATISTICS`.
         texts: (N,), see `Picture.text`.
         splits, labels: (N,), text.
-        patients: N keys of the rows.
+        patients: (N,), keys of the rows.
     """
 
     paths: tuple[str, ...] = field(repr=False)
@@ -41,7 +41,7 @@ class Pictures:
     texts: FloatArray
     splits: NDArray[np.str_]
     labels: NDArray[np.str_]
-    patients: tuple[str, ...] = field(repr=False)
+    patients: NDArray[np.object_] = field(repr=False)
 
     @classmethod
     def of(cls, scan: Scan, rows: Sequence[Row]) -> Pictures:
@@ -63,20 +63,25 @@ class Pictures:
             texts=np.array([picture.text for _, picture, _ in chosen], np.float64),
             splits=np.array([row.split for _, _, row in chosen], np.str_),
             labels=np.array([row.label for _, _, row in chosen], np.str_),
-            patients=tuple(row.patient_id for _, _, row in chosen),
+            patients=np.array([row.patient_id for _, _, row in chosen], object),
         )
 
     def __len__(self) -> int:
         return len(self.paths)
 
     @property
-    def healthy(self) -> NDArray[np.bool_]:
-        """Which are, (N,)."""
-        return np.asarray(self.labels == "healthy")
+    def healthy(self) -> NDArray[np.intp]:
+        """Indices of those that are, ascending."""
+        return np.flatnonzero(self.labels == "healthy")
+
+    def numbers(self, chosen: NDArray[np.intp] | None = None) -> dict[str, FloatArray]:
+        """Statistics of n pictures, of all without `chosen`: (n,) by name, in the order of `STATISTICS`."""
+        statistics = self.statistics if chosen is None else self.statistics[chosen]
+        return dict(zip(STATISTICS, statistics.T, strict=True))
 
     def weights(self, indices: NDArray[np.intp]) -> FloatArray:
         """Weights of some pictures that add up to 1: each patient weighs as one."""
-        _, patient, counts = np.unique([self.patients[i] for i in indices], return_inverse=True, return_counts=True)
+        _, patient, counts = np.unique(self.patients[indices], return_inverse=True, return_counts=True)
         return np.asarray(1 / (counts[patient] * len(counts)))
 
     def mention(self, index: int, remark: str = "", like: int | None = None) -> Mention:

@@ -17,10 +17,10 @@ from pydantic import Field, ValidationError, model_validator
 from ra_core.data.checks.pictures import STATISTICS, Pictures
 from ra_core.data.scan.records import THUMBNAIL
 from ra_core.errors import ConfigError, TooFewImagesError
-from ra_core.settings import Config
+from ra_core.settings import Config, first_problem
 from ra_core.storage import write_atomically
 
-__all__ = ["FEWEST_PATIENTS", "FLOORS", "Profile", "Usual", "weighted_median"]
+__all__ = ["Profile", "Usual", "usual_of", "weighted_median"]
 
 FEWEST_PATIENTS = 20
 """Behind a profile: fewer would make a mean picture of few people."""
@@ -84,23 +84,21 @@ class Profile(Config):
         Raises:
             TooFewImagesError: they are of fewer than `FEWEST_PATIENTS` patients.
         """
-        chosen = np.flatnonzero(pictures.healthy)
-        patients = len({pictures.patients[index] for index in chosen})
+        chosen = pictures.healthy
+        patients = len(set(pictures.patients[chosen]))
         if patients < FEWEST_PATIENTS:
             raise TooFewImagesError(
                 f"{patients} healthy patients are too few for a profile: it would tell of single ones",
                 f"a profile needs {FEWEST_PATIENTS} healthy patients",
             )
-        columns = pictures.statistics[chosen].T
-        weights = pictures.weights(chosen)
-        mean = weights @ pictures.thumbnails[chosen] / 255
+        mean = pictures.weights(chosen) @ pictures.thumbnails[chosen] / 255
         return cls(
             anatomy=anatomy,
             modality=modality,
             preprocessing=preprocessing,
             images=len(chosen),
             patients=patients,
-            statistics={n: _rounded(Usual.of(c, weights, FLOORS[n])) for n, c in zip(STATISTICS, columns, strict=True)},
+            statistics={name: _rounded(usual) for name, usual in usual_of(pictures, chosen).items()},
             mean_picture=_rows(mean),
         )
 
@@ -142,8 +140,7 @@ class Profile(Config):
         except OSError as error:
             reason = f"can't be read ({type(error).__name__})"
         except ValidationError as error:
-            first = error.errors()[0]
-            reason = f"{'.'.join(str(part) for part in first['loc']) or 'profile'}: {first['msg']}"
+            reason = first_problem(error, "profile")
         raise ConfigError(f"{path}: {reason}", "`ra-client check --write-profile` makes one")
 
     def save(self, path: Path) -> None:
@@ -153,6 +150,12 @@ class Profile(Config):
             OSError: the disk is full or the folder can't be written.
         """
         write_atomically(path, (self.model_dump_json(indent=2) + "\n").encode())
+
+
+def usual_of(pictures: Pictures, chosen: NDArray[np.intp]) -> dict[str, Usual]:
+    """What is usual of some pictures, at least one: by name, in the order of `STATISTICS`."""
+    weights = pictures.weights(chosen)
+    return {name: Usual.of(values, weights, FLOORS[name]) for name, values in pictures.numbers(chosen).items()}
 
 
 def weighted_median(values: NDArray[np.float64], weights: NDArray[np.float64]) -> float:

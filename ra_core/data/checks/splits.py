@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ra_core.data.checks.finding import Code, Finding, Level, Mention
 from ra_core.data.checks.pictures import Pictures, unit
-from ra_core.data.manifest import Row
+from ra_core.data.manifest import LABELS, SPLITS, Row
 from ra_core.data.scan.patients import Key, keys_of, same_patients
 from ra_core.data.scan.records import Scan
 
@@ -22,9 +22,6 @@ ALIKE = 0.995
 On br35h it finds slices that were exported again with another contrast or sharpness; between different patients of ten
 public sites the largest is 0.977, and between 2,240 virtual ones on a common atlas 0.992.
 """
-
-ORDER = ("train", "val", "calibration", "test")
-"""A copy is told of the later of two splits."""
 
 BLOCK = 1024
 """Thumbnails compared at a time: memory does not grow with the number of pictures."""
@@ -101,15 +98,15 @@ def check_near_copies(pictures: Pictures) -> Iterator[Finding]:
     """Pictures that look like one in an earlier split, copies included."""
     found: list[Mention] = []
     told: list[str] = []
-    for place, split in reversed(list(enumerate(ORDER))):
+    for place, split in reversed(list(enumerate(SPLITS))):
         late = np.flatnonzero(pictures.splits == split)
-        early = np.flatnonzero(np.isin(pictures.splits, ORDER[:place]))
+        early = np.flatnonzero(np.isin(pictures.splits, SPLITS[:place]))
         if not len(late) or not len(early):
             continue
-        before = _either([part for part in ORDER[:place] if part in pictures.splits])
+        before = _either([part for part in SPLITS[:place] if part in pictures.splits])
         partner, likeness = nearest(pictures.thumbnails[late], pictures.thumbnails[early])
         alike = likeness > ALIKE
-        for label in ("healthy", "anomalous"):
+        for label in LABELS:
             of_label = pictures.labels[late] == label
             if (alike & of_label).any():
                 told.append(

@@ -35,6 +35,7 @@ __all__ = [
     "kind_of",
     "open_mask",
     "open_source",
+    "pictures",
     "read_pixels",
     "stored",
     "upright",
@@ -55,7 +56,9 @@ _OPEN: dict[Kind, Callable[[Path, Reading], Source]] = {
 
 
 def open_source(path: Path, reading: Reading = USUAL) -> Source:
-    """Open one file: its facts are from the header, its pictures are decoded one by one.
+    """Open one file: its facts are known at once, its pictures are decoded one by one.
+
+    A raster is one picture, which is decoded here already.
 
     Args:
         path: the file; its name and suffix don't matter, its content does.
@@ -81,13 +84,29 @@ def kind_of(path: Path) -> Kind:
         return sniff(path)
 
 
-def usable(source: Source, reading: Reading = USUAL) -> list[int]:
-    """Frames in the asked range, without the empty slices that a volume often ends with.
+def pictures(source: Source, reading: Reading = USUAL) -> Iterator[tuple[int, RawImage | None]]:
+    """Frames in the asked range, each with its picture: None for the empty slices that a volume often ends with.
 
     Raises:
         DataError: a frame is unfit for any other reason.
     """
-    return [index for index in in_range(source.facts.frames, reading.slices) if not _is_empty(source, index)]
+    for index in in_range(source.facts.frames, reading.slices):
+        try:
+            raw = source.picture(index)
+        except DataError as error:
+            if error.code != Reason.EMPTY_SLICE:
+                raise
+            raw = None
+        yield index, raw
+
+
+def usable(source: Source, reading: Reading = USUAL) -> list[int]:
+    """Frames in the asked range, without empty slices.
+
+    Raises:
+        DataError: a frame is unfit for any other reason.
+    """
+    return [index for index, raw in pictures(source, reading) if raw is not None]
 
 
 def read_pixels(path: Path, reading: Reading = USUAL, frame: int = 0) -> RawImage:
@@ -153,8 +172,8 @@ class _Mask:
     @property
     def facts(self) -> Facts:
         facts, turn = self.source.facts, self._turn
-        spacing = None if facts.spacing is None else turn.pair(facts.turn.pair(facts.spacing))
-        return replace(facts, shape=turn.pair(facts.turn.pair(facts.shape)), spacing=spacing, turn=turn)
+        shape, spacing = turn.pair(facts.turn.pair(facts.shape)), turn.pair(facts.turn.pair(facts.spacing))
+        return replace(facts, shape=shape, spacing=spacing, turn=turn)
 
     @property
     def _turn(self) -> Turn:
@@ -175,16 +194,6 @@ class _Mask:
 
 def _says_how_it_lies(facts: Facts) -> bool:
     return facts.kind == "nifti" or facts.normal is not None or facts.turn != STAYS
-
-
-def _is_empty(source: Source, index: int) -> bool:
-    try:
-        source.picture(index)
-    except DataError as error:
-        if error.code == Reason.EMPTY_SLICE:
-            return True
-        raise
-    return False
 
 
 def _refuse_values(pixels: NDArray[np.float32], frames: int) -> None:

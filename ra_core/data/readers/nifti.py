@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from ra_core.data.readers.grid import Grid
 from ra_core.data.readers.reading import Reading
-from ra_core.data.readers.refusal import Reason, Refusal, refuse_size
+from ra_core.data.readers.refusal import Reason, Refusal, refuse_size, truncated
 from ra_core.data.readers.source import Facts, Note, RawImage
 from ra_core.data.readers.unpack import Part, is_packed, unpacked
 from ra_core.data.readers.voxels import Voxels
@@ -40,7 +41,7 @@ class NiftiSource:
     reading: Reading
     notes: tuple[Note, ...]
 
-    @property
+    @cached_property
     def facts(self) -> Facts:
         """From the header alone."""
         grid = self.grid
@@ -107,7 +108,7 @@ def _header(path: Path) -> Any:
         kind = nib.Nifti2Header if start[4:] in (b"n+2\0", b"ni2\0") else nib.Nifti1Header
         rest = stream.read(kind.template_dtype.itemsize - len(start))
     if len(start + rest) < kind.template_dtype.itemsize:
-        raise Refusal(Reason.TRUNCATED, "truncated", "copy the file again")
+        raise truncated()
     header: Any = kind(start + rest, check=False)  # type: ignore[no-untyped-call]
     header.check_fix(logger=_SILENT, error_level=_ERROR)
     if header["magic"].item() != kind.single_magic:

@@ -12,7 +12,7 @@ import PIL.ImageOps
 from numpy.typing import NDArray
 
 from ra_core.data.readers.reading import Reading
-from ra_core.data.readers.refusal import Reason, Refusal, refuse_size
+from ra_core.data.readers.refusal import Reason, Refusal, refuse_size, truncated
 from ra_core.data.readers.source import Facts, Note, RawImage
 from ra_core.data.readers.windows import WINDOWS
 
@@ -68,7 +68,7 @@ def open_raster(path: Path, reading: Reading) -> RasterSource:
             pixels = _grey(PIL.ImageOps.exif_transpose(image))
         except OSError as error:
             if "truncated" in str(error):
-                raise Refusal(Reason.TRUNCATED, "truncated", "copy the file again") from None
+                raise truncated() from None
             raise
         if _white_is_zero(image):
             pixels = (1 << bits) - 1 - pixels.astype(np.int64)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-__all__ = ["Reason", "Refusal", "refuse_size"]
+__all__ = ["Reason", "Refusal", "refuse_size", "truncated"]
 
 
 class Reason(StrEnum):
@@ -79,6 +79,11 @@ class Refusal(Exception):  # noqa: N818 - says what it is
         self.code = code
         self.reason = reason
         self.hint = hint
+
+
+def truncated() -> Refusal:
+    """Of a file that ends early; a new one each time, as one that was raised keeps what was read alive."""
+    return Refusal(Reason.TRUNCATED, "truncated", "copy the file again")
 
 
 def refuse_size(rows: int, columns: int, max_pixels: int) -> None:

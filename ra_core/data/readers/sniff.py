@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import stat
 from pathlib import Path
 
 from ra_core.data.readers.refusal import Reason, Refusal
 from ra_core.data.readers.source import Kind
-from ra_core.data.readers.unpack import GZIP, unpacked
+from ra_core.data.readers.unpack import unpacked
 
 __all__ = ["sniff"]
 
@@ -26,15 +27,15 @@ def sniff(path: Path) -> Kind:
     """
     if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for ever
         raise Refusal(Reason.NOT_A_FILE, "no regular file", "leave it out")
-    with path.open("rb") as stream:
-        head = stream.read(_HEAD)
-    if not head:
+    with unpacked(path) as stream:
+        head, packed = stream.read(_HEAD), isinstance(stream, gzip.GzipFile)
+    if not (head or packed):
         raise Refusal(Reason.EMPTY_FILE, "empty file", "export the file again")
-    if head.startswith(GZIP):
-        return _packed(path)
     kind = _kind(head)
     if kind is None:
         raise _unknown(path, head)
+    if packed and kind != "nifti":
+        raise Refusal(Reason.UNSUPPORTED_CONTENT, f"gzip of a {kind} file", "unpack the file")
     return kind
 
 
@@ -61,17 +62,6 @@ def _is_bmp(head: bytes) -> bool:
 def _is_bare_dicom(head: bytes) -> bool:
     """Without a preamble, group 2 or 8 comes first, with a small element number."""
     return (head[:2] in (b"\x02\0", b"\x08\0") and head[3:4] == b"\0") or head.startswith(b"\0\x08\0")
-
-
-def _packed(path: Path) -> Kind:
-    with unpacked(path) as stream:
-        head = stream.read(_HEAD)
-    kind = _kind(head)
-    if kind == "nifti":
-        return kind
-    if kind is not None:
-        raise Refusal(Reason.UNSUPPORTED_CONTENT, f"gzip of a {kind} file", "unpack the file")
-    raise _unknown(path, head)
 
 
 def _unknown(path: Path, head: bytes) -> Refusal:

@@ -39,7 +39,7 @@ class Note(StrEnum):
 
 @dataclass(frozen=True)
 class Facts:
-    """What the header says, before any pixel is decoded.
+    """What is told of a file before a picture is asked for: from its header alone, but of a raster from the picture.
 
     Attributes:
         kind: what the file is, by its content.
@@ -107,7 +107,7 @@ class Source(Protocol):
 
     @property
     def facts(self) -> Facts:
-        """What the header says."""
+        """Known once the file is opened: from its header alone, but of a raster, which is decoded then, from itself."""
         ...
 
     def picture(self, index: int) -> RawImage:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 __all__ = ["STAYS", "Turn", "stored", "upright"]
 
-Pair = TypeVar("Pair", tuple[int, int], tuple[float, float])
+Pair = TypeVar("Pair", tuple[int, int], tuple[float, float], tuple[float, float] | None)
 Kind = TypeVar("Kind", bound=np.generic)
 
 
@@ -27,8 +27,8 @@ class Turn(NamedTuple):
     flip_columns: bool = False
 
     def pair(self, of: Pair) -> Pair:
-        """What holds for rows and for columns, of the turned picture; the same way there and back."""
-        return (of[1], of[0]) if self.transpose else of
+        """What holds for rows and for columns, of the turned picture; the same way there and back; None stays None."""
+        return (of[1], of[0]) if of is not None and self.transpose else of
 
 
 STAYS = Turn()

@@ -13,23 +13,21 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ra_core.data.readers.refusal import Reason, Refusal
+from ra_core.data.readers.refusal import Reason, Refusal, truncated
 
-__all__ = ["GZIP", "Part", "is_packed", "unpacked"]
+__all__ = ["Part", "is_packed", "unpacked"]
 
-GZIP = b"\x1f\x8b"
+_GZIP = b"\x1f\x8b"
 _CHUNK = 1 << 20
 _SLACK = 1 << 20
 _DEFLATE = 1032
 """What deflate packs into one byte at most (zlib's technical notes, "maximum compression factor")."""
 
-_TRUNCATED = Refusal(Reason.TRUNCATED, "truncated", "copy the file again")
-
 
 def is_packed(path: Path) -> bool:
     """Whether a file is packed by gzip, by its first bytes."""
     with path.open("rb") as file:
-        return file.read(2) == GZIP
+        return file.read(2) == _GZIP
 
 
 @contextmanager
@@ -40,12 +38,13 @@ def unpacked(path: Path) -> Iterator[BufferedIOBase]:
         Refusal: in the body, where the gzip is cut or damaged.
         OSError: it can't be opened.
     """
-    packed = is_packed(path)
     with path.open("rb") as file:
+        packed = file.read(2) == _GZIP
+        file.seek(0)
         try:
             yield gzip.GzipFile(fileobj=file) if packed else file
         except EOFError:
-            raise _TRUNCATED from None
+            raise truncated() from None
         except (gzip.BadGzipFile, zlib.error):
             raise Refusal(Reason.DAMAGED, "damaged gzip", "copy the file again") from None
 
@@ -71,7 +70,7 @@ class Part:
             Refusal: the file can't hold so much.
         """
         if self.total > path.stat().st_size * (_DEFLATE if is_packed(path) else 1):
-            raise _TRUNCATED
+            raise truncated()
 
     def read(self, path: Path) -> NDArray[np.uint8]:
         """Those bytes; a gzip is read to its end, as its check sum stands there.
@@ -98,7 +97,7 @@ def _fill(stream: BufferedIOBase, wanted: NDArray[np.uint8]) -> None:
     while done < len(wanted):
         count = stream.readinto(wanted[done : done + _CHUNK].data)
         if not count:
-            raise _TRUNCATED
+            raise truncated()
         done += count
 
 
@@ -106,5 +105,5 @@ def _skip(stream: BufferedIOBase, count: int) -> None:
     while count > 0:
         chunk = len(stream.read(min(count, _CHUNK)))
         if not chunk:
-            raise _TRUNCATED
+            raise truncated()
         count -= chunk

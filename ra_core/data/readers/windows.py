@@ -25,7 +25,7 @@ WINDOWS: Mapping[str, tuple[float, float]] = MappingProxyType(
 """Centre and width, in HU: as in "Windowing (CT)" on radiopaedia.org or within its range; bone as viewers have it."""
 
 
-def clip_to(values: NDArray[np.floating], name: WindowName) -> NDArray[np.floating]:
+def clip_to(values: NDArray[np.float64], name: WindowName) -> NDArray[np.float64]:
     """Values clipped to centre ± width / 2 of a named window; unchanged where the name stands for none in HU.
 
     A window only clips, since preprocessing undoes its ramp.

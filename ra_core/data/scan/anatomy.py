@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["ANATOMIES", "anatomy_of", "same_anatomy", "same_modality"]
+__all__ = ["anatomy_of", "same_anatomy", "same_modality"]
 
 ANATOMIES: dict[str, frozenset[str]] = {
     "brain": frozenset({"BRAIN", "HEAD", "SKULL", "CEREBRUM", "CRANIUM", "NEURO", "NEUROCRANIUM"}),

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import NamedTuple, get_args
+from typing import NamedTuple
 
 import numpy as np
 
-from ra_core.data.manifest import Label, Split
+from ra_core.data.manifest import SPLITS, Label, Split
 from ra_core.data.readers.refusal import Reason
 from ra_core.data.scan.groups import Groups
 from ra_core.data.scan.records import Entry, Picture
@@ -49,7 +48,7 @@ def without_duplicates(entries: Sequence[Entry], claims: Mapping[str, Claim] | N
         claims: what the site says of them, by path; a file of which nothing is said has no label, and goes first.
     """
     said = claims or {}
-    splits = [*get_args(Split), None]
+    splits = [*SPLITS, None]
     ordered = sorted(
         (entry for entry in entries if entry.accepted),
         key=lambda entry: splits.index(said[entry.path].split) if entry.path in said else 0,
@@ -68,8 +67,9 @@ def _compared(ordered: Sequence[Entry], said: Mapping[str, Claim]) -> tuple[dict
     copies: dict[str, str] = {}
     disputed: set[str] = set()
     for entry in ordered:
-        original = seen.original_of(entry)
-        others = seen.holders(entry)
+        holding = [seen.holding(entry, picture) for picture in entry.pictures]
+        original = holding[0][0] if holding and all(holding) else seen.same_instance(entry)
+        others = {path for holders in holding for path in holders}
         if original:
             copies[entry.path] = original
             others.add(original)
@@ -96,8 +96,7 @@ def _judged(entry: Entry, copies: Mapping[str, str], disputes: Mapping[str, str]
         why, original = "its pictures are in a file before it", copies[entry.path]
     else:
         return entry
-    lost = entry.path in disputes
-    return replace(entry, reason=Reason.DUPLICATE, message=why, pictures=(), skipped=(), copies=original, lost=lost)
+    return entry.aside(Reason.DUPLICATE, why, original, lost=entry.path in disputes)
 
 
 class _Seen:
@@ -113,19 +112,13 @@ class _Seen:
         if entry.pictures and entry.facts and entry.facts.instance:
             self._instances.setdefault(entry.facts.instance, entry)
 
-    def original_of(self, entry: Entry) -> str:
-        """The file that has its pictures, the first of several; empty where it is no copy."""
-        holders = [self._holding(entry, picture) for picture in entry.pictures]
-        if holders and all(holders):
-            return holders[0][0]
+    def same_instance(self, entry: Entry) -> str:
+        """The file with its SOPInstanceUID, if both look alike; empty where there is none."""
         first = self._instances.get(entry.facts.instance) if entry.facts else None
         return first.path if first is not None and _alike(first, entry) else ""
 
-    def holders(self, entry: Entry) -> set[str]:
-        """Files that have any of its pictures."""
-        return {path for picture in entry.pictures for path in self._holding(entry, picture)}
-
-    def _holding(self, entry: Entry, picture: Picture) -> list[str]:
+    def holding(self, entry: Entry, picture: Picture) -> list[str]:
+        """Files that have a picture of this one, in their order."""
         place = _place(entry, picture)
         found = self._pictures.get(picture.digest, ())
         return [other.path for there, other in found if _is_one(entry, place, other, there)]

@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import get_args
 
 from ra_core.config import FolderRules, SiteConfig, SplitShares
-from ra_core.data.manifest import Label, Row, Split
+from ra_core.data.manifest import SPLITS, Label, Row, Split
 from ra_core.data.scan.duplicates import Claim
 from ra_core.data.scan.patients import Key, keys_of, same_patients
 from ra_core.data.scan.patterns import matches
@@ -16,8 +15,6 @@ from ra_core.data.scan.records import Entry, Scan
 from ra_core.errors import ManifestError
 
 __all__ = ["claims_of", "drawn_split", "is_listed", "rows_of"]
-
-_SPLITS: tuple[Split, ...] = get_args(Split)
 
 
 def is_listed(path: str, rules: FolderRules) -> bool:
@@ -47,18 +44,15 @@ def claims_of(entries: Iterable[Entry], rules: FolderRules) -> dict[str, Claim]:
     return claims
 
 
-def rows_of(scan: Scan, site: SiteConfig) -> tuple[Row, ...]:
+def rows_of(scan: Scan, site: SiteConfig, rules: FolderRules) -> tuple[Row, ...]:
     """One row a file whose pictures were read, used or a copy, in the order of the paths.
 
     Those of files that are used obey the rules of a manifest; a copy whose patient nothing tells has none.
 
     Raises:
-        ManifestError: the patient of a file that is used is not told, the rules put a file or a patient into two
-            splits, or the site has no rules. It names neither.
+        ManifestError: the patient of a file that is used is not told, or the rules put a file or a patient into two
+            splits. It names neither.
     """
-    rules = site.data.folder
-    if rules is None:
-        raise ManifestError("the site config has no folder rules", "add data.folder, or use a manifest")
     claims = claims_of(scan.entries, rules)
     used = [entry for entry in scan.accepted if entry.path in claims]
     _refuse_unknown_patients(used)
@@ -95,7 +89,7 @@ def drawn_split(patient: str, shares: SplitShares) -> Split:
     """
     digest = hashlib.sha256(b"federated-ra split\0" + patient.encode(errors="surrogateescape")).digest()
     drawn, end = int.from_bytes(digest[:8], "big") / 2**64, 0.0
-    wanted = [split for split in _SPLITS if getattr(shares, split) > 0]
+    wanted = [split for split in SPLITS if getattr(shares, split) > 0]
     for split in wanted:
         end += getattr(shares, split)
         if drawn < end:
@@ -112,7 +106,7 @@ def _label(path: str, rules: FolderRules) -> Label | None:
 
 
 def _named_splits(path: str, rules: FolderRules) -> list[Split]:
-    return [split for split in _SPLITS if matches(path, getattr(rules, split))]
+    return [split for split in SPLITS if matches(path, getattr(rules, split))]
 
 
 def _placed(path: str, label: Label, rules: FolderRules) -> Split | None:

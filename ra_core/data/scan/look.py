@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ra_core.config import PreprocessingConfig
 from ra_core.data.image import prepare
-from ra_core.data.readers import Reading, in_range, open_source
+from ra_core.data.readers import Reading, open_source, pictures
 from ra_core.data.readers.refusal import Reason, Refusal
 from ra_core.data.readers.source import Facts, Note, RawImage, Source
 from ra_core.data.scan.fit import refuse_unfit
@@ -66,22 +66,18 @@ def _aside(path: str, reason: Reason, why: str, hint: str, facts: Facts | None, 
 
 
 def _pixels(source: Source, preprocessing: PreprocessingConfig) -> Pixels:
-    pictures: list[Picture] = []
+    found: list[Picture] = []
     skipped: Counter[Reason] = Counter()
     notes: dict[Note, None] = {}
-    for frame in in_range(source.facts.frames, preprocessing.slices):
-        try:
-            raw = source.picture(frame)
-        except DataError as error:
-            if error.code != Reason.EMPTY_SLICE:
-                raise
+    for frame, raw in pictures(source, Reading.of(preprocessing)):
+        if raw is None:
             skipped[Reason.EMPTY_SLICE] += 1
             continue
-        pictures.append(_picture(frame, raw, preprocessing))
+        found.append(_picture(frame, raw, preprocessing))
         notes |= dict.fromkeys(raw.notes)
-    if not pictures:
+    if not found:
         raise Refusal(Reason.CONSTANT_IMAGE, "no picture with more than one value", "export it again")
-    return Pixels(tuple(pictures), tuple(sorted(skipped.items())), tuple(notes))
+    return Pixels(tuple(found), tuple(sorted(skipped.items())), tuple(notes))
 
 
 def _picture(frame: int, raw: RawImage, preprocessing: PreprocessingConfig) -> Picture:

@@ -14,12 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ra_core.config import LimitsConfig, PreprocessingConfig
+from ra_core.data.cache import keep_in_cache, told_as_cache
 from ra_core.data.readers import READER_VERSION
 from ra_core.data.readers.refusal import Reason
 from ra_core.data.readers.source import Note
 from ra_core.data.scan.records import THUMBNAIL, Picture, Pixels
-from ra_core.errors import DataError
-from ra_core.storage import write_atomically
 
 __all__ = ["Looks"]
 
@@ -81,12 +80,8 @@ class Looks:
         there = {self._key(Path(folder, name)) for folder, _, names in os.walk(self._root) for name in names}
         earlier = {key: look for key, look in _load(self._file).items() if key in there}
         content = json.dumps(earlier | self._new)
-        try:
-            self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_atomically(self._file, content.encode(), mode=0o600)
-        except OSError as error:
-            reason = f"{self._file.parent}: can't be used as a cache ({type(error).__name__})"
-            raise DataError(reason, "name another folder in --cache or RA_CACHE, or make room") from None
+        with told_as_cache(self._file.parent):
+            keep_in_cache(self._file, content.encode())
 
     def _key(self, file: Path) -> str:
         return _sha256(f"{self._salt}\0{file}")

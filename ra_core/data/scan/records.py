@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,10 @@ class Entry:
         """Whether it is used."""
         return self.reason is None
 
+    def aside(self, reason: Reason, message: str, copies: str = "", lost: bool = False) -> Entry:
+        """The same file left aside, though it was read: it has no pictures any more."""
+        return replace(self, reason=reason, message=message, pictures=(), skipped=(), copies=copies, lost=lost)
+
 
 @dataclass(frozen=True)
 class Series:
@@ -97,13 +102,11 @@ class Series:
 
     Attributes:
         paths: of the accepted files, ordered by position along the normal, one a position.
-        positions: millimetres along the normal, ascending.
         gaps: index after which a slice is missing.
         tilted: positions are sheared against the normal (gantry tilt).
     """
 
     paths: tuple[str, ...] = field(repr=False)
-    positions: tuple[float, ...]
     gaps: tuple[int, ...]
     tilted: bool
 
@@ -122,7 +125,7 @@ class Scan:
     entries: tuple[Entry, ...]
     series: tuple[Series, ...] = ()
 
-    @property
+    @cached_property
     def accepted(self) -> tuple[Entry, ...]:
         """Files that are used."""
         return tuple(entry for entry in self.entries if entry.accepted)
@@ -143,7 +146,12 @@ class Scan:
         return self.lost_reasons.total()
 
     @property
+    def meant(self) -> int:
+        """Files that ought to be images of the site: those that are used, and those that are lost."""
+        return len(self.accepted) + self.lost
+
+    @property
     def lost_share(self) -> float:
         """Of the files that ought to be images, the share that can't be used; 0 of none."""
-        meant = len(self.accepted) + self.lost
+        meant = self.meant
         return self.lost / meant if meant else 0.0

@@ -17,18 +17,20 @@ class ScanRules:
         limits: sizes and shares.
         anatomy: that headers must not contradict; empty for any.
         modality: that headers must not contradict; empty for any.
-        patient: what tells the patient, as `FolderRules.patient` has it.
         folder: patterns of the files that are meant; without them all are.
     """
 
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     anatomy: str = ""
     modality: str = ""
-    patient: str = "dicom"
     folder: FolderRules | None = None
 
     @classmethod
     def of(cls, site: SiteConfig) -> ScanRules:
         """Those of a site config."""
-        folder = site.data.folder
-        return cls(site.limits, site.anatomy, site.modality, folder.patient if folder else "dicom", folder)
+        return cls(site.limits, site.anatomy, site.modality, site.data.folder)
+
+    @property
+    def patient(self) -> str:
+        """What tells the patient, as `FolderRules.patient` has it."""
+        return self.folder.patient if self.folder else "dicom"

@@ -46,14 +46,15 @@ def scan(
         rules: what the site asks.
         preprocessing: of the study.
         progress: told after each file how many of how many are done.
-        rows: look at the files of these rows only, in place of all that the rules name.
+        rows: look at the files of these rows only, in place of all that the rules name; paths as `Path.as_posix` has
+            them.
         cache: folder for what was seen, so that an unchanged file is decoded once; None keeps nothing.
 
     Raises:
         DataError: the root is no folder that can be listed, or the cache can't be written.
         ManifestError: the folder rules put a file into two splits.
     """
-    found = list(walk(root, rules.limits.hidden) if rows is None else named(root, [Path(row.path) for row in rows]))
+    found = list(walk(root, rules.limits.hidden) if rows is None else named(root, (row.path for row in rows)))
     looks = Looks(cache, root, preprocessing, rules.limits)
     entries = []
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 
@@ -73,20 +73,16 @@ def in_stacks(entries: Sequence[Entry], preprocessing: PreprocessingConfig) -> t
         wanted = in_range(len(stack), preprocessing.slices)
         for place, entry in enumerate(piece.entry for piece in stack):
             if good and entry.reason == Reason.CONSTANT_IMAGE:
-                changed[entry.path] = _aside(entry, Reason.EMPTY_SLICE, "one value only, in a stack that is good")
+                changed[entry.path] = entry.aside(Reason.EMPTY_SLICE, "one value only, in a stack that is good")
             elif entry.accepted and place not in wanted:
-                changed[entry.path] = _aside(entry, Reason.OUT_OF_RANGE, "beyond the study's share of slices")
+                changed[entry.path] = entry.aside(Reason.OUT_OF_RANGE, "beyond the study's share of slices")
     return tuple(changed.get(entry.path, entry) for entry in asked)
 
 
 def _in_plane(entry: Entry, plane: Plane) -> Entry:
     if not entry.accepted or entry.facts is None or other_plane(entry.facts, plane) is None:
         return entry
-    return _aside(entry, Reason.WRONG_PLANE, f"no {plane} slice")
-
-
-def _aside(entry: Entry, reason: Reason, message: str) -> Entry:
-    return replace(entry, reason=reason, message=message, pictures=(), skipped=())
+    return entry.aside(Reason.WRONG_PLANE, f"no {plane} slice")
 
 
 def _grouped(entries: Iterable[Entry]) -> list[list[_Slice]]:
@@ -123,7 +119,6 @@ def _series(stack: list[_Slice]) -> Series | None:
     gaps = [(positions[place], positions[place + 1]) for place in gaps_of(positions)]
     return Series(
         paths=tuple(piece.entry.path for piece in used),
-        positions=tuple(piece.position for piece in used),
         gaps=tuple(
             place
             for place, (one, next_one) in enumerate(pairwise(used))

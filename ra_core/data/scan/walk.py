@@ -70,10 +70,15 @@ def walk(root: Path, hidden: bool = False) -> Iterator[Found]:
             yield Found(path.removesuffix("/"), Reason.NO_ACCESS)
 
 
-def named(root: Path, paths: Iterable[Path]) -> Iterator[Found]:
-    """The files of a list, relative to `root`, in the order of the paths; what leads out of the root is marked."""
+def named(root: Path, paths: Iterable[str]) -> Iterator[Found]:
+    """The files of a list, each once, in the order of the paths; what leads out of the root is marked.
+
+    Args:
+        root: the folder.
+        paths: relative to it, as `Found.path`.
+    """
     top = os.path.realpath(root)
-    for path in sorted({path.as_posix() for path in paths}):
+    for path in sorted(set(paths)):
         inside = Path(os.path.realpath(f"{top}/{path}")).is_relative_to(top)
         yield Found(path, None if inside else Reason.OUTSIDE_ROOT)
 

@@ -288,6 +288,23 @@ def test_a_raster_picture_is_not_opened_before_it_is_asked_for(root: Path, monke
     assert make(root).frames == (0, 0, 0)
 
 
+def test_where_the_frames_are_told_no_file_is_opened_before_it_is_asked_for(
+    volumes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, frames = [row("a.nii.gz"), row("c.png")], {"a.nii.gz": [3, 1], "c.png": [0]}
+    with monkeypatch.context() as closed:
+        for opener in ("open_source", "kind_of", "content_hash"):
+            closed.setattr(dataset, opener, None)
+        images = ImageSet(rows, volumes, CONFIG, volumes / "cache", frames=frames)
+    assert [(r.path, frame) for r, frame in zip(images.rows, images.frames, strict=True)] == [
+        ("a.nii.gz", 3),
+        ("a.nii.gz", 1),
+        ("c.png", 0),
+    ]
+    expected = load_image(volumes / "a.nii.gz", CONFIG, 3).pixels
+    assert torch.equal(images.images([0])[0], torch.from_numpy(expected))
+
+
 def test_a_file_that_changed_is_read_again(root: Path) -> None:
     images = make(root, cached=False)
     first = images.images([0])

@@ -3,14 +3,12 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import PIL.Image
-import pydicom
 import pytest
+from dicoms import write_dicom
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
-from pydicom.dataset import FileMetaDataset
-from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, generate_uid
 
 from ra_core.config import LimitsConfig, PreprocessingConfig
 from ra_core.data import load_image, prepare, read_pixels
@@ -19,22 +17,6 @@ from ra_core.errors import DataError
 
 CONFIG = PreprocessingConfig(size=64)
 TINY = LimitsConfig(min_side=1)
-
-
-def as_dicom(path: Path, pixels: NDArray[np.uint16]) -> Path:
-    ds = pydicom.Dataset()
-    ds.file_meta = FileMetaDataset()
-    ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = DigitalXRayImageStorageForPresentation
-    ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=["a"])
-    ds.StudyInstanceUID = ds.SeriesInstanceUID = generate_uid(entropy_srcs=["b"])
-    ds.Modality, ds.PatientID, ds.ImageType = "DX", "p", ["ORIGINAL", "PRIMARY"]
-    ds.Rows, ds.Columns = pixels.shape
-    ds.SamplesPerPixel, ds.PhotometricInterpretation, ds.PixelSpacing = 1, "MONOCHROME2", [1, 1]
-    ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 16, 15, 0
-    ds.PixelData = pixels.tobytes()
-    ds.save_as(path, enforce_file_format=True)
-    return path
 
 
 def as_nifti(path: Path, pixels: NDArray[np.uint16]) -> Path:
@@ -58,7 +40,7 @@ def test_the_same_pixels_give_the_same_image_in_every_format(
 ) -> None:
     folder = tmp_path_factory.mktemp("a")
     files = [
-        as_dicom(folder / "a.dcm", pixels),
+        write_dicom(folder / "a.dcm", pixels, PixelSpacing=[1, 1]),
         as_nifti(folder / "a.nii", pixels),
         as_nifti(folder / "a.nii.gz", pixels),
         as_png(folder / "a.png", pixels),
@@ -78,7 +60,8 @@ def test_an_image_is_the_prepared_picture(tmp_path: Path) -> None:
     np.testing.assert_array_equal(image.pixels, again.pixels)
     assert (image.pixels.shape, image.pixels.dtype) == ((1, 64, 64), np.float32)
     assert (image.spacing, image.kind, image.geometry.shape) == (None, "raster", (80, 50))
-    assert load_image(as_dicom(tmp_path / "a.dcm", pixels), CONFIG).spacing == (80 / 64, 80 / 64)
+    square = write_dicom(tmp_path / "a.dcm", pixels, PixelSpacing=[1, 1])
+    assert load_image(square, CONFIG).spacing == (80 / 64, 80 / 64)
 
 
 def test_the_sites_limits_hold(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from ra_core.data.readers.dicom.decoders import decoder_for
 from ra_core.data.readers.dicom.geometry import Stack, spacing_of, stack_of
 from ra_core.data.readers.dicom.header import Header, read_header
 from ra_core.data.readers.dicom.layout import Layout, has_extra_bytes, layout_of
-from ra_core.data.readers.dicom.modality import transform_of
+from ra_core.data.readers.dicom.modality import Transform, transform_of
 from ra_core.data.readers.dicom.objects import is_secondary_capture
 from ra_core.data.readers.dicom.picture import picture_of, refuse_window
 from ra_core.data.readers.dicom.upright import turn_of
@@ -41,31 +41,34 @@ def open_dicom(path: Path, reading: Reading) -> Source:
     if layout.frames > 1:  # before anything is done for each of them
         refuse_shape((layout.rows, layout.columns), spacing_of(header.tags, 0), reading)
     stack = stack_of(header.tags, layout.frames, reading.volume)
-    refuse_window(header, layout, stack.order[0], reading.window)
-    return _DicomSource(header, layout, decoder, stack, reading.window)
+    transform = transform_of(header.tags, stack.order[0], layout.signed)
+    refuse_window(layout, transform, reading.window)
+    return _DicomSource(header, layout, decoder, stack, _facts(header, layout, stack, transform), reading.window)
 
 
 class _DicomSource:
-    def __init__(self, header: Header, layout: Layout, decoder: Decoder, stack: Stack, window: WindowName) -> None:
+    def __init__(
+        self, header: Header, layout: Layout, decoder: Decoder, stack: Stack, facts: Facts, window: WindowName
+    ) -> None:
         self._header, self._layout, self._decoder, self._window = header, layout, decoder, window
         self._order = stack.order
-        self.facts = _facts(header, layout, stack)
+        self.facts = facts
 
     def picture(self, index: int) -> RawImage:
         turn, frame = self.facts.turn, self._order[index]
         raw = picture_of(self._header, self._layout, self._decoder, frame, self._window)
-        spacing = None if raw.spacing is None else turn.pair(raw.spacing)
-        return replace(raw, pixels=np.ascontiguousarray(upright(raw.pixels, turn)), spacing=spacing, turn=turn)
+        pixels = np.ascontiguousarray(upright(raw.pixels, turn))
+        return replace(raw, pixels=pixels, spacing=turn.pair(raw.spacing), turn=turn)
 
 
-def _facts(header: Header, layout: Layout, stack: Stack) -> Facts:
+def _facts(header: Header, layout: Layout, stack: Stack, transform: Transform) -> Facts:
     ds = header.tags
-    turn, spacing = turn_of(ds, stack.directions), spacing_of(ds, stack.order[0])
+    turn = turn_of(ds, stack.directions)
     return Facts(
         kind="dicom",
         frames=len(stack.order),
         shape=turn.pair((layout.rows, layout.columns)),
-        spacing=None if spacing is None else turn.pair(spacing),
+        spacing=turn.pair(spacing_of(ds, stack.order[0])),
         bits=layout.stored,
         modality=text(ds, "Modality").upper(),
         body_part=text(ds, "BodyPartExamined").upper(),
@@ -79,15 +82,14 @@ def _facts(header: Header, layout: Layout, stack: Stack) -> Facts:
         tilted=stack.is_tilted,
         burned_in=text(ds, "BurnedInAnnotation").upper() == "YES",
         turn=turn,
-        notes=_notes(header, layout, stack),
+        notes=_notes(header, layout, stack, transform),
     )
 
 
-def _notes(header: Header, layout: Layout, stack: Stack) -> tuple[Note, ...]:
+def _notes(header: Header, layout: Layout, stack: Stack, transform: Transform) -> tuple[Note, ...]:
     ds = header.tags
-    modality, transform = text(ds, "Modality").upper(), transform_of(ds, stack.order[0], layout.signed)
     found = {
-        Note.NOT_IN_HOUNSFIELD: modality == "CT" and not transform.hounsfield,
+        Note.NOT_IN_HOUNSFIELD: text(ds, "Modality").upper() == "CT" and not transform.hounsfield,
         Note.RESCALE_INCOMPLETE: transform.incomplete,
         Note.CONTRADICTING_POLARITY: layout.photometric == "MONOCHROME2"
         and text(ds, "PresentationLUTShape").upper() == "INVERSE",

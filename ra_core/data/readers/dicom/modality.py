@@ -13,7 +13,7 @@ from ra_core.data.readers.dicom.tables import Table, table_of
 from ra_core.data.readers.dicom.values import first_item, number, text, whole
 from ra_core.data.readers.refusal import Reason, Refusal
 
-__all__ = ["Transform", "declared_padding", "measured", "transform_of"]
+__all__ = ["Transform", "measured", "transform_of"]
 
 Stored = NDArray[np.integer]
 Values = NDArray[np.float64]
@@ -73,23 +73,13 @@ def transform_of(ds: Dataset, frame: int, signed: bool) -> Transform:
     return Transform(slope, intercept, hounsfield=unit == "HU" or (unit == "" and text(ds, "Modality").upper() == "CT"))
 
 
-def declared_padding(stored: Stored, ds: Dataset) -> Mask:
-    """Pixels that the header declares to be no measurement (DICOM PS3.3 C.7.5.1.1.2)."""
-    value = whole(ds, "PixelPaddingValue")
-    if value is None:
-        return np.zeros(stored.shape, dtype=np.bool_)
-    limit = whole(ds, "PixelPaddingRangeLimit")
-    low, high = sorted(_as_stored(bound, stored.dtype) for bound in (value, value if limit is None else limit))
-    return np.asarray((stored >= low) & (stored <= high))
-
-
 def measured(stored: Stored, ds: Dataset, transform: Transform) -> tuple[Values, Mask, bool]:
     """Values, padding, and whether two's complement under PixelRepresentation 0 was put right.
 
     Raises:
         Refusal: Hounsfield units that can't be.
     """
-    values, padding = transform(stored), declared_padding(stored, ds)
+    values, padding = transform(stored), _declared_padding(stored, ds)
     if not transform.hounsfield:
         return values, padding, False
     if not (values[~padding] > _HIGHEST).any():
@@ -98,6 +88,16 @@ def measured(stored: Stored, ds: Dataset, transform: Transform) -> tuple[Values,
         raise Refusal(Reason.IMPLAUSIBLE_VALUES, "values that can't be Hounsfield units", "export it again")
     values, padding, _ = measured(stored.view(np.int16), ds, transform)
     return values, padding, True
+
+
+def _declared_padding(stored: Stored, ds: Dataset) -> Mask:
+    """Pixels that the header declares to be no measurement (DICOM PS3.3 C.7.5.1.1.2)."""
+    value = whole(ds, "PixelPaddingValue")
+    if value is None:
+        return np.zeros(stored.shape, dtype=np.bool_)
+    limit = whole(ds, "PixelPaddingRangeLimit")
+    low, high = sorted(_as_stored(bound, stored.dtype) for bound in (value, value if limit is None else limit))
+    return np.asarray((stored >= low) & (stored <= high))
 
 
 def _as_stored(bound: int, kind: np.dtype[np.integer]) -> int:

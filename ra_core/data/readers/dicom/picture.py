@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.dataset import Dataset
 from pydicom.pixels.decoders.base import Decoder
 
 from ra_core.config import WindowName
@@ -12,7 +13,7 @@ from ra_core.data.readers.dicom.frames import decode
 from ra_core.data.readers.dicom.geometry import spacing_of
 from ra_core.data.readers.dicom.header import Header
 from ra_core.data.readers.dicom.layout import Layout
-from ra_core.data.readers.dicom.modality import measured, transform_of
+from ra_core.data.readers.dicom.modality import Transform, measured, transform_of
 from ra_core.data.readers.dicom.voi import own_window
 from ra_core.data.readers.refusal import Reason, Refusal
 from ra_core.data.readers.source import Note, RawImage
@@ -45,28 +46,36 @@ def picture_of(header: Header, layout: Layout, decoder: Decoder, frame: int, win
     stored = decode(header, layout, decoder, frame)
     if layout.is_coloured:
         return RawImage(_float32(grey(stored, ds, layout.photometric)), spacing, "dicom")
+    transform = transform_of(ds, frame, layout.signed)
     with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused later
-        values, padding, put_right = measured(stored, ds, transform_of(ds, frame, layout.signed))
+        values, padding, put_right = measured(stored, ds, transform)
     notes = (Note.SIGN_PUT_RIGHT,) if put_right else ()
     if padding.all():
         return RawImage(np.zeros(values.shape, dtype=np.float32), spacing, "dicom", notes)
-    shown = _windowed(values, padding, header, layout, frame, window)
+    refuse_window(layout, transform, window)
+    inside = ~padding
+    shown = _windowed(values, inside, ds, frame, window, transform.is_signed(layout.ends))
     if shown is None:
         shown, notes = values, (*notes, Note.WINDOW_NOT_APPLIED)
-    low, high = shown[~padding].min(), shown[~padding].max()
+    low, high = _ends(shown[inside])
     if layout.photometric == "MONOCHROME1":
         shown = low + high - shown  # here and nowhere else: PresentationLUTShape INVERSE says the same once more
     shown[padding] = low  # outside the scanned field, so dark on either grey scale
     return RawImage(_float32(shown), spacing, "dicom", notes)
 
 
-def refuse_window(header: Header, layout: Layout, frame: int, window: WindowName) -> None:
+def refuse_window(layout: Layout, transform: Transform, window: WindowName) -> None:
     """Refuse a window in Hounsfield units for a frame that is not in them.
+
+    Args:
+        layout: of the file.
+        transform: of the frame.
+        window: file, none or a name.
 
     Raises:
         Refusal: it is so.
     """
-    if window in WINDOWS and (layout.is_coloured or not transform_of(header.tags, frame, layout.signed).hounsfield):
+    if window in WINDOWS and (layout.is_coloured or not transform.hounsfield):
         raise Refusal(
             Reason.NOT_IN_HOUNSFIELD,
             f"values that are not in Hounsfield units, and window {window} is",
@@ -75,26 +84,28 @@ def refuse_window(header: Header, layout: Layout, frame: int, window: WindowName
 
 
 def _windowed(
-    values: Values, padding: NDArray[np.bool_], header: Header, layout: Layout, frame: int, window: WindowName
+    values: Values, inside: NDArray[np.bool_], ds: Dataset, frame: int, window: WindowName, signed: bool
 ) -> Values | None:
-    """A copy with the window applied; None where the file's own is not fit for it."""
-    if window in WINDOWS:
-        refuse_window(header, layout, frame, window)
-        return clip_to(values, window).astype(np.float64)
+    """With the window applied; None where the file's own is not fit for it.
+
+    `signed` says whether values may be negative, so that the window is looked up with them.
+    """
+    if window == "none" or window in WINDOWS:
+        return clip_to(values, window)
     try:
-        own = None if window == "none" else own_window(header.tags, frame, _is_signed(header, layout, frame))
+        own = own_window(ds, frame, signed)
     except ValueError:
         return None
     if own is None:
-        return values.copy()
+        return values
     shown = own(values)
-    inside = shown[~padding]
-    return shown if inside.min() < inside.max() else None
+    low, high = _ends(shown[inside])
+    return shown if low < high else None
 
 
-def _is_signed(header: Header, layout: Layout, frame: int) -> bool:
-    """Whether a window is looked up with values that may be negative."""
-    return transform_of(header.tags, frame, layout.signed).is_signed(layout.ends)
+def _ends(values: Values) -> tuple[np.float64, np.float64]:
+    """Lowest and highest; apart, so that values gathered for it are let go at once."""
+    return values.min(), values.max()
 
 
 def _float32(values: Values) -> NDArray[np.float32]:

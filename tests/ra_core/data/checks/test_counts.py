@@ -61,7 +61,7 @@ def test_headers_of_several_modalities_name_the_rare_files_and_no_header_text_in
 def test_gaps_of_series_are_counted(made):
     made.add(3)
     paths = tuple(entry.path for entry in made.entries)
-    scan = Scan(made.scan.root, made.scan.entries, (Series(paths, (0.0, 1.0, 3.0), (1,), False),))
+    scan = Scan(made.scan.root, made.scan.entries, (Series(paths, (1,), False),))
     finding = only(check_reading(scan, max_lost=0), Code.SERIES_GAPS)
     assert [mention.path for mention in finding.files] == [paths[1]]
 
@@ -79,7 +79,7 @@ def test_counts_tell_the_site_in_numbers(site):
 def test_tilt_and_gaps_are_told_of_series_and_of_volumes(made):
     made.add(3).add(frames=4, positions=(0.0, 1.0, 2.0, 5.0)).add(frames=3, positions=(0.0, 1.0, 2.0), tilted=True)
     *series, gapped, tilted = [entry.path for entry in made.entries]
-    scan = Scan(made.scan.root, made.scan.entries, (Series(tuple(series), (0.0, 1.0, 2.0), (), True),))
+    scan = Scan(made.scan.root, made.scan.entries, (Series(tuple(series), (), True),))
     found = list(check_reading(scan, max_lost=0))
     gap = only(found, Code.SERIES_GAPS)
     assert gap.message.startswith("1 of 3 series and volumes have gaps, 1 in all")

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ra_core.config import SiteConfig, StudyConfig
-from ra_core.data.checks import Code, Level, check
+from ra_core.data.checks import Code, Level, Pictures, check
 from ra_core.data.checks.enough import check_enough, patients_for
 from ra_core.data.checks.healthy import check_healthy, unlikeness
 from ra_core.data.checks.shortcuts import check_shortcuts
@@ -112,24 +112,29 @@ def test_text_is_told_most_first(site):
     assert [mention.path for mention in finding.files] == [site.rows[-1].path, site.rows[-2].path]
 
 
+def checked(site, rows=None):
+    rows = site.rows if rows is None else rows
+    return check(site.scan, rows, Pictures.of(site.scan, rows), SITE, StudyConfig())
+
+
 def test_all_together_a_clean_site_gets_nothing_but_the_list_for_the_radiologist(site):
-    (finding,) = check(site.scan, site.rows, SITE, StudyConfig())
+    (finding,) = checked(site)
     assert finding.code == Code.LEAST_TYPICAL_HEALTHY
 
 
 def test_findings_come_worst_first_and_the_same_in_any_order_of_rows(site):
     site.refuse(9, Reason.DAMAGED).add(1, "train", digest="x").add(1, "test", digest="x", text=0.1)
-    found = check(site.scan, site.rows, SITE, StudyConfig())
+    found = checked(site)
     assert found[0].code == Code.TOO_MANY_LOST
     levels = [list(Level).index(finding.level) for finding in found]
     assert levels == sorted(levels)
-    assert check(site.scan, site.rows[::-1], SITE, StudyConfig()) == found
+    assert checked(site, site.rows[::-1]) == found
 
 
 def test_messages_and_advice_name_no_file_and_no_patient(site):
     site.add(2, "train", patient="Doe^Jane", key="Doe^Jane").add(2, "test", patient="Doe^Jane", digest="x", text=0.1)
     site.refuse(9, Reason.DAMAGED)
-    for finding in check(site.scan, site.rows, SITE, StudyConfig()):
+    for finding in checked(site):
         for text in (finding.message, finding.how_to_fix, repr(finding)):
             assert "Doe" not in text
             assert ".png" not in text
@@ -139,6 +144,6 @@ def test_messages_and_advice_name_no_file_and_no_patient(site):
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_next_to_nothing_is_checked_without_a_crash(made, count):
     made.add(count)
-    codes = {finding.code for finding in check(made.scan, made.rows, SITE, StudyConfig())}
+    codes = {finding.code for finding in checked(made)}
     assert Code.TOO_FEW in codes
     assert (Code.NOTHING_READ in codes) == (count == 0)

@@ -13,6 +13,7 @@ import pytest
 from dicoms import write_dicom
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reading import refused
 
 from ra_core.config import LimitsConfig, PreprocessingConfig
 from ra_core.data.readers import _OPEN as OPEN
@@ -28,21 +29,10 @@ from ra_core.data.readers import (
     open_source,
     usable,
 )
-from ra_core.data.readers.reading import USUAL
 from ra_core.errors import DataError
 
 GREY = np.arange(12 * 8, dtype=np.uint8).reshape(12, 8) * 2
 FEW = settings(max_examples=60, deadline=None)
-
-
-def refused(path: Path, code: Reason, reading: Reading = USUAL) -> DataError:
-    with pytest.raises(DataError) as caught:
-        open_source(path, reading).picture(0)
-    assert caught.value.code == code, caught.value
-    assert str(path) in caught.value.message
-    assert caught.value.hint
-    assert caught.value.__suppress_context__  # a library's message may quote a patient's data
-    return caught.value
 
 
 def png(path: Path, pixels: np.ndarray = GREY) -> Path:

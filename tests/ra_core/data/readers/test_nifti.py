@@ -1,4 +1,6 @@
+import gc
 import gzip
+import tracemalloc
 from pathlib import Path
 
 import nibabel as nib
@@ -8,25 +10,16 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from reading import refused
 
 from ra_core.config import Plane, PreprocessingConfig
 from ra_core.data import load_image
 from ra_core.data.readers import Note, Reading, Reason, nifti, open_source, read_pixels, unpack, usable
-from ra_core.data.readers.reading import USUAL
 from ra_core.errors import DataError
 
 NIBABEL = Path(nib.__file__).parent / "tests" / "data"
 STRAIGHT = np.eye(4)
 PLANES: list[Plane] = ["axial", "coronal", "sagittal"]
-
-
-def refused(path: Path, code: Reason, reading: Reading = USUAL, frame: int = 0) -> DataError:
-    with pytest.raises(DataError) as caught:
-        read_pixels(path, reading, frame)
-    assert caught.value.code == code, caught.value
-    assert caught.value.message.startswith(f"{path}: ")
-    assert caught.value.hint
-    return caught.value
 
 
 def head(shape: tuple[int, int, int] = (6, 8, 5)) -> NDArray[np.int16]:
@@ -324,6 +317,21 @@ def test_a_cut_file_is_refused_even_if_the_slice_is_there(tmp_path: Path, suffix
     file = write_as(tmp_path / f"a.{suffix}")
     file.write_bytes(file.read_bytes()[:-10])
     refused(file, Reason.TRUNCATED)
+
+
+@pytest.mark.parametrize("packed_whole", [True, False])
+def test_a_cut_file_that_was_refused_takes_no_memory(tmp_path: Path, packed_whole: bool) -> None:
+    content = write(tmp_path / "a.nii", np.zeros((100, 100, 100), np.int16)).read_bytes()
+    cut = gzip.compress(content[:-10]) if packed_whole else gzip.compress(content)[:-10]
+    (tmp_path / "a.nii.gz").write_bytes(cut)
+    refused(tmp_path / "a.nii.gz", Reason.TRUNCATED)
+    gc.collect()
+    tracemalloc.start()
+    refused(tmp_path / "a.nii.gz", Reason.TRUNCATED)
+    gc.collect()
+    left = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert left < 100_000  # of 2 million
 
 
 def test_a_flipped_byte_in_a_gzip_is_refused(tmp_path: Path) -> None:

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
+from reading import refused
 
 from ra_core.config import PreprocessingConfig
 from ra_core.data import load_image
 from ra_core.data.readers import Note, Reading, Reason, open_source, read_pixels
-from ra_core.data.readers.reading import USUAL
 from ra_core.errors import DataError
 
 GREY = np.arange(12 * 8, dtype=np.uint8).reshape(12, 8) * 2
@@ -25,16 +25,6 @@ CASE = "13_png_and_jpeg"
 def save(path: Path, pixels: NDArray[np.generic], **options: object) -> Path:
     PIL.Image.fromarray(pixels).save(path, **options)
     return path
-
-
-def refused(path: Path, code: Reason, reading: Reading = USUAL) -> DataError:
-    with pytest.raises(DataError) as caught:
-        read_pixels(path, reading)
-    assert caught.value.code == code, caught.value
-    assert caught.value.message.startswith(f"{path}: ")
-    assert caught.value.hint
-    assert "\n" not in caught.value.message
-    return caught.value
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif", "bmp"])

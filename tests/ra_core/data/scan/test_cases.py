@@ -45,13 +45,17 @@ def site(**folder):
 
 
 def scanned(folder, anatomy="chest", modality="CR", **limits):
-    return scan(folder, ScanRules(LimitsConfig(**limits), anatomy, modality, "dicom"), STUDY)
+    return scan(folder, ScanRules(LimitsConfig(**limits), anatomy, modality), STUDY)
+
+
+def rows(found, own):
+    return rows_of(found, own, own.data.folder)
 
 
 def splits_of_used(folder, own):
     found = scan(folder, ScanRules.of(own), STUDY)
     used = {entry.path for entry in found.accepted}
-    return {row.patient_id: row.split for row in rows_of(found, own) if row.path in used}
+    return {row.patient_id: row.split for row in rows(found, own) if row.path in used}
 
 
 def agrees(found, told):
@@ -138,7 +142,7 @@ class TestMessyFolder:
         names = {entry.path for entry in found.accepted}
         assert len(names) == 12
         assert {"-rf.dcm", "bad\udcff.dcm", "Case.dcm", "case.dcm", "x" * 200 + ".dcm"} < names
-        assert len(rows_of(found, site())) == 12
+        assert len(rows(found, site())) == 12
 
     def test_a_locked_file_is_one_line(self, case, tmp_path, monkeypatch):
         folder, _ = case("14")
@@ -180,7 +184,7 @@ class TestPrivacy:
         own = site(patient=BY_NAME)
         scanned = scan(folder, ScanRules.of(own), STUDY)
         used = {entry.path for entry in scanned.accepted}
-        found = [row for row in rows_of(scanned, own) if row.path in used]
+        found = [row for row in rows(scanned, own) if row.path in used]
         groups = {file["file"]: file["expect"]["group"] for file in told["files"] if "expect" in file}
         pairs = {(groups[row.path], row.patient_id) for row in found}
         assert len(pairs) == len({group for group, _ in pairs}) == len({patient for _, patient in pairs})
@@ -203,7 +207,7 @@ class TestPrivacy:
     def test_without_a_rule_for_pictures_their_patients_are_asked_for(self, case):
         folder, told = case("15")
         with pytest.raises(ManifestError, match="patient of 2 files") as caught:
-            rows_of(scanned(folder), site())
+            rows(scanned(folder), site())
         text = caught.value.message + caught.value.hint
         assert not any(word in text for word in told["forbidden_in_outputs"])
 

@@ -23,7 +23,8 @@ def site(**rules):
 def rows(files, **rules):
     """Rows of {path: patient}, by path."""
     scan = Scan(Path("root"), tuple(entry(path, patient=patient) for path, patient in sorted(files.items())))
-    return {row.path: row for row in rows_of(scan, site(**rules))}
+    own = site(**rules)
+    return {row.path: row for row in rows_of(scan, own, own.data.folder)}
 
 
 def test_a_row_tells_what_the_site_and_the_rules_say():

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from scans import save_noise
 
-from ra_core.config import LimitsConfig, PreprocessingConfig
+from ra_core.config import FolderRules, LimitsConfig, PreprocessingConfig
 from ra_core.data.readers import RawImage
 from ra_core.data.readers.refusal import Reason
 from ra_core.data.readers.source import Facts, Note
@@ -18,7 +18,7 @@ from ra_core.data.scan.looks import Looks
 from ra_core.errors import DataError
 
 STUDY = PreprocessingConfig(size=64)
-RULES = ScanRules(LimitsConfig(), "chest", "CR", "dicom")
+RULES = ScanRules(LimitsConfig(), "chest", "CR")
 
 
 def seen(root, path, rules=RULES, study=STUDY):
@@ -56,7 +56,7 @@ def faked(monkeypatch, tmp_path, source, **options):
 
 def test_a_picture_file_is_measured(tmp_path):
     save_noise(tmp_path / "a.png", 0, (64, 64))
-    found = seen(tmp_path, "a.png", replace(RULES, patient="file"))
+    found = seen(tmp_path, "a.png", replace(RULES, folder=FolderRules(patient="file")))
     (picture,) = found.pictures
     assert found.accepted
     assert (found.patient, found.message, found.facts.kind) == ("a.png", "", "raster")

@@ -1,5 +1,6 @@
 import json
 import os
+from pathlib import Path
 
 import pytest
 from scans import picture, save_noise
@@ -113,6 +114,16 @@ def test_one_damaged_look_is_looked_at_anew(file):
 def test_a_folder_that_cannot_be_written_is_told(file):
     with pytest.raises(DataError, match="can't be used as a cache"):
         looked(file, folder="secret.dcm")
+
+
+def test_a_folder_that_another_process_swept_is_no_error(file, monkeypatch):
+    kept = look_at(file)
+    with monkeypatch.context() as swept:
+        swept.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(FileNotFoundError))
+        kept.keep()
+    assert not list((file.parent / "cache").iterdir())
+    kept.keep()
+    assert kept_looks(file) == 1
 
 
 def test_a_scan_that_was_stopped_goes_on(tmp_path):

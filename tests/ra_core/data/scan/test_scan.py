@@ -34,7 +34,7 @@ def test_the_scan_is_in_the_order_of_the_paths_and_tells_how_far_it_is(root):
 
 def test_what_no_rule_names_is_not_opened(root):
     (root / "d.png").write_bytes(b"")
-    rules = ScanRules(patient="file", folder=FolderRules(healthy=("a/*",), ignored=("**/2.png",), patient="file"))
+    rules = ScanRules(folder=FolderRules(healthy=("a/*",), ignored=("**/2.png",), patient="file"))
     found = reasons(scan(root, rules, STUDY))
     assert found == dict.fromkeys(["a/2.png", "b.png", "c/3.png", "d.png"], Reason.NOT_LISTED) | {"a/1.png": None}
 
