@@ -1,10 +1,15 @@
 """Errors that a user can act on: one line of what went wrong and where, one of how to mend it, a number for scripts."""
 
 __all__ = [
+    "AdmissionError",
     "ArtifactError",
+    "BundleError",
     "CheckError",
     "ConfigError",
+    "ConnectError",
     "DataError",
+    "DegradedError",
+    "FlowerError",
     "ManifestError",
     "NonFiniteError",
     "NotScoredError",
@@ -12,7 +17,10 @@ __all__ = [
     "RAError",
     "ReleaseError",
     "ResumeError",
+    "StateError",
+    "StoppedError",
     "TooFewImagesError",
+    "VersionError",
     "WeightsError",
 ]
 
@@ -113,3 +121,51 @@ class ResumeError(RAError):
     """The output folder holds another run, or a checkpoint that can't be read."""
 
     exit_code = 17
+
+
+class AdmissionError(RAError):
+    """A site or its key is unknown to the consortium, not admitted, or revoked."""
+
+    exit_code = 22
+
+
+class VersionError(RAError):
+    """The two sides, or the packages of one side, are not of the same version."""
+
+    exit_code = 23
+
+
+class StateError(RAError):
+    """A site lacks what it should have kept of an earlier round, so that it can't go on from there."""
+
+    exit_code = 24
+
+
+class ConnectError(RAError):
+    """The other side can't be reached, or its certificate isn't trusted."""
+
+    exit_code = 25
+
+
+class BundleError(RAError):
+    """An app bundle was sent that the site has not allowed; it was not run."""
+
+    exit_code = 26
+
+
+class FlowerError(RAError):
+    """Flower itself failed, not what runs on it."""
+
+    exit_code = 27
+
+
+class DegradedError(RAError):
+    """A run came to its end, but a site was missing or rejected on the way."""
+
+    exit_code = 28
+
+
+class StoppedError(RAError):
+    """The operator has stopped a run before its end."""
+
+    exit_code = 29
