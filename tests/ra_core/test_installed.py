@@ -7,7 +7,8 @@ from ra_core.installed import package_hash, refuse_foreign
 
 
 def run(code, folder):
-    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603 - our own code
     return done.stdout.strip() or done.stderr
 
 
