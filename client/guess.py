@@ -13,6 +13,7 @@ from ra_core.data.manifest import Manifest
 from ra_core.data.readers import Facts, open_source
 from ra_core.data.scan import walk
 from ra_core.data.scan.anatomy import anatomy_of
+from ra_core.data.scan.masks import mask_end
 from ra_core.errors import DataError, ManifestError
 
 __all__ = ["Guess", "guess"]
@@ -116,7 +117,7 @@ def _labels(paths: Sequence[str], doubts: list[str]) -> dict[str, list[str]]:
     anomalous = [name for name in names if _words(name) & _ANOMALOUS and not _is_healthy(name)]
     rules = {"anomalous": _under(anomalous), "healthy": _under(healthy) or ["**"]}
     masks = [name for name in names if _words(name) & _MASKS]
-    ends = sorted({end for path in paths if (end := _mask_end(path))})
+    ends = sorted({end for path in paths if (end := mask_end(path))})
     if masks or ends:
         rules["ignored"] = _under(masks) + [f"**/*{end}.*" for end in ends]
         doubts.append("some files look like masks and are ignored: a manifest is needed to measure on them")
@@ -175,11 +176,6 @@ def _folder_names(paths: Iterable[str]) -> list[str]:
 def _is_healthy(name: str) -> bool:
     words = _words(name)
     return bool(words & _HEALTHY) or bool(words & _NOT and words & _ANOMALOUS)
-
-
-def _mask_end(path: str) -> str:
-    found = re.search(r"[-_](mask|seg)(?=\.[^/]*$)", path)
-    return found[0] if found else ""
 
 
 def _words(name: str) -> frozenset[str]:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ra_core.config import DataConfig
 from ra_core.data.readers import Reading, kind_of, open_source
 from ra_core.data.readers.refusal import Reason
 from ra_core.data.readers.source import Facts
 from ra_core.data.scan.duplicates import without_duplicates
+from ra_core.data.scan.folder import is_ignored
 from ra_core.data.scan.look import look
 from ra_core.data.scan.looks import Looks
+from ra_core.data.scan.masks import masks_beside
 from ra_core.data.scan.records import Entry
 from ra_core.data.scan.stacks import stacks
 from ra_core.data.scan.walk import walk
@@ -28,7 +31,7 @@ class Item:
 
     Attributes:
         files: one, or the slices of a series in the order of their positions.
-        named: whether it was asked for by its own name, and not met in a folder.
+        named: whether it was asked for by its own name, and not only met in a folder; False where it is left aside.
         reason: why it is left aside unopened; None where it is to be scored.
     """
 
@@ -54,8 +57,11 @@ def find(
     terms: Terms,
     leave_out: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
+    data: DataConfig | None = None,
 ) -> list[Item]:
     """Everything under the paths, each file once, in the order of the paths and sorted within a folder.
+
+    Left aside is what is called the mask of another file beside it that is to be scored, and what the site ignores.
 
     Only headers are read, and only of DICOM files; but slices that may be copies of each other are decoded.
 
@@ -64,11 +70,15 @@ def find(
         terms: what is asked of studies.
         leave_out: a folder whose files don't count, if it lies in one of the others.
         progress: told after each file how many of how many are done.
+        data: of the site, whose folder rules say what it ignores. They go by the path below its data root; elsewhere,
+            by that below the folder that is given, or by the name of the file that is.
 
     Raises:
         DataError: a path is no file and no folder.
     """
-    items = {item.files[0]: item for item in _files(paths, terms.rules.limits.hidden, leave_out)}
+    items = _once(_without_ignored(_files(paths, terms.rules.limits.hidden, leave_out), data))
+    for path in _masks(items):
+        items[path] = Item((path,), reason=Reason.MASK_OF_ANOTHER_FILE)
     slices: dict[Path, Facts] = {}
     for done, item in enumerate(items.values(), start=1):
         facts = _slice_facts(item, terms.reading)
@@ -79,21 +89,57 @@ def find(
     return _put_together(items, slices, _copies(slices, terms))
 
 
-def _files(paths: Sequence[Path], hidden: bool, leave_out: Path | None) -> Iterator[Item]:
-    """One item a file. Paths are absolute."""
+def _files(paths: Sequence[Path], hidden: bool, leave_out: Path | None) -> Iterator[tuple[Path, Item]]:
+    """One item a file, with the folder that it was looked for in. Paths are absolute, and lead through no link."""
     avoided = leave_out.resolve() if leave_out else None
     for number, given in enumerate(paths, start=1):
         path = given.absolute()
         if not path.exists():
             raise DataError(f"path {number} of {len(paths)}: no such file or folder", "check it")
         if not path.is_dir():
-            yield Item((path,), named=True)
+            folder = path.parent.resolve()  # the file itself may be a link: its name is what was asked for
+            yield folder, Item((folder / path.name,), named=True)
             continue
         root = path.resolve()
         for found in walk(root, hidden):
             file = root / found.path
             if avoided is None or not file.is_relative_to(avoided):
-                yield Item((file,), reason=found.reason)
+                yield root, Item((file,), reason=found.reason)
+
+
+def _without_ignored(files: Iterable[tuple[Path, Item]], data: DataConfig | None) -> Iterator[Item]:
+    """The same, those left aside that the site's folder rules ignore."""
+    rules = data.folder if data else None
+    data_root = data.root.resolve() if data and data.root else None
+    for folder, item in files:
+        (file,) = item.files
+        root = data_root if data_root and file.is_relative_to(data_root) else folder
+        ignored = rules and item.reason is None and is_ignored(file.relative_to(root).as_posix(), rules)
+        yield Item((file,), reason=Reason.IGNORED) if ignored else item
+
+
+def _once(found: Iterable[Item]) -> dict[Path, Item]:
+    """Each file once, where it is met first; asked for by name before all else, and left aside only if it always is."""
+    items: dict[Path, Item] = {}
+    for item in found:
+        known = items.get(item.files[0])
+        if known is None or item.named or (known.reason is not None and item.reason is None):
+            items[item.files[0]] = item
+    return items
+
+
+def _masks(items: Mapping[Path, Item]) -> list[Path]:
+    """Files that are called after another one of them in the same folder, as its mask, if that is an image."""
+    beside = masks_beside(str(path) for path, item in items.items() if item.reason is None)
+    return [Path(mask) for mask, others in beside.items() if any(_is_read(Path(other)) for other in others)]
+
+
+def _is_read(path: Path) -> bool:
+    try:
+        kind_of(path)
+    except DataError:
+        return False
+    return True
 
 
 def _slice_facts(item: Item, reading: Reading) -> Facts | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-__all__ = ["page_environment"]
+__all__ = ["page_bytes", "page_environment"]
 
 
 def page_environment(package: str) -> Environment:
@@ -16,3 +16,8 @@ def page_environment(package: str) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+def page_bytes(page: str) -> bytes:
+    """The page as UTF-8; of a file's name that is no UTF-8, the bytes are shown as escapes."""
+    return page.encode("utf-8", "backslashreplace")

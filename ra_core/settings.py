@@ -97,9 +97,10 @@ def _explain(path: Path, error: ValidationError, kind: type[Config]) -> ConfigEr
 
 
 def _command(kind: type[Config]) -> str:
-    """What prints the default: `ra-client config` for SiteConfig, which is a hospital's own."""
+    """What prints the default: a hospital and the operator of a consortium have a command of their own."""
     name = kind.__name__.removesuffix("Config").lower()
-    return "`ra-client config`" if name == "site" else f"`ra-simulate config {name}`"
+    own = {"site": "`ra-client config`", "consortium": "`ra-server config`"}
+    return own.get(name, f"`ra-simulate config {name}`")
 
 
 def _reason(error: ErrorDetails) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -43,8 +44,9 @@ Row = Mapping[str, str]
 
 @dataclass(frozen=True)
 class _Run:
-    """What the tables need of a finished run."""
+    """What the tables need of a finished run, and what it is called there."""
 
+    name: str
     status: str
     seconds: Mapping[str, float]
     model_hash: Mapping[str, str]
@@ -54,33 +56,43 @@ class _Run:
 def compare(folders: Sequence[Path]) -> str:
     """Tables of detection, localisation and time of finished runs.
 
-    Sites of all runs stand side by side; a column that several runs have is told apart by the names of their folders.
+    Sites of all runs stand side by side; a column that several runs have is told apart by the names of their folders,
+    and where these are the same, by as many folders above as it takes. A folder that is given twice counts once.
 
     Raises:
         DataError: a folder holds no finished run.
     """
-    runs = [_read(folder) for folder in folders]
+    once = list({os.path.abspath(folder): folder for folder in folders}.values())
+    runs = [_read(folder, name) for folder, name in zip(once, _names(once), strict=True)]
     places = Counter(place for run in runs for place in {row["test_site"] for row in run.rows})
     cells = [
-        (row["metric"], label, f"{folder.name}: {place}" if places[place] > 1 else place, _cell(row))
-        for folder, run in zip(folders, runs, strict=True)
+        (row["metric"], label, f"{run.name}: {place}" if places[place] > 1 else place, _cell(row))
+        for run in runs
         for row in run.rows
         if row["anomaly"] == "all"
         for place in [row["test_site"]]
         for label in _labels(row)
     ]
     tables = [_table(title, [cell[1:] for cell in cells if cell[0] == metric]) for metric, title in METRICS.items()]
-    return "\n\n".join([*(table for table in tables if table), _times(folders, runs)])
+    return "\n\n".join([*(table for table in tables if table), _times(runs)])
 
 
-def _read(folder: Path) -> _Run:
+def _names(folders: Sequence[Path]) -> list[str]:
+    """Of each folder, all different, the shortest end of its path that no other one has."""
+    paths = [Path(os.path.abspath(folder)).parts for folder in folders]
+    ends = [["/".join(parts[-n:]) for n in range(1, 1 + len(parts))] for parts in paths]
+    counts = Counter(end for known in ends for end in known)
+    return [next(end for end in known if counts[end] == 1) for known in ends]
+
+
+def _read(folder: Path, name: str) -> _Run:
     try:
         record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         with (folder / "results.csv").open(encoding="utf-8", newline="") as file:
             rows: list[Row] = list(csv.DictReader(file))
         if record["status"] not in ("completed", "degraded") or not rows or not READ.issubset(rows[0]):
             raise ValueError
-        return _Run(record["status"], record["seconds"], record["model_hash"], rows)
+        return _Run(name, record["status"], record["seconds"], record["model_hash"], rows)
     except (OSError, ValueError, KeyError, TypeError):
         raise DataError(f"{folder}: holds no finished run", "run the command with this --out to its end") from None
 
@@ -127,12 +139,12 @@ def _table(title: str, cells: Sequence[tuple[str, str, str]]) -> str:
     return f"**{title}**\n\n" + "\n".join(lines)
 
 
-def _times(folders: Sequence[Path], runs: Sequence[_Run]) -> str:
+def _times(runs: Sequence[_Run]) -> str:
     lines = [_line("run", "status", "part", "minutes", "model hash"), "|" + "---|" * 5]
-    for folder, run in zip(folders, runs, strict=True):
+    for run in runs:
         for part, seconds in run.seconds.items():
             hashed = run.model_hash.get(part.removeprefix("training "), "")[:12]
-            lines.append(_line(folder.name, run.status, part, f"{seconds / 60:.1f}", hashed))
+            lines.append(_line(run.name, run.status, part, f"{seconds / 60:.1f}", hashed))
     return "**time**\n\n" + "\n".join(lines)
 
 

@@ -83,7 +83,6 @@ class Place:
             n_test_anomalous=labels.count("anomalous"),
             used_files=self.images.used,
             declared_files=self.images.declared,
-            note=self.note,
             reference=self.reference,
         )
 

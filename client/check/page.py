@@ -15,7 +15,7 @@ import PIL.Image
 from client.check.outcome import SITE_ONLY, Outcome
 from ra_core.data import Reading, open_source, prepare
 from ra_core.data.checks import Finding, Level, Mention
-from ra_core.pages import page_environment
+from ra_core.pages import page_bytes, page_environment
 from ra_core.storage import write_atomically
 
 __all__ = ["write_page"]
@@ -60,8 +60,7 @@ def write_page(path: Path, outcome: Outcome, root: Path) -> None:
             levels=[(str(level), sum(f.level is level for f in outcome.findings)) for level in Level],
         )
     )
-    # a name that is no UTF-8 is shown with escapes
-    write_atomically(path, text.encode("utf-8", "backslashreplace"), mode=0o600)
+    write_atomically(path, page_bytes(text), mode=0o600)
 
 
 def _pictures(outcome: Outcome, root: Path) -> dict[_Place, str]:

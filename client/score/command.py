@@ -23,7 +23,8 @@ def score(
         Path | None, typer.Option(help="The perceptual network's weights; without it, those on this machine.")
     ] = None,
     site: Annotated[
-        Path | None, typer.Option(help="Site config (YAML), for its limits; without it, the usual.")
+        Path | None,
+        typer.Option(help="Site config (YAML), for its limits and for what it ignores; without it, the usual limits."),
     ] = None,
     any_part: Annotated[
         bool,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from client.score.table import Row
 from ra_core.model import Model
-from ra_core.pages import page_environment
+from ra_core.pages import page_bytes, page_environment
 
 __all__ = ["render_page"]
 
@@ -32,7 +32,7 @@ def render_page(rows: list[Row], model: Model, root: Path) -> bytes:
             model=model,
         )
     )
-    return page.encode("utf-8", "replace")
+    return page_bytes(page)
 
 
 def _result(row: Row, root: Path) -> str:

@@ -20,6 +20,8 @@ from ra_core.settings import load_config
 
 __all__ = ["run_score"]
 
+_WHY = "scores.csv says why for each"
+
 
 def run_score(
     paths: Sequence[Path],
@@ -41,12 +43,13 @@ def run_score(
     """
     reporter = TerminalReporter()
     runtime = Runtime.resolve(_runtime(device, threads), "fp32")
-    limits = load_config(site, SiteConfig).limits if site else USUAL_LIMITS
+    config = load_config(site, SiteConfig) if site else None
+    limits = config.limits if config else USUAL_LIMITS
     loaded = load(model, calibration, weights, str(runtime.device), limits, any_part)
     folder = ScoreFolder(out)
     table = Table(out / "scores.csv", loaded.identity)
     with reporter.counted("looking") as progress:
-        items = find(paths, loaded.terms, out, progress)
+        items = find(paths, loaded.terms, out, progress, config.data if config else None)
     with graceful_stop() as stopped, reporter.task("scoring", len(items)) as move:
         outcome = score_all(loaded, items, table, folder, lambda done: move(done, ""), stopped)
         interrupted = stopped()
@@ -55,10 +58,10 @@ def run_score(
     _say(reporter, outcome, loaded)
     if interrupted:
         raise KeyboardInterrupt
-    if outcome.lost or not (outcome.scored or outcome.known):
-        raise NotScoredError(
-            f"{outcome.lost} of {len(items)} studies were not scored in full", "scores.csv says why for each"
-        )
+    if outcome.lost:
+        raise NotScoredError(f"{outcome.lost} of {len(items)} studies were not scored in full", _WHY)
+    if not (outcome.scored or outcome.known):
+        raise NotScoredError("nothing was scored", _WHY)
 
 
 def _runtime(device: str, threads: int) -> RuntimeConfig:

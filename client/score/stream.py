@@ -38,7 +38,7 @@ class Outcome:
         scored, known: studies scored now, and before.
         above: of both, those above the threshold.
         lost: studies that ought to have been scored in full and were not.
-        reasons: why studies were not scored, with counts; expected ones included.
+        reasons: why studies were not scored, or not written in full, with counts; expected ones included.
     """
 
     scored: int
@@ -58,6 +58,8 @@ def score_all(
 ) -> Outcome:
     """Score every item that the table doesn't know yet; what could not be scored before is tried again.
 
+    What is left aside now loses a score that it has from before.
+
     Args:
         model: that scores.
         items: what is scored.
@@ -75,7 +77,7 @@ def score_all(
             break
         content = _content(item.files)
         row = table.find(str(item.files[0]), content)
-        if row and row.complete:
+        if row and row.complete and item.reason is None:
             outcome.known += 1
         else:
             row = _score(model, item, content, row.number if row else table.next_number, folder)
@@ -102,17 +104,16 @@ def _content(files: Sequence[Path]) -> str:
 
 
 def _score(model: Model, item: Item, content: str, number: int, folder: ScoreFolder) -> Row:
-    blank = Row(number, str(item.files[0]), "", 0, len(item.files), None, "", None, "", "", content, model.identity)
+    row = Row(number, str(item.files[0]), "", 0, 0, None, "", None, "", "", content, model.identity)
     try:
         study = item.open(model.terms)
+        row = replace(row, kind=study.kind, slices_declared=study.count)
         result = model.score(study)
     except DataError as error:
-        return replace(blank, reason=error.code)
+        return replace(row, reason=error.code)
     row = replace(
-        blank,
-        kind=study.kind,
+        row,
         slices_scored=len(result.small),
-        slices_declared=study.count,
         score=result.score,
         decision={None: "", True: "above", False: "below"}[result.decision],
         highest_slice=result.ranked[0] + 1,

@@ -23,14 +23,14 @@ class Row:
     Attributes:
         number: from 1, in the order of scoring; names its other files.
         study: path of its first file.
-        kind: dicom, nifti or raster; empty where unknown.
-        slices_scored, slices_declared: how many pictures were scored, and how many there are; both are 0 where it
-            can't be opened.
+        kind: dicom, nifti or raster; empty where it can't be opened.
+        slices_scored, slices_declared: how many pictures were scored, and how many there are, those outside the range
+            of the model included; both are 0 where it can't be opened.
         score: of the picture, or the highest of the volume's slices; None where it was not scored.
         decision: above or below the site's image threshold; empty without one.
         highest_slice: number, from 1, of the slice with the highest score; None where it was not scored.
         slices_refused: "reason:count reason:count" of a volume's slices in the model's range that were not scored.
-        reason: why it was not scored, or which of its results could not be written; empty where all is well.
+        reason: why it was not scored, or that not all of its results could be written; empty where all is well.
         content: SHA-256 over the bytes of its files.
         model: `Model.identity`.
     """

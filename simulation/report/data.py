@@ -26,7 +26,6 @@ class SiteFacts:
         anatomy, modality: of its images.
         n_train, n_val, n_test_healthy, n_test_anomalous: images.
         used_files, declared_files: files that are used, of those that ought to be images.
-        note: what a reader has to know about it.
         reference: site whose healthy images serve for thresholds and baselines; its own name as a rule.
     """
 
@@ -41,7 +40,6 @@ class SiteFacts:
     n_test_anomalous: int
     used_files: int
     declared_files: int
-    note: str
     reference: str
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from ra_core.words import listed
+from server.outcome import absences
 from simulation.report.cells import Verdict, compare
 from simulation.report.data import SiteFacts
 from simulation.report.findings import PAPER, Findings
-from simulation.report.words import absences, capital, listed
+from simulation.report.words import capital
 
 __all__ = ["doubts"]
 

@@ -10,8 +10,10 @@ from pathlib import Path
 from jinja2 import Environment
 from markupsafe import Markup, escape
 
-from ra_core.pages import page_environment
+from ra_core.pages import page_bytes, page_environment
 from ra_core.storage import write_atomically
+from ra_core.words import duration
+from server.outcome import absences
 from simulation.report import sections
 from simulation.report.cells import number
 from simulation.report.data import ReportData
@@ -19,7 +21,7 @@ from simulation.report.doubts import doubts
 from simulation.report.findings import Findings
 from simulation.report.metrics import METRICS
 from simulation.report.training import training
-from simulation.report.words import absences, comparisons, duration, headline, introduction
+from simulation.report.words import comparisons, headline, introduction
 
 __all__ = ["write_report"]
 
@@ -31,7 +33,7 @@ def write_report(path: Path, data: ReportData) -> None:
         ValueError: two rows are about the same thing, or there is no model.
         OSError: the disk is full or the folder can't be written.
     """
-    write_atomically(path, _render(data).encode())
+    write_atomically(path, page_bytes(_render(data)))
 
 
 def _render(data: ReportData) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
+from ra_core.words import duration
 from server.progress import RoundRecord
 from simulation.report.data import ArmFacts
 from simulation.report.figures import Curve, curves
 from simulation.report.sections import Panel, Section
-from simulation.report.words import duration
 
 __all__ = ["training"]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from server.progress import RoundRecord
+from ra_core.words import listed
 from simulation.report.cells import Verdict, compare
 from simulation.report.findings import Findings, Line, Place
 
-__all__ = ["Comparison", "absences", "capital", "comparisons", "duration", "headline", "introduction", "listed"]
+__all__ = ["Comparison", "capital", "comparisons", "headline", "introduction"]
 
 
 @dataclass(frozen=True)
@@ -88,42 +88,6 @@ def _comparison(findings: Findings, metric: str, line: Line) -> Comparison | Non
         return None
     alone = next(iter(by_site)) if len(by_site) == 1 else None
     return Comparison(line.label, overall or alone, " ".join(capital(sentence) for sentence in sentences))
-
-
-def absences(rounds: Sequence[RoundRecord]) -> list[tuple[str, str, str]]:
-    """Who gave no usable answer: (site, reason, rounds), in order of their first time."""
-    found: dict[tuple[str, str], list[int]] = {}
-    for record in rounds:
-        silent = {site: "no answer" for site in record.missing if site not in record.rejected}
-        for who, why in {**record.rejected, **silent}.items():
-            found.setdefault((who, why), []).append(record.round)
-    return [(who, why, _ranges(numbers)) for (who, why), numbers in found.items()]
-
-
-def duration(seconds: float) -> str:
-    """For people: 48 s, 3 min 20 s, 2 h 05 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-
-
-def _ranges(numbers: Sequence[int]) -> str:
-    """[1, 2, 3, 7] -> "1–3, 7"."""
-    runs: list[list[int]] = []
-    for n in sorted(set(numbers)):
-        if runs and n == runs[-1][-1] + 1:
-            runs[-1].append(n)
-        else:
-            runs.append([n])
-    return ", ".join(f"{run[0]}–{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
-
-
-def listed(items: Sequence[str]) -> str:
-    """For example "a, b and c"."""
-    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
 
 
 def _count(n: int, what: str) -> str:

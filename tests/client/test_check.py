@@ -266,10 +266,11 @@ def test_files_that_the_manifest_does_not_name_are_only_counted(folder):
 def test_a_folder_with_rules_is_checked_without_a_manifest(folder):
     folder.config.write_text(
         "name: A\nanatomy: none\nmodality: OT\ndata:\n  site: a\n  folder:\n    healthy: ['**/*_healthy_*']\n"
-        "    anomalous: ['**/*_anomalous_*']\n    patient: file\n    train: ['**/train/**']\n    val: ['**/val/**']\n"
-        "    test: ['**/test/**']\n",
+        "    anomalous: ['**/*_anomalous_*']\n    ignored: ['**/*_mask.png']\n    patient: file\n"
+        "    train: ['**/train/**']\n    val: ['**/val/**']\n    test: ['**/test/**']\n",
         encoding="utf-8",
     )
+    Image.fromarray(picture(np.random.default_rng(9))).save(folder.root / "test_anomalous_0_mask.png")
     result = folder.run()
     assert result.exit_code == 0, result.output
     assert folder.found["counts"]["by_part"] == {
@@ -279,7 +280,7 @@ def test_a_folder_with_rules_is_checked_without_a_manifest(folder):
         "val healthy": 20,
     }
     assert folder.found["counts"]["unnamed"] is None
-    assert folder.found["counts"]["skipped"] == {"not_listed": 1}  # the manifest itself
+    assert folder.found["counts"]["skipped"] == {"ignored": 1, "not_listed": 1}  # the manifest itself
 
 
 @pytest.fixture(scope="module")

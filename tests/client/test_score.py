@@ -52,7 +52,7 @@ def score(monkeypatch, tmp_path):
 
 
 def rows_of(out):
-    with (out / "scores.csv").open(newline="", encoding="utf-8") as file:
+    with (out / "scores.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as file:
         return list(csv.DictReader(file))
 
 
@@ -339,6 +339,25 @@ def test_a_file_asked_for_by_name_counts_though_it_is_no_image(score, tmp_path):
         score(good, note)
 
 
+@pytest.mark.parametrize("folder_first", [True, False])
+def test_a_file_asked_for_by_name_and_in_its_folder_is_scored_once_and_counts(score, tmp_path, folder_first):
+    good, note = write_png(tmp_path / "in/good.png", head((70, 60))), tmp_path / "in/note.txt"
+    note.write_text("no image")
+    paths = [tmp_path / "in", good, note][:: 1 if folder_first else -1]
+    with pytest.raises(NotScoredError, match="1 of 2"):
+        score(*paths)
+    assert sorted(row["reason"] for row in rows_of(tmp_path / "out")) == ["", "not_an_image"]
+
+
+def test_pictures_are_counted_of_all_that_can_be_opened(score, tmp_path):
+    write_png(tmp_path / "in/flat.png", np.full((70, 60), 9, np.uint8))
+    (tmp_path / "in/empty.dcm").touch()
+    with pytest.raises(NotScoredError):
+        score(tmp_path / "in")
+    counts = [(r["kind"], r["slices_scored"], r["slices_declared"]) for r in rows_of(tmp_path / "out")]
+    assert counts == [("", "0", "0"), ("raster", "0", "1")]
+
+
 def test_a_pipe_does_not_stop_it(score, tmp_path):
     write_png(tmp_path / "in/x.png", head((70, 60)))
     os.mkfifo(tmp_path / "in/pipe.dcm")
@@ -405,6 +424,36 @@ def test_results_are_no_input(score, tmp_path):
     write_png(tmp_path / "x.png", head((70, 60)))
     score(tmp_path, out=tmp_path / "out")
     assert len(score(tmp_path, out=tmp_path / "out")) == 1
+
+
+def test_the_mask_of_a_scored_file_is_no_study(score, capfd, tmp_path):
+    image = write_png(tmp_path / "in/x.png", head((70, 60)))
+    mask = write_png(tmp_path / "in/x_mask.png", 255 * ball((70, 60), (35, 30), 5).astype(np.uint8))
+    for number, paths in enumerate(([tmp_path / "in"], [image, mask])):
+        first, second = score(*paths, out=tmp_path / f"out{number}")
+        assert (first["study"], first["reason"]) == (str(image), "")
+        assert (second["study"], second["reason"], second["score"]) == (str(mask), "mask_of_another_file", "")
+    assert "1 scored, 1 above the threshold\n1 × mask_of_another_file" in capfd.readouterr().err
+    (row,) = score(mask, out=tmp_path / "alone")
+    assert row["score"]
+
+
+def test_what_the_site_ignores_is_no_study_though_it_was_one_before(score, tmp_path):
+    site = tmp_path / "site.yaml"
+    site.write_text(
+        "name: A\nanatomy: brain\nmodality: CT\ndata:\n  site: a\n  root: in\n  folder: {ignored: ['masks/**']}\n",
+        encoding="utf-8",
+    )
+    write_png(tmp_path / "in/masks/x.png", head((70, 60)))
+    write_png(tmp_path / "in/x.png", head((70, 60), 1))
+    assert [row["reason"] for row in score(tmp_path / "in")] == ["", ""]
+    ignored, scored = score(tmp_path / "in", site=site)
+    assert (ignored["number"], ignored["score"], ignored["reason"]) == ("1", "", "ignored")
+    assert scored["score"]
+    page = (tmp_path / "out/index.html").read_text(encoding="utf-8")
+    assert re.findall(r"No\. (\d+)</span>", page) == [scored["number"]]
+    with pytest.raises(NotScoredError, match="nothing was scored"):
+        score(tmp_path / "in/masks/x.png", site=site, out=tmp_path / "alone")
 
 
 def test_copies_of_a_slice_are_left_aside(score, tmp_path):
@@ -651,6 +700,13 @@ def test_nothing_of_the_header_is_in_page_overlay_or_nifti(score, tmp_path):
         plain = gzip.decompress(content) if name.startswith("nifti/") else content
         if not name.startswith("dicom/"):
             assert [secret for secret in SECRETS[:4] if secret.encode() in plain] == [], name
+
+
+def test_a_name_that_is_no_utf_8_is_shown_with_escapes(score, tmp_path):
+    write_png(tmp_path / os.fsdecode(b"in/caf\xe9.png"), head((70, 60)))
+    score(tmp_path / "in")
+    assert "/in/caf\\udce9.png</p>" in (tmp_path / "out/index.html").read_text(encoding="utf-8")
+    assert b"/in/caf\xe9.png," in (tmp_path / "out/scores.csv").read_bytes()
 
 
 def test_text_of_a_png_does_not_travel(score, tmp_path):

@@ -1,5 +1,6 @@
 import csv
 import json
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +11,7 @@ from simulation.compare import compare
 
 
 def finished_run(folder, site, auroc, status="completed"):
-    folder.mkdir()
+    folder.mkdir(parents=True)
     record = {
         "status": status,
         "seconds": {"training federated": 120.0, "evaluation": 30.0},
@@ -59,6 +60,22 @@ def test_runs_of_one_site_are_told_apart(tmp_path):
     text = compare([finished_run(tmp_path / "x", "here", 0.75), finished_run(tmp_path / "y", "here", 0.5)])
     assert "|  | x: here | x: average of trained sites | y: here | y: average of trained sites |" in text
     assert "| RA federated, scoring chosen without labels | 0.75 (0.5–0.9) | 0.6 (0.5–0.7) | 0.5 (0.5–0.9) |" in text
+
+
+def test_folders_of_one_name_are_told_apart_by_those_above(tmp_path):
+    folders = [finished_run(tmp_path / name, "here", 0.75) for name in ("a/x/demo", "b/x/demo", "c/demo", "once")]
+    text = compare(folders)
+    runs = ["a/x/demo", "b/x/demo", "c/demo", "once"]
+    assert f"|  | {' | '.join(f'{run}: here | {run}: average of trained sites' for run in runs)} |" in text
+    assert all(f"| {run} | completed | evaluation | 0.5 |" in text for run in runs)
+
+
+def test_a_folder_that_is_given_twice_counts_once(tmp_path, monkeypatch):
+    once = compare([finished_run(tmp_path / "x", "here", 0.75)])
+    monkeypatch.chdir(tmp_path)
+    assert compare([tmp_path / "x", Path("x"), Path("x/../x")]) == once
+    monkeypatch.chdir(tmp_path / "x")
+    assert compare([Path()]) == once
 
 
 @pytest.mark.parametrize("gone", ["seconds", "status", "model_hash"])

@@ -89,14 +89,14 @@ def check_poses(pictures: Pictures) -> Iterator[Finding]:
 
 
 def check_usual(pictures: Pictures) -> Iterator[Finding]:
-    """Pictures whose plain numbers are far from those of the site's healthy ones."""
+    """Healthy pictures whose plain numbers are far from those of the site's others."""
     healthy = pictures.healthy
     if len(healthy) >= FEWEST:
-        yield from _far(pictures, usual_of(pictures, healthy), Code.UNLIKE_SITE, "the site's healthy ones")
+        yield from _far(pictures, usual_of(pictures, healthy), Code.UNLIKE_SITE, "the site's others")
 
 
 def check_consortium(pictures: Pictures, profile: Profile) -> Iterator[Finding]:
-    """The site, and its pictures, against a consortium's profile."""
+    """The site, and its healthy pictures, against a consortium's profile."""
     yield from _far(pictures, profile.statistics, Code.UNLIKE_CONSORTIUM, "the consortium's")
     healthy = pictures.healthy
     if len(healthy) < FEWEST:
@@ -117,7 +117,10 @@ def check_consortium(pictures: Pictures, profile: Profile) -> Iterator[Finding]:
 
 
 def _far(pictures: Pictures, usual: Mapping[str, Usual], code: Code, others: str) -> Iterator[Finding]:
-    distances = np.stack([usual[name].distance(values) for name, values in pictures.numbers().items()], axis=1)
+    """Of the healthy ones only: what is usual is of healthy ones, so abnormal ones are expected to be far from it."""
+    healthy = pictures.healthy
+    numbers = pictures.numbers(healthy)
+    distances = np.stack([usual[name].distance(values) for name, values in numbers.items()], axis=1)
     size = np.abs(distances)
     far = np.flatnonzero((size > FAR).any(axis=1))
     far = far[np.argsort(-size[far].max(axis=1), kind="stable")]
@@ -125,9 +128,10 @@ def _far(pictures: Pictures, usual: Mapping[str, Usual], code: Code, others: str
         yield Finding(
             Level.WARNING,
             code,
-            f"{len(far)} of {len(pictures)} images are unlike {others} in brightness, contrast, sharpness or shape",
+            f"{len(far)} of {len(healthy)} healthy images are unlike {others} in brightness, contrast, sharpness or "
+            "shape",
             "look whether they are of another modality, view, window or body part, and take those out",
-            tuple(pictures.mention(int(i), _farthest(distances[i])) for i in far),
+            tuple(pictures.mention(int(healthy[i]), _farthest(distances[i])) for i in far),
         )
 
 

@@ -74,10 +74,9 @@ class Pictures:
         """Indices of those that are, ascending."""
         return np.flatnonzero(self.labels == "healthy")
 
-    def numbers(self, chosen: NDArray[np.intp] | None = None) -> dict[str, FloatArray]:
-        """Statistics of n pictures, of all without `chosen`: (n,) by name, in the order of `STATISTICS`."""
-        statistics = self.statistics if chosen is None else self.statistics[chosen]
-        return dict(zip(STATISTICS, statistics.T, strict=True))
+    def numbers(self, chosen: NDArray[np.intp]) -> dict[str, FloatArray]:
+        """Statistics of n pictures: (n,) by name, in the order of `STATISTICS`."""
+        return dict(zip(STATISTICS, self.statistics[chosen].T, strict=True))
 
     def weights(self, indices: NDArray[np.intp]) -> FloatArray:
         """Weights of some pictures that add up to 1: each patient weighs as one."""

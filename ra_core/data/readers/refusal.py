@@ -17,7 +17,9 @@ class Reason(StrEnum):
     DUPLICATE = "duplicate"
     WRONG_BODY_PART = "wrong_body_part"
     WRONG_MODALITY = "wrong_modality"
+    IGNORED = "ignored"  # a rule of the site config says so
     NOT_LISTED = "not_listed"  # no rule of the site config says what the file is for
+    MASK_OF_ANOTHER_FILE = "mask_of_another_file"  # by its name, of one that is scored
     EMPTY_SLICE = "empty_slice"  # of a volume that is otherwise good
     OUT_OF_RANGE = "out_of_range"  # a slice beyond the share of the stack that the study uses
     WRONG_PLANE = "wrong_plane"  # a stack in another plane than the study's
@@ -63,7 +65,9 @@ _EXPECTED = frozenset(
         Reason.DUPLICATE,
         Reason.WRONG_BODY_PART,
         Reason.WRONG_MODALITY,
+        Reason.IGNORED,
         Reason.NOT_LISTED,
+        Reason.MASK_OF_ANOTHER_FILE,
         Reason.EMPTY_SLICE,
         Reason.OUT_OF_RANGE,
         Reason.WRONG_PLANE,

@@ -14,7 +14,12 @@ from ra_core.data.scan.patterns import matches
 from ra_core.data.scan.records import Entry, Scan
 from ra_core.errors import ManifestError
 
-__all__ = ["claims_of", "drawn_split", "is_listed", "rows_of"]
+__all__ = ["claims_of", "drawn_split", "is_ignored", "is_listed", "rows_of"]
+
+
+def is_ignored(path: str, rules: FolderRules) -> bool:
+    """Whether a rule leaves the file aside, whatever other rules say of it."""
+    return matches(path, rules.ignored)
 
 
 def is_listed(path: str, rules: FolderRules) -> bool:
@@ -98,7 +103,7 @@ def drawn_split(patient: str, shares: SplitShares) -> Split:
 
 
 def _label(path: str, rules: FolderRules) -> Label | None:
-    if matches(path, rules.ignored):
+    if is_ignored(path, rules):
         return None
     if matches(path, rules.anomalous):
         return "anomalous"

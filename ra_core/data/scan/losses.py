@@ -23,7 +23,7 @@ class Meant(Enum):
 _USED_ELSEWHERE = {Reason.DUPLICATE, Reason.OUT_OF_RANGE, Reason.EMPTY_SLICE}
 """The same picture is used, or others of its stack, as the study asks."""
 
-_OF_EXPORTS = {Reason.SYSTEM_FILE, Reason.NOT_AN_IMAGE, Reason.LOCALIZER, Reason.NOT_LISTED}
+_OF_EXPORTS = {Reason.SYSTEM_FILE, Reason.NOT_AN_IMAGE, Reason.LOCALIZER, Reason.IGNORED, Reason.NOT_LISTED}
 """What lies in any export, so that patterns of folders happen to name it."""
 
 

@@ -9,7 +9,7 @@ from ra_core.config import PreprocessingConfig
 from ra_core.data.manifest import Row
 from ra_core.data.readers.refusal import Reason
 from ra_core.data.scan.duplicates import Claim, without_duplicates
-from ra_core.data.scan.folder import claims_of, is_listed
+from ra_core.data.scan.folder import claims_of, is_ignored, is_listed
 from ra_core.data.scan.look import look
 from ra_core.data.scan.looks import Looks
 from ra_core.data.scan.losses import Meant, with_losses
@@ -84,6 +84,8 @@ def _meant(rules: ScanRules, rows: Sequence[Row] | None) -> Meant:
 def _entry(root: Path, file: Found, rules: ScanRules, preprocessing: PreprocessingConfig, looks: Looks) -> Entry:
     if file.reason is not None:
         return Entry(file.path, file.reason, _WHY[file.reason])
+    if rules.folder and is_ignored(file.path, rules.folder):
+        return Entry(file.path, Reason.IGNORED, "a rule of the site config leaves it aside")
     if rules.folder and not is_listed(file.path, rules.folder):
         return Entry(file.path, Reason.NOT_LISTED, "no rule of the site config names it")
     return look(root, file.path, rules, preprocessing, looks)

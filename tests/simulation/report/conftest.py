@@ -39,28 +39,27 @@ def site(name, **changed):
         "n_test_anomalous": COUNTS[name][1],
         "used_files": 300,
         "declared_files": 303,
-        "note": "virtual patients",
         "reference": name,
     }
     return SiteFacts(name=name, **(facts | changed))
 
 
-def record_of(number, answered=TRAINED, rejected=None):
+def record_of(number, answered=TRAINED, reasons=None):
     errors = {name: {"validation_error": 0.02 / number + 0.001 * i} for i, name in enumerate(answered)}
-    missing = tuple(name for name in TRAINED if name not in answered)
     mean = sum(found["validation_error"] for found in errors.values()) / len(errors)
+    silent = {name: "no answer before the deadline" for name in TRAINED if name not in answered}
     return RoundRecord(
-        number,
-        2,
-        tuple(answered),
-        missing,
-        rejected or {},
-        320,
-        mean,
-        errors,
-        dict.fromkeys(answered, 160),
-        {},
-        dict.fromkeys(answered, "f" * 64),
+        round=number,
+        closing=False,
+        asked=TRAINED,
+        answered=tuple(answered),
+        missing=silent | (reasons or {}),
+        n_images=320,
+        validation_error=mean,
+        by_site=errors,
+        images=dict.fromkeys(answered, 160),
+        files={},
+        fingerprints=dict.fromkeys(answered, "f" * 64),
     )
 
 
@@ -170,7 +169,7 @@ def experiment():
             "seconds": {"training: federated": 754.2, "evaluation": 61.0},
         },
         rows=rows(),
-        sites=[site("mr_t1"), site("mr_t2"), site("mr_pd"), site("covid", reference="mr_t1", note="no healthy images")],
+        sites=[site("mr_t1"), site("mr_t2"), site("mr_pd"), site("covid", reference="mr_t1")],
         arms=[arm("federated"), arm("pooled"), arm("local", "mr_t1"), arm("local", "mr_t2")],
         galleries=[Gallery("federated", "mr_t1", "residual_top", 0.0123, png())],
     )

@@ -97,6 +97,12 @@ def test_a_site_without_healthy_images_says_so_instead_of_a_number(page):
     assert re.match(r"0\.\d{3} \(", page.cell("Detection rate", "RA, federated", "covid"))
 
 
+def test_whose_healthy_images_a_site_borrows_is_told_once_in_its_row(page):
+    (row,) = [row for row in page.tables["Sites and their numbers of images"] if row[0].startswith("covid")]
+    assert " ".join(row).count("healthy images of mr_t1") == 1
+    assert page.prose().count("healthy images of mr_t1") == 1
+
+
 def test_a_shortcut_that_points_the_other_way_is_read_that_way(page, experiment):
     row = next(r for r in experiment.rows if (r.scoring, r.test_site, r.metric) == ("sharpness", "mr_t1", "auroc"))
     assert row.value < 0.5
@@ -116,7 +122,7 @@ def test_the_chosen_scoring_is_marked_and_its_own(page, text):
 
 def test_rejected_and_missing_sites_are_named_with_round_and_reason(page):
     assert page.tables["RA, federated: answers rejected or missing"][1:] == [
-        ["mr_t2", "2", "no answer"],
+        ["mr_t2", "2", "no answer before the deadline"],
         ["mr_t2", "3", "a metric is not finite"],
     ]
 
@@ -151,8 +157,8 @@ def test_equal_data_give_equal_bytes(tmp_path, small):
 
 
 def test_whatever_sites_and_programs_say_is_shown_and_not_obeyed(tmp_path, small):
-    site = dataclasses.replace(small.sites[0], title=EVIL, note=EVIL)
-    rounds = [dataclasses.replace(small.arms[0].rounds[0], rejected={EVIL: EVIL})]
+    site = dataclasses.replace(small.sites[0], title=EVIL, reference=EVIL)
+    rounds = [dataclasses.replace(small.arms[0].rounds[0], missing={EVIL: EVIL})]
     evil = [dataclasses.replace(row, test_site="_$x$<b>") if row.anomaly == "bright" else row for row in small.rows]
     data = dataclasses.replace(
         small,

@@ -3,11 +3,10 @@ from dataclasses import replace
 import pytest
 
 from ra_core.metrics import Estimate
-from server.progress import RoundRecord
 from simulation.report.cells import Verdict
 from simulation.report.doubts import doubts
 from simulation.report.findings import Findings
-from simulation.report.words import absences, comparisons, duration, headline, introduction, listed
+from simulation.report.words import comparisons, headline, introduction
 
 
 def with_numbers(data, numbers):
@@ -78,25 +77,3 @@ def test_doubts_name_chance_the_seed_and_who_lent_images(experiment, small):
     assert "one seed (3)" in told
     assert "covid has no healthy images of its own to go by" in told
     assert "Not every site took part in every round" in told
-
-
-def record(number, missing, rejected):
-    errors = {"a": {"validation_error": 0.1}}
-    return RoundRecord(number, 2, ("a",), missing, rejected, 5, 0.1, errors, {"a": 5}, {"a": (9, 9)}, {"a": "f"})
-
-
-def test_absences_join_rounds_of_one_reason():
-    rounds = [record(n, ("b",), {}) for n in (1, 2, 3, 7)] + [record(5, ("b",), {"b": "bad"}), record(6, (), {})]
-    assert absences(rounds) == [("b", "no answer", "1–3, 7"), ("b", "bad", "5")]
-    assert absences([record(6, (), {})]) == []
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0.4, "0 s"), (59.6, "1 min 00 s"), (754.2, "12 min 34 s"), (7500, "2 h 05 min")]
-)
-def test_durations(seconds, text):
-    assert duration(seconds) == text
-
-
-def test_lists():
-    assert [listed(list("abc")[:n]) for n in (1, 2, 3)] == ["a", "a and b", "a, b and c"]

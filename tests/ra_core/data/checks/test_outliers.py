@@ -60,6 +60,19 @@ def test_another_brightness_or_shape_is_found_worst_first(site, make_anatomy):
     assert "below" in finding.files[0].remark
 
 
+def test_only_healthy_pictures_are_judged(site, made, make_anatomy):
+    """Abnormal ones are expected to be unlike healthy ones, the site's and the consortium's."""
+    dark = (make_anatomy(np.random.default_rng(3)) // 3).astype(np.uint8)
+    site.add(5, "test", "anomalous", thumbnail=dark)
+    profile = profile_of(site)
+    assert not list(check_usual(site.pictures))
+    assert not list(check_consortium(site.pictures, profile))
+    site.add(thumbnail=dark)
+    (usual,), (consortium,) = check_usual(site.pictures), check_consortium(site.pictures, profile)
+    assert paths(usual) == paths(consortium) == {site.rows[-1].path}
+    assert "1 of 81 healthy images" in usual.message
+
+
 def test_a_few_shapes_are_no_outliers_where_all_others_have_one(site):
     site.add(shape=(64, 80))
     assert not list(check_usual(site.pictures))

@@ -1,0 +1,18 @@
+import pytest
+
+from ra_core.words import duration, listed, ranges
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0 s"), (59.6, "1 min 00 s"), (754.2, "12 min 34 s"), (7500, "2 h 05 min")]
+)
+def test_durations(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_lists():
+    assert [listed(list("abc")[:n]) for n in (1, 2, 3)] == ["a", "a and b", "a, b and c"]
+
+
+def test_ranges():
+    assert [ranges(numbers) for numbers in ([], [4], [3, 1, 2, 7, 2])] == ["", "4", "1–3, 7"]
