@@ -1,0 +1,105 @@
+"""What the files of a consortium tell; of the logs, only new lines are read."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+from ra_core.config import SITE_NAME
+from ra_core.daemons.events import read_events
+from ra_core.errors import AdmissionError, ConfigError
+from server.certificates import expiring, expiry
+from server.consortium import Consortium
+from server.daemon import running
+from server.dashboard.processes import DaemonStory
+from server.dashboard.state import Page, page
+from server.dashboard.story import RunStory
+from server.dashboard.told import Told
+from server.registry import load_site
+
+__all__ = ["ConsortiumFiles"]
+
+
+class _Story(Protocol):
+    def take(self, event: Mapping[str, Any]) -> None: ...
+
+
+S = TypeVar("S", bound=_Story)
+
+
+class _Log(Generic[S]):
+    """A log that is followed, and the story that it tells."""
+
+    def __init__(self, path: Path, story: S) -> None:
+        self.story = story
+        self._path, self._offset = path, 0
+
+    def follow(self) -> S:
+        events, self._offset = read_events(self._path, self._offset)
+        for event in events:
+            self.story.take(event)
+        return self.story
+
+
+class ConsortiumFiles:
+    """The files of one consortium, read again at every look. Nothing is written.
+
+    Args:
+        consortium: whose.
+    """
+
+    def __init__(self, consortium: Consortium) -> None:
+        self._consortium = consortium
+        self._daemon = _Log(consortium.events, DaemonStory())
+        self._runs: dict[str, _Log[RunStory]] = {}
+        self._one_at_a_time = threading.Lock()
+
+    def look(self, now: datetime) -> Page:
+        """The page as it is now.
+
+        Raises:
+            OSError: a file or folder can't be read.
+        """
+        with self._one_at_a_time:
+            certificates, warnings = self._certificates(now)
+            told = Told(
+                title=self._consortium.config.name,
+                registry=dict(self._registered()),
+                runs=[log.follow() for log in self._run_logs()],
+                daemon=self._daemon.follow(),
+                running=bool(running(self._consortium)),
+                certificates=certificates,
+                warnings=warnings,
+            )
+            return page(told, now)
+
+    def _registered(self) -> Iterator[tuple[str, str]]:
+        """States of the sites by name, of those that have left the settings too."""
+        kept = {path.stem for path in self._consortium.registry.glob("*.json")}
+        for name in sorted({*self._consortium.config.sites, *kept}):
+            try:
+                yield name, load_site(self._consortium, name).state
+            except AdmissionError:
+                yield name, "not provisioned"
+            except ConfigError:
+                yield name, "damaged"
+
+    def _run_logs(self) -> list[_Log[RunStory]]:
+        folder = self._consortium.runs
+        found = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+        self._runs = {
+            path.name: self._runs.get(path.name) or _Log(path / "events.jsonl", RunStory(path.name))
+            for path in found
+            if SITE_NAME.fullmatch(path.name)
+        }
+        return list(self._runs.values())
+
+    def _certificates(self, now: datetime) -> tuple[dict[str, datetime], list[str]]:
+        """Their ends by name, and what there is to say of them."""
+        try:
+            return expiry(self._consortium), expiring(self._consortium, now)
+        except ConfigError as error:
+            return {}, [f"{error.message}: {error.hint}"]

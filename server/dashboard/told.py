@@ -1,0 +1,35 @@
+"""What the files of a consortium hold, before anything is concluded from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from server.dashboard.processes import DaemonStory
+from server.dashboard.story import RunStory
+
+__all__ = ["Told"]
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the files of a consortium hold.
+
+    Attributes:
+        title: the consortium's name.
+        registry: states of the sites by name.
+        runs: in any order.
+        daemon: of the server.
+        running: whether the daemon is.
+        certificates: when they end, by the file's name.
+        warnings: what there is to say of them.
+    """
+
+    title: str
+    registry: Mapping[str, str]
+    runs: Sequence[RunStory]
+    daemon: DaemonStory
+    running: bool
+    certificates: Mapping[str, datetime]
+    warnings: Sequence[str]
