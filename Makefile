@@ -29,9 +29,10 @@ check: install ## style, types, and who may import whom
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: install ## ratios measured in one run, and memory over 500 and 5,000 images
+bench: install ## ratios measured in one run, memory over 500 and 5,000 images, cost of a federation
 	$(BIN)/python benchmarks
 	$(BIN)/python benchmarks/reading.py
+	$(BIN)/python benchmarks/federation.py
 
 clean:
 	rm -rf $(VENV) $(OUT)

@@ -1,34 +1,32 @@
-"""The ClientApp that runs at each site. It finds its site, answers a round, and lets out what the policy releases."""
+"""The ClientApp that runs at each site. It finds its site, answers orders, and lets out what the policy releases."""
 
 from __future__ import annotations
 
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from flwr.app import Context, Error, Message
+from flwr.app import Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 from pydantic import ValidationError
 
+from client.delivery import take_delivery
 from client.policy import release
 from client.rounds import Site
 from client.site import data_root, open_site
 from ra_core.config import RuntimeConfig, SiteConfig, StudyConfig
 from ra_core.data import SiteImages
 from ra_core.errors import ConfigError
-from ra_core.messages import RoundOrder
+from ra_core.files import cache_folder
+from ra_core.messages import SITE_FAILED, DeliveryOrder, JoinOrder, RoundOrder
 from ra_core.runtime import Runtime
 from ra_core.settings import load_config
-from ra_core.storage import cache_folder
 
-__all__ = ["FAILED", "SIMULATION", "app"]
-
-FAILED = 1000
-"""Code of an error reply. Its reason is "KIND at SITE", no more: texts may name files or patients, and stay here."""
+__all__ = ["SIMULATION", "app"]
 
 SIMULATION = "RA_SIMULATION"
 """Environment variable with a file of node settings, a JSON list: only this machine can set it, no server can."""
@@ -39,9 +37,28 @@ _log = logging.getLogger(__name__)
 Settings = Mapping[str, Any]
 
 
+@app.query()
+def join(message: Message, context: Context) -> Message:
+    """Say who this site is and what it has, before any round."""
+    return _answered(message, context, _join)
+
+
 @app.train()
 def train(message: Message, context: Context) -> Message:
-    """Answer one round. A site is opened by its node's settings alone: no server chooses paths here.
+    """Answer one round."""
+    return _answered(message, context, _train)
+
+
+@app.query("deliver")
+def deliver(message: Message, context: Context) -> Message:
+    """Store the chosen model."""
+    return _answered(message, context, _deliver)
+
+
+def _answered(
+    message: Message, context: Context, answer: Callable[[Settings, SiteConfig, RecordDict], RecordDict]
+) -> Message:
+    """What a site answers. It is opened by its node's settings alone: no server chooses paths here.
 
     A node's settings are `site-config`, `cache` (a folder for preprocessed images; the user's cache if not given), and
     `data-root`, `state-folder`, `threads` and `device`, which go before the site config's.
@@ -51,13 +68,26 @@ def train(message: Message, context: Context) -> Message:
         settings = _settings(context.node_config)
         config = load_config(Path(settings["site-config"]), SiteConfig)
         where = f" at {config.data.site}"
-        order = RoundOrder.from_record(message.content)
-        site = _site(settings, config, order.study)
-        content = release(site.answer(order), order.study.federation.parts)
+        content = answer(settings, config, message.content)
     except Exception as error:  # of any kind: Flower would send the text of those that get through
-        _log.exception("the round failed at this site")
-        return Message(Error(code=FAILED, reason=type(error).__name__ + where), reply_to=message)
+        _log.exception("this site could not do what the server asked")
+        return Message(Error(code=SITE_FAILED, reason=type(error).__name__ + where), reply_to=message)
     return Message(content, reply_to=message)
+
+
+def _join(settings: Settings, config: SiteConfig, record: RecordDict) -> RecordDict:
+    order = JoinOrder.from_record(record)
+    return release(_site(settings, config, order.study).join(order), order.study.federation.parts)
+
+
+def _train(settings: Settings, config: SiteConfig, record: RecordDict) -> RecordDict:
+    order = RoundOrder.from_record(record)
+    return release(_site(settings, config, order.study).answer(order), order.study.federation.parts)
+
+
+def _deliver(settings: Settings, config: SiteConfig, record: RecordDict) -> RecordDict:
+    order = DeliveryOrder.from_record(record)
+    return release(take_delivery(order, config, _state(config, settings)), order.study.federation.parts)
 
 
 def _settings(node: Settings) -> Settings:

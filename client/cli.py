@@ -1,6 +1,10 @@
 """`ra-client`: what a hospital runs."""
 
 from client.check import check
+from client.doctor import doctor
+from client.import_command import import_model
+from client.join import allow, allowed, models, start, unit
+from client.keys_command import keygen
 from client.score.command import score
 from client.setup import config, init
 from ra_core.console import new_app, run_app
@@ -8,12 +12,20 @@ from ra_core.console import new_app, run_app
 __all__ = ["app", "main"]
 
 app = new_app(
-    "A hospital's side of a federation: it describes its folder (`init`), checks it and scores studies. "
-    "Joining a federation is not built yet; training on one site's images works: `ra-simulate train`."
+    "A hospital's side of a federation. It describes its folder (`init`) and checks it (`check`); joins and stays "
+    "(`keygen`, `doctor`, `start`, `unit`); scores studies with the models that come (`models`, `score`)."
 )
 app.command("init")(init)
 app.command("config")(config)
 app.command("check")(check)
+app.command("keygen")(keygen)
+app.command("doctor")(doctor)
+app.command("start")(start)
+app.command("unit")(unit)
+app.command("allow")(allow)
+app.command("allowed")(allowed)
+app.command("models")(models)
+app.command("import")(import_model)
 app.command("score")(score)
 
 

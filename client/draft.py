@@ -9,8 +9,8 @@ from pathlib import Path
 from client.guess import Guess, guess
 from ra_core.config import SiteConfig
 from ra_core.errors import ConfigError
+from ra_core.files import write_atomically
 from ra_core.settings import commented_yaml
-from ra_core.storage import write_atomically
 
 __all__ = ["explained", "write_draft"]
 

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from flwr.app import RecordDict
 
 from ra_core.errors import ReleaseError
-from ra_core.messages import RoundReply
+from ra_core.messages import DeliveryReply, JoinReply, RoundReply
 
-__all__ = ["ALLOWED_METRICS", "release"]
+__all__ = ["ALLOWED_FIELDS", "ALLOWED_METRICS", "release"]
+
+COUNTS = frozenset({"n_images", "n_patients", "n_val", "n_declared", "n_used"})
+
+ALLOWED_FIELDS: Mapping[type, frozenset[str]] = {
+    JoinReply: COUNTS | {"site", "study_digest", "package_hash", "anatomy", "modality", "n_val_patients"},
+    RoundReply: COUNTS | {"site", "round", "study_digest", "model_hash", "fingerprint", "metrics", "update"},
+    DeliveryReply: frozenset({"site", "model_hash"}),
+}
+"""Counts, names that the consortium gave, hashes; and in a round metrics and updates, of which more below."""
 
 ALLOWED_METRICS = frozenset(
     {
@@ -28,7 +38,7 @@ ALLOWED_METRICS = frozenset(
 """Numbers that summarise all of a site's images in a round; none is about a single image."""
 
 
-def release(reply: RoundReply, parts: tuple[str, ...]) -> RecordDict:
+def release(reply: JoinReply | RoundReply | DeliveryReply, parts: tuple[str, ...]) -> RecordDict:
     """What leaves the site: the reply, if all of it is allowed.
 
     Args:
@@ -36,8 +46,18 @@ def release(reply: RoundReply, parts: tuple[str, ...]) -> RecordDict:
         parts: that the study shares.
 
     Raises:
-        ReleaseError: an array of another part, an unknown metric or one that is not finite; nothing was released.
+        ReleaseError: a field that is not on the list, an array of another part, an unknown metric or one that is not
+            finite; nothing was released.
     """
+    unknown = sorted(set(vars(reply)) - ALLOWED_FIELDS.get(type(reply), frozenset()))
+    if unknown:
+        raise ReleaseError(f"field '{unknown[0]}' is not on the list of what may leave", "see client/policy.py")
+    if isinstance(reply, RoundReply):
+        _check_round(reply, parts)
+    return reply.to_record()
+
+
+def _check_round(reply: RoundReply, parts: tuple[str, ...]) -> None:
     for name in reply.update:
         if name.partition(".")[0] not in parts:
             raise ReleaseError(f"array '{name}' is not of a shared part", f"the study shares {', '.join(parts)}")
@@ -46,4 +66,3 @@ def release(reply: RoundReply, parts: tuple[str, ...]) -> RecordDict:
             raise ReleaseError(f"metric '{name}' is not on the list of what may leave", "see client/policy.py")
         if not math.isfinite(value):
             raise ReleaseError(f"metric '{name}' is not finite", "look at the site's own training log")
-    return reply.to_record()

@@ -6,23 +6,36 @@ fit. What a site keeps beside the model to score with it is in `calibration.py`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import ValidationError
+from torch import Tensor
 
 from ra_core.config import PreprocessingConfig
 from ra_core.errors import ArtifactError
+from ra_core.files import write_atomically
 from ra_core.hashing import tensor_digest
 from ra_core.models.method import GradientMethod
-from ra_core.models.ra import RAConfig
+from ra_core.models.ra_config import RAConfig
 from ra_core.models.registry import build_method
 from ra_core.models.shared import load_shared, shared_tensors
 from ra_core.settings import Config, first_problem
-from ra_core.storage import load_tensors, save_tensors, write_atomically
+from ra_core.storage import load_tensors, save_tensors
 
-__all__ = ["Arm", "Artifact", "Card", "DataSummary", "load_artifact", "model_hash", "save_artifact"]
+__all__ = [
+    "Arm",
+    "Artifact",
+    "Card",
+    "DataSummary",
+    "assemble",
+    "card_text",
+    "load_artifact",
+    "model_hash",
+    "save_artifact",
+]
 
 Arm = Literal["local", "federated", "pooled"]
 """How a model was trained: on one site's images, by a federation, or on all images in one place."""
@@ -96,7 +109,7 @@ def save_artifact(folder: Path, artifact: Artifact) -> None:
     if model_hash(artifact.method) != artifact.card.model_hash:
         raise ValueError("the card's model_hash is not the method's")
     save_tensors(folder / "model.safetensors", shared_tensors(artifact.method), {})
-    write_atomically(folder / "card.json", (artifact.card.model_dump_json(indent=2) + "\n").encode())
+    write_atomically(folder / "card.json", card_text(artifact.card))
 
 
 def load_artifact(folder: Path) -> Artifact:
@@ -106,20 +119,45 @@ def load_artifact(folder: Path) -> Artifact:
         ArtifactError: something is missing, damaged, of another architecture, not finite, or doesn't match the card's
             hash; says which file and why.
     """
-    card = _load_card(folder / "card.json")
-    method = _build(folder / "card.json", card)
-    _fill(folder / "model.safetensors", method, card)
+    card_path, weights_path = folder / "card.json", folder / "model.safetensors"
+    try:
+        text = card_path.read_bytes()
+    except OSError as error:
+        raise ArtifactError(f"{card_path}: can't be read ({type(error).__name__})", "give a model folder") from None
+    try:
+        tensors, _ = load_tensors(weights_path)
+    except (OSError, ValueError) as error:
+        reason = type(error).__name__ if isinstance(error, OSError) else error
+        raise ArtifactError(f"{weights_path}: can't be read ({reason})", COPY_AGAIN) from None
+    return assemble(text, tensors, card_path, weights_path)
+
+
+def assemble(text: bytes, tensors: Mapping[str, Tensor], card_path: Path, weights_path: Path) -> Artifact:
+    """The model that a card and weights make.
+
+    Args:
+        text: the card, as `card_text` gives it.
+        tensors: the weights.
+        card_path: file that the card comes from, for errors.
+        weights_path: likewise.
+
+    Raises:
+        ArtifactError: the card is no good, or the weights are of another architecture, not finite, or don't match the
+            card's hash.
+    """
+    try:
+        card = Card.model_validate_json(text)
+    except ValidationError as error:
+        hint = "the card was edited, or made by another version of federated-ra"
+        raise ArtifactError(f"{card_path}: {first_problem(error, 'card')}", hint) from None
+    method = _build(card_path, card)
+    _fill(weights_path, method, card, tensors)
     return Artifact(method.eval(), card)
 
 
-def _load_card(path: Path) -> Card:
-    try:
-        return Card.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise ArtifactError(f"{path}: can't be read ({type(error).__name__})", "give a model folder") from None
-    except ValidationError as error:
-        hint = "the card was edited, or made by another version of federated-ra"
-        raise ArtifactError(f"{path}: {first_problem(error, 'card')}", hint) from None
+def card_text(card: Card) -> bytes:
+    """A card as it is written."""
+    return (card.model_dump_json(indent=2) + "\n").encode()
 
 
 def _build(path: Path, card: Card) -> GradientMethod:
@@ -129,13 +167,8 @@ def _build(path: Path, card: Card) -> GradientMethod:
         raise ArtifactError(f"{path}: {error}", "the card was edited") from None
 
 
-def _fill(path: Path, method: GradientMethod, card: Card) -> None:
+def _fill(path: Path, method: GradientMethod, card: Card, tensors: Mapping[str, Tensor]) -> None:
     """Load the weights, checked against architecture and hash."""
-    try:
-        tensors, _ = load_tensors(path)
-    except (OSError, ValueError) as error:
-        reason = type(error).__name__ if isinstance(error, OSError) else error
-        raise ArtifactError(f"{path}: can't be read ({reason})", COPY_AGAIN) from None
     try:
         load_shared(method, None, tensors)
     except ValueError as error:

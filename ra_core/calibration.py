@@ -16,10 +16,11 @@ from torch import Tensor
 
 from ra_core.artifact import Card
 from ra_core.errors import ArtifactError
+from ra_core.files import write_atomically
 from ra_core.hashing import tensor_digest
 from ra_core.scoring import HealthyStatistics, ScoringConfig
 from ra_core.settings import Config, first_problem
-from ra_core.storage import load_tensors, save_tensors, write_atomically
+from ra_core.storage import load_tensors, save_tensors
 
 __all__ = ["Calibration", "load_calibration", "save_calibration"]
 

@@ -12,10 +12,12 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from ra_core.models.ra import RAConfig
+from ra_core.address import split_address
+from ra_core.models.ra_config import RAConfig
 from ra_core.settings import BesideFile, Config
 
 __all__ = [
+    "BUNDLE_HASH",
     "SITE_NAME",
     "AugmentationConfig",
     "DataConfig",
@@ -29,6 +31,7 @@ __all__ = [
     "PreprocessingConfig",
     "RuntimeConfig",
     "ServerConfig",
+    "ServerOptimizerConfig",
     "SiteConfig",
     "SplitShares",
     "StudyConfig",
@@ -214,12 +217,33 @@ class LimitsConfig(Config):
     hidden: bool = Field(False, description="look into hidden files and folders too")
 
 
+BUNDLE_HASH = re.compile("[0-9a-f]{64}")
+"""SHA-256 of an app bundle."""
+
+
 class ServerConfig(Config):
-    """The federation's server."""
+    """The federation's server, and what it may have this site run."""
 
     address: str = Field(description="HOST:PORT")
     ca_certificate: BesideFile | None = Field(None, description="the consortium's CA (PEM), relative to this file")
     private_key: BesideFile | None = Field(None, description="this site's private key, relative to this file")
+    allowed: tuple[str, ...] = Field(
+        (), description="SHA-256 of app bundles that may run here; `ra-client allow` adds others"
+    )
+
+    @field_validator("address")
+    @classmethod
+    def _address_can_be_split(cls, value: str) -> str:
+        split_address(value)
+        return value
+
+    @field_validator("allowed")
+    @classmethod
+    def _allowed_are_hashes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            if not BUNDLE_HASH.fullmatch(text):
+                raise ValueError(f"'{text:.70}' is no SHA-256: 64 digits of 0-9 and a-f")
+        return value
 
 
 class SiteConfig(Config):
@@ -233,6 +257,20 @@ class SiteConfig(Config):
     runtime: RuntimeConfig = RuntimeConfig()
     state: BesideFile | None = Field(None, description="folder for what is kept between rounds, relative to this file")
     server: ServerConfig | None = Field(None, description="address and certificates; without it the site stays alone")
+
+
+class ServerOptimizerConfig(Config):
+    """What the server does with the sites' mean update, round by round."""
+
+    name: Literal["none", "momentum", "adam"] = Field(
+        "none", description="none: adds the mean update; momentum: FedAvgM; adam: FedAdam"
+    )
+    learning_rate: float = Field(
+        1.0, gt=0, description="factor on the step; adam moves a weight by about this much a round: take 0.01 or less"
+    )
+    momentum: float = Field(0.9, ge=0, lt=1, description="share of earlier rounds kept in the mean (adam: beta1)")
+    beta2: float = Field(0.99, ge=0, lt=1, description="adam: share of earlier rounds kept in the mean square")
+    tau: float = Field(1e-3, gt=0, description="adam: smallest divisor; the larger, the less it adapts to each weight")
 
 
 class FederationConfig(Config):
@@ -250,9 +288,29 @@ class FederationConfig(Config):
     quorum: float = Field(
         1.0, gt=0, le=1, description="share of the agreed sites that have to answer for a round to count"
     )
+    join_seconds: float = Field(600.0, gt=0, description="longest wait for the agreed sites to join, at a run's start")
     deadline_seconds: float = Field(
-        3600.0, gt=0, description="longest wait for sites to connect, and then for all their answers, in a round"
+        3600.0, gt=0, description="longest wait in a round for a quorum to be connected, and then for all answers"
     )
+    patience: int = Field(
+        0, ge=0, description="rounds without a better model after which training ends early; 0 is never"
+    )
+    keep_optimizer: bool = Field(
+        False, description="sites keep their optimizers' state between rounds; it never leaves them"
+    )
+    max_update_norm: float | None = Field(
+        1000.0, gt=0, description="an update with a larger L2 norm is rejected; null: none is"
+    )
+    clip_update_norm: float | None = Field(
+        None, gt=0, description="an update with a larger L2 norm is shortened to it, its weight kept; null: none is"
+    )
+    aggregation: Literal["mean", "trimmed_mean"] = Field(
+        "mean", description="mean weighted by images, or trimmed_mean of all sites alike (holds all updates in memory)"
+    )
+    trimmed_share: float = Field(
+        0.1, ge=0, lt=0.5, description="trimmed_mean: share of the sites left out at each end, weight by weight"
+    )
+    optimizer: ServerOptimizerConfig = ServerOptimizerConfig()
 
 
 class StudyConfig(Config):

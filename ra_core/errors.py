@@ -1,5 +1,7 @@
 """Errors that a user can act on: one line of what went wrong and where, one of how to mend it, a number for scripts."""
 
+from typing import Self
+
 __all__ = [
     "AdmissionError",
     "ArtifactError",
@@ -40,6 +42,10 @@ class RAError(Exception):
         self.message = message
         self.hint = hint
 
+    def __reduce__(self) -> tuple[type[Self], tuple[str, ...]]:
+        """What another process makes it again from; exceptions forget all but their message."""
+        return type(self), (self.message, self.hint)
+
 
 class ConfigError(RAError):
     """A configuration file is missing, is no YAML, or holds an unknown key or a bad value."""
@@ -61,6 +67,10 @@ class DataError(RAError):
     def __init__(self, message: str, hint: str = "", code: str = "") -> None:
         super().__init__(message, hint)
         self.code = code
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str, ...]]:
+        """As above."""
+        return type(self), (self.message, self.hint, self.code)
 
 
 class ManifestError(RAError):

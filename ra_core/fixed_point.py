@@ -12,7 +12,17 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["LARGEST_TOTAL_COUNT", "LARGEST_UPDATE", "RESOLUTION", "RangeError", "WeightedSum", "decode", "encode"]
+__all__ = [
+    "LARGEST_TOTAL_COUNT",
+    "LARGEST_UPDATE",
+    "RESOLUTION",
+    "Codes",
+    "RangeError",
+    "WeightedSum",
+    "check_update",
+    "decode",
+    "encode",
+]
 
 RESOLUTION = 2.0**-24
 """Distance of two neighbouring values: about 6e-8, the spacing of float32 numbers near 1."""
@@ -66,6 +76,7 @@ class WeightedSum:
     """
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        self._shapes = dict(shapes)
         self._sums = {name: np.zeros(shape, np.int64) for name, shape in shapes.items()}
         self.count = 0
 
@@ -76,12 +87,7 @@ class WeightedSum:
             RangeError: the count is not positive or the total too large, or a code is out of range; nothing was added.
             ValueError: names, shapes or types are not those expected; nothing was added.
         """
-        if count < 1 or self.count + count > LARGEST_TOTAL_COUNT:
-            raise RangeError(f"count {count} is not positive or takes the total beyond {LARGEST_TOTAL_COUNT}")
-        if codes.keys() != self._sums.keys():
-            raise ValueError(f"arrays differ: {sorted(codes.keys() ^ self._sums.keys())[:3]}")
-        for name, array in codes.items():
-            _check(name, array, self._sums[name].shape)
+        check_update(codes, count, self.count, self._shapes)
         for name, array in codes.items():
             self._sums[name] += array.astype(np.int64) * count
         self.count += count
@@ -95,6 +101,27 @@ class WeightedSum:
         if not self.count:
             raise ValueError("the mean of no update")
         return {name: decode(total) / self.count for name, total in self._sums.items()}
+
+
+def check_update(codes: Mapping[str, Codes], count: int, so_far: int, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Refuse one site's codes and count where they don't fit the model or the bounds.
+
+    Args:
+        codes: of the site's update, by name.
+        count: of the site's images.
+        so_far: images of the sites before it.
+        shapes: that are expected, by name.
+
+    Raises:
+        RangeError: the count is not positive or the total too large, or a code is out of range.
+        ValueError: names, shapes or types are not those expected.
+    """
+    if count < 1 or so_far + count > LARGEST_TOTAL_COUNT:
+        raise RangeError(f"count {count} is not positive or takes the total beyond {LARGEST_TOTAL_COUNT}")
+    if codes.keys() != shapes.keys():
+        raise ValueError(f"arrays differ: {sorted(codes.keys() ^ shapes.keys())[:3]}")
+    for name, array in codes.items():
+        _check(name, array, shapes[name])
 
 
 def _check(name: str, array: Codes, shape: tuple[int, ...]) -> None:

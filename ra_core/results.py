@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Unpack
 
+from ra_core.files import write_atomically
 from ra_core.metrics import Estimate, Resampling, average
-from ra_core.storage import write_atomically
 
 __all__ = ["COLUMNS", "EACH_ITS_OWN", "ResultRow", "average_rows", "write_results"]
 

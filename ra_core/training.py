@@ -112,6 +112,11 @@ class LocalTrainer:
         named = {f"method/{k}": v for k, v in self.method.state_dict().items()}
         named |= {f"average/{k}": v for k, v in self.average.items()}
         named |= {f"best/{k}": v for k, v in self.best.items()}
+        return named | self.optimizer_tensors()
+
+    def optimizer_tensors(self) -> dict[str, Tensor]:
+        """The state of the optimizers alone, by "optimizer/…"."""
+        named: dict[str, Tensor] = {}
         for part, optimizer in self.optimizers.items():
             for index, entries in optimizer.state_dict()["state"].items():
                 named |= {f"optimizer/{part}/{index}/{k}": v for k, v in entries.items()}
@@ -132,15 +137,23 @@ class LocalTrainer:
         average = _under("average/", tensors)
         self.average = {name: tensor.to(self.runtime.device) for name, tensor in average.items()}
         self.best = _under("best/", tensors)
+        self.restore_optimizers(tensors)
+        self.step, self.history = facts["step"], list(facts["history"])
+        self.best_step = facts["best_step"]
+        self.best_error = float("inf") if facts["best_error"] is None else facts["best_error"]
+
+    def restore_optimizers(self, tensors: Mapping[str, Tensor]) -> None:
+        """Go back to the state of the optimizers that `optimizer_tensors()` gave; other tensors are passed by.
+
+        Raises:
+            KeyError, RuntimeError: the state is of another method.
+        """
         for part, optimizer in self.optimizers.items():
             state: dict[int, dict[str, Tensor]] = {}
             for name, tensor in _under(f"optimizer/{part}/", tensors).items():
                 index, entry = name.split("/")
                 state.setdefault(int(index), {})[entry] = tensor
             optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
-        self.step, self.history = facts["step"], list(facts["history"])
-        self.best_step = facts["best_step"]
-        self.best_error = float("inf") if facts["best_error"] is None else facts["best_error"]
 
     def _one_step(self) -> Row:
         before = _copy(self.method.state_dict())

@@ -1,93 +1,143 @@
-"""The ServerApp: reads what the operator gave, goes on from the last checkpoint, and tells why if it can't."""
+"""The ServerApp: reads what the operator gave, goes on from the last checkpoint, and tells how it ended."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from ra_core.config import SITE_NAME, StudyConfig
+from ra_core.config import StudyConfig
+from ra_core.daemons.events import Events
 from ra_core.errors import ConfigError
+from ra_core.files import write_atomically
 from ra_core.models.method import GradientMethod
 from ra_core.models.registry import build_method
 from ra_core.models.shared import shared_tensors
 from ra_core.settings import load_config
-from ra_core.storage import sweep, write_atomically
-from server.checkpoint import load_progress, save_progress
+from server.account import Account
+from server.card import save_model
+from server.checkpoint import Checkpoints
+from server.orders import model_digest
+from server.outcome import Outcome, failed, outcome
 from server.progress import Progress
+from server.run_files import EVENTS, FAILURE, MODEL
+from server.run_settings import RunSettings, folder_of
 from server.strategy import FederatedAveraging
 
-__all__ = ["CHECKPOINT", "FAILURE", "app"]
+__all__ = ["app"]
 
-CHECKPOINT = "checkpoint.safetensors"
-FAILURE = "failure.json"
-"""Files in the run's folder: the state after the last exchange; why the run ended early, if it did."""
+EARLIER_SECONDS = 120.0
+"""What an earlier start of the same run gets to end, where it has been stopped: Flower tells it within a minute."""
 
 app = ServerApp()
 
 
 @app.main()
 def main(grid: Grid, context: Context) -> None:
-    """Run a study to its end.
-
-    The run's settings are `study-file`, the study's settings on this machine; `folder`, where the checkpoint is and
-    goes; `sites`, the agreed names of the sites, joined by commas; and `deadline`, seconds in place of the study's
-    where simulated sites answer one after another.
+    """Run a study to its end; `server.run_settings.RunSettings` says what the run's settings are.
 
     Raises:
-        ConfigError: a setting is missing or bad.
-        QuorumError: too few sites answered usably in an exchange.
-        ResumeError: the folder's checkpoint is damaged or of other settings.
+        ConfigError: a setting is missing or bad, or no round of the study could be selected.
+        QuorumError: too few sites joined, or answered usably in an exchange.
+        ResumeError: the folder's checkpoints are damaged or of other settings.
     """
-    folder = Path(_setting(context.run_config, "folder"))
-    with _told(folder / FAILURE):
-        sweep(folder)
-        sites = _sites(_setting(context.run_config, "sites"))
-        study = load_config(Path(_setting(context.run_config, "study-file")), StudyConfig)
-        method = build_method(study.method, study.preprocessing.size, study.seed)
-        checkpoint, digest = folder / CHECKPOINT, study.digest()
-        progress = load_progress(checkpoint, digest) if checkpoint.exists() else _start(method, study)
-
-        def save(progress: Progress) -> None:
-            save_progress(checkpoint, progress, digest)
-
-        deadline = float(context.run_config.get("deadline") or study.federation.deadline_seconds)
-        FederatedAveraging(grid, study, sites, method.ready_for_selection, save, deadline).run(progress)
+    folder = folder_of(context.run_config)
+    with FileLock(folder / ".app.lock", timeout=EARLIER_SECONDS):
+        _run(grid, folder, context.run_config)
 
 
-@contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Whatever ends the run early is also written to a file: whoever started it sees no more than a status."""
-    path.unlink(missing_ok=True)
+def _run(grid: Grid, folder: Path, run_config: Mapping[str, Any]) -> None:
+    events = Events(folder / EVENTS)
+    (folder / FAILURE).unlink(missing_ok=True)
+    run: _Run | None = None
     try:
-        yield
-    except Exception as error:
-        failure = {"kind": type(error).__name__, "message": str(error), "hint": getattr(error, "hint", "")}
-        write_atomically(path, json.dumps(failure).encode())
+        run = _Run.opened(folder, run_config, events)
+        run.go(grid)
+    except Exception as error:  # of any kind: whoever started the run sees no more than a status
+        kind = {"kind": type(error).__name__, "module": type(error).__module__}
+        failure = kind | {"message": str(error), "hint": getattr(error, "hint", "")}
+        write_atomically(folder / FAILURE, json.dumps(failure).encode())
+        _end(failed(error), run, events)
         raise
+    _end(outcome(run.progress), run, events)
 
 
-def _setting(run_config: Mapping[str, Any], name: str) -> str:
-    value = str(run_config.get(name, ""))
-    if not value:
-        raise ConfigError(f"the run's setting '{name}' is empty", f"""add --run-config '{name}="..."'""")
-    return value
+@dataclass
+class _Run:
+    """A run, ready to go on."""
 
+    settings: RunSettings
+    study: StudyConfig
+    method: GradientMethod
+    checkpoints: Checkpoints
+    account: Account
+    events: Events
+    progress: Progress
 
-def _sites(text: str) -> list[str]:
-    names = text.split(",")
-    bad = [name for name in names if not SITE_NAME.fullmatch(name) or names.count(name) > 1]
-    if bad:
-        raise ConfigError(
-            f"the run's setting 'sites': '{bad[0]}' stands there twice or can't be a site's name",
-            "join different names by commas, without spaces around them; " + SITE_NAME.pattern + " is allowed",
+    @classmethod
+    def opened(cls, folder: Path, run_config: Mapping[str, Any], events: Events) -> _Run:
+        settings = RunSettings.of(run_config)
+        study = load_config(settings.study_file, StudyConfig)
+        method = build_method(study.method, study.preprocessing.size, study.seed)
+        _require_selectable(method, study)
+        checkpoints = Checkpoints(folder, study.digest(), settings.bundle)
+        account = Account(folder, settings.run, study, settings.sites, settings.bundle)
+        progress = checkpoints.resume(events.tell) or _start(method, study)
+        return cls(settings, study, method, checkpoints, account, events, progress)
+
+    def go(self, grid: Grid) -> None:
+        """From where it is to its end."""
+        self.events.tell(
+            "run_started",
+            run=self.settings.run,
+            study_digest=self.study.digest(),
+            sites=sorted(self.settings.sites),
+            rounds=self.study.federation.rounds,
+            from_round=self.progress.round,
         )
-    return names
+        self.account.write(self.progress)
+        FederatedAveraging(
+            grid,
+            self.study,
+            self.settings.sites,
+            self.method.ready_for_selection,
+            self._save,
+            run=self.settings.run,
+            deadline=self.settings.deadline,
+            registered=self.settings.nodes,
+            tell=self.events.tell,
+        ).run(self.progress)
+        save_model(self.settings.folder / MODEL, self.study, self.progress)
+
+    def _save(self, progress: Progress) -> None:
+        self.checkpoints.save(progress)
+        self.account.write(progress)
+
+
+def _end(end: Outcome, run: _Run | None, events: Events) -> None:
+    """Tell how it ended, in the record and to those who follow."""
+    best, best_round = "", 0
+    if run:
+        run.account.write(run.progress, end)
+        best = model_digest(run.progress.best) if run.progress.best else ""
+        best_round = run.progress.best_round
+    reasons = list(end.reasons)
+    events.tell("run_ended", state=end.state, reasons=reasons, code=end.code, model_hash=best, best_round=best_round)
+
+
+def _require_selectable(method: GradientMethod, study: StudyConfig) -> None:
+    steps = study.federation.rounds * study.federation.local_steps
+    if not method.ready_for_selection(steps):
+        raise ConfigError(
+            f"no round could be selected: all {steps} steps are warm-up",
+            "raise federation.rounds, or lower method.warmup_steps",
+        )
 
 
 def _start(method: GradientMethod, study: StudyConfig) -> Progress:

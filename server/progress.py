@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from ra_core.messages import JoinReply
+
 __all__ = ["Model", "Progress", "RoundRecord"]
 
 Model = dict[str, NDArray[np.float32]]
@@ -21,10 +23,10 @@ class RoundRecord:
 
     Attributes:
         round: from 1; the closing exchange comes after the last.
-        asked: nodes that the order went to.
-        answered: names of the sites whose answers count, sorted.
-        missing: the other agreed sites, sorted.
-        rejected: reasons by site, or by node where the site is not known.
+        closing: whether it only judged the last model.
+        asked: sites that the order went to, sorted.
+        answered: those whose answers count, sorted.
+        missing: the other agreed sites, each with the reason.
         n_images: training images behind the new model.
         validation_error: mean of the received model's errors over the answering sites, weighted by their images.
         by_site: metrics of each site.
@@ -34,10 +36,10 @@ class RoundRecord:
     """
 
     round: int
-    asked: int
+    closing: bool
+    asked: tuple[str, ...]
     answered: tuple[str, ...]
-    missing: tuple[str, ...]
-    rejected: Mapping[str, str]
+    missing: Mapping[str, str]
     n_images: int
     validation_error: float
     by_site: Mapping[str, Mapping[str, float]]
@@ -53,15 +55,37 @@ class Progress:
     Attributes:
         model: the global model after `round` rounds.
         round: rounds done.
+        optimizer: what the server's optimizer remembers.
         records: of all exchanges so far.
+        joined: what each site has told of itself, by name.
         best: the model with the lowest validation error so far, of those that may be selected.
         best_round: rounds behind it.
         best_error: its validation error; infinite where there is none yet.
+        delivered: sites that have stored the best model, after the closing exchange.
+        undelivered: the other agreed sites, each with the reason; empty before the delivery.
     """
 
     model: Model
     round: int = 0
+    optimizer: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     records: list[RoundRecord] = field(default_factory=list)
+    joined: dict[str, JoinReply] = field(default_factory=dict)
     best: Model = field(default_factory=dict)
     best_round: int = 0
     best_error: float = math.inf
+    delivered: tuple[str, ...] = ()
+    undelivered: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the last model has been judged, so that only the delivery is left."""
+        return bool(self.records) and self.records[-1].closing
+
+    def has_stalled(self, patience: int) -> bool:
+        """Whether no better model was found for so many rounds; never with a patience of 0, or before there is one."""
+        return bool(patience and self.best) and self.round - 1 - self.best_round >= patience
+
+    def counted(self, site: str, up_to: int) -> int:
+        """The last round up to this one in which a site's answer counted; 0 where there is none."""
+        rounds = (record.round for record in self.records if not record.closing and site in record.answered)
+        return max((number for number in rounds if number <= up_to), default=0)

@@ -1,4 +1,4 @@
-"""Rounds of federated averaging whose result doesn't depend on the order in which sites answer.
+"""A federation from joining to delivery, whose result doesn't depend on the order in which sites answer.
 
 Each reply is checked and folded into an exact integer sum as it arrives (`server/fold.py`); a bad one is rejected by
 name, and the round counts if enough of the agreed sites are left. The model received in a round is evaluated at the
@@ -9,24 +9,23 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
-from flwr.app import Message
 from flwr.serverapp import Grid
 
 from ra_core.config import StudyConfig
-from ra_core.errors import QuorumError
+from ra_core.errors import NonFiniteError, QuorumError
 from ra_core.messages import RoundOrder
+from server.delivery import deliver
 from server.fold import Fold
+from server.joining import Joining
+from server.optimizer import start, step
+from server.orders import Orders, model_digest
+from server.post import POLL_SECONDS, Post, moment
 from server.progress import Progress, RoundRecord
+from server.roster import Roster, Tell
 
 __all__ = ["FederatedAveraging"]
-
-POLL_SECONDS = 0.2
-"""Pause between two looks for nodes or answers."""
-
-PULLED_AT_ONCE = 4
-"""Answers asked for at a time: Flower holds all that it was asked for, so memory grows with this, not with sites."""
 
 
 class FederatedAveraging:
@@ -37,8 +36,11 @@ class FederatedAveraging:
         study: settings, the same for all sites.
         sites: agreed names; no other site takes part, and the quorum is a share of these, connected or not.
         selectable: whether the model after so many steps may be selected.
-        on_round: called after each exchange; the place for checkpoints and progress bars.
-        deadline: longest wait in seconds for sites to connect, and then for all their answers; the study's by default.
+        on_progress: called after each exchange; the place for checkpoints.
+        run: name of the run.
+        deadline: longest wait in seconds, in place of the study's for joining and for rounds.
+        registered: sites by node, where node authentication tells.
+        tell: takes events.
     """
 
     def __init__(
@@ -47,96 +49,128 @@ class FederatedAveraging:
         study: StudyConfig,
         sites: Sequence[str],
         selectable: Callable[[int], bool],
-        on_round: Callable[[Progress], None],
+        on_progress: Callable[[Progress], None],
+        run: str = "run",
         deadline: float | None = None,
+        registered: Mapping[int, str] | None = None,
+        tell: Tell = lambda event, **fields: None,  # noqa: ARG005
     ) -> None:
-        self.grid, self.study, self.sites = grid, study, tuple(sorted(sites))
-        self.selectable, self.on_round = selectable, on_round
-        self.deadline = study.federation.deadline_seconds if deadline is None else deadline
+        self.federation, self.selectable, self.on_progress = study.federation, selectable, on_progress
+        self.deadline = deadline or study.federation.deadline_seconds
+        self._tell, self._post, self._orders = tell, Post(grid), Orders(study, run)
+        self._roster = Roster(study, sites, registered or {}, tell)
+        seconds = deadline or study.federation.join_seconds
+        self._joining = Joining(self._post, self._roster, self._orders.join(), seconds, tell)
         # Less a hair: 0.55 * 20 is a little more than 11.
-        self._needed = max(1, math.ceil(study.federation.quorum * len(self.sites) - 1e-9))
-        self._names: dict[int, str] = {}  # of the nodes that have answered well
+        self._needed = max(1, math.ceil(study.federation.quorum * len(self._roster.sites) - 1e-9))
 
     def run(self, progress: Progress) -> Progress:
-        """Go on from `progress` to the end; the closing exchange lets the last round win too.
+        """Go on from `progress` to the end: rounds, the closing exchange that lets the last one win too, delivery.
 
         All agreed sites are waited for at the start, as many as the quorum needs before later exchanges; at most as
-        long as the deadline.
+        long as the deadline. A run that is done already only delivers, to those who lack the model.
 
         Raises:
-            QuorumError: too few sites answered usably in a round.
+            QuorumError: too few sites joined, or answered usably in a round.
+            NonFiniteError: the server's optimizer left what float32 holds.
         """
-        rounds = self.study.federation.rounds
-        self._nodes(len(self.sites))
-        while progress.round < rounds:
-            self._exchange(progress, progress.round + 1, self.study.federation.local_steps)
-            progress.round += 1
-            self.on_round(progress)
-        if len(progress.records) == rounds:
-            self._exchange(progress, rounds + 1, 0)
-            self.on_round(progress)
+        rounds, steps, patience = self.federation.rounds, self.federation.local_steps, self.federation.patience
+        if not progress.closed:
+            self._joining.open()
+            self._require_quorum(progress.round + 1, self._roster.joined, "joined")
+            while progress.round < rounds and not progress.has_stalled(patience):
+                self._exchange(progress, steps)
+            self._exchange(progress, 0)
+        if deliver(self._post, self._roster, self._joining, self._orders, progress, self.deadline, self._tell):
+            self.on_progress(progress)
         return progress
 
-    def _exchange(self, progress: Progress, number: int, steps: int) -> None:
-        federation = self.study.federation
-        start_step = progress.round * federation.local_steps
-        order = RoundOrder(
-            study=self.study,
-            round=number,
-            best_round=progress.best_round,
-            start_step=start_step,
-            steps=steps,
-            proximal_mu=federation.proximal_mu,
-            model=progress.model,
-        )
-        nodes = self._nodes(self._needed)
-        fold = Fold(order, self.sites, {node: self._names[node] for node in nodes if node in self._names})
-        for node, reply in self._ask(order, nodes):
-            fold.take(node, reply)
-        record = fold.record(nodes)
-        self._require_quorum(record)
-        self._names |= fold.names
+    def _exchange(self, progress: Progress, steps: int) -> None:
+        began = time.monotonic()
+        order = self._orders.next_round(progress, steps)
+        asked = self._present(order.round)
+        progress.joined |= self._roster.joined
+        fold = self._answers(order, asked, progress)
+        record = fold.record({site: self._roster.why_absent(site) for site in self._roster.sites})
+        self._require_quorum(record.round, record.answered, "gave a usable answer", record.missing)
         progress.records.append(record)
-        if self.selectable(start_step) and record.validation_error < progress.best_error:
+        if self.selectable(order.start_step) and record.validation_error < progress.best_error:
             progress.best, progress.best_round = progress.model, progress.round
             progress.best_error = record.validation_error
         if steps:
-            progress.model = fold.new_model()
+            self._step(progress, fold)
+        self.on_progress(progress)
+        self._tell_done(progress, record, time.monotonic() - began)
 
-    def _require_quorum(self, record: RoundRecord) -> None:
-        if len(record.answered) < self._needed:
-            reasons = dict.fromkeys(record.missing, "nothing came under this name") | dict(record.rejected)
-            told = "; ".join(f"{who}: {why}" for who, why in reasons.items())
+    def _present(self, number: int) -> dict[int, str]:
+        """Nodes that are in and connected, with their sites; as many as the quorum needs are waited for.
+
+        Raises:
+            QuorumError: they don't come.
+        """
+        deadline = time.monotonic() + self.deadline
+        told = False
+        while True:
+            self._joining.late()
+            found = self._roster.present(self._post.connected())
+            if len(found) >= self._needed:
+                return found
+            if time.monotonic() > deadline:
+                self._require_quorum(number, found.values(), "are connected")
+            if not told:
+                away = [site for site in self._roster.sites if site not in found.values()]
+                self._tell("waiting", **{"for": away, "until": moment(self.deadline)})
+                told = True
+            time.sleep(POLL_SECONDS)
+
+    def _answers(self, order: RoundOrder, asked: Mapping[int, str], progress: Progress) -> Fold:
+        number = order.round
+        fold = Fold(order, self._roster.sites, asked)
+        until, sent = moment(self.deadline), time.monotonic()
+        names = sorted(asked.values())
+        self._tell("round_started", round=number, closing=not order.steps, asked=names, until=until)
+        orders, label = self._orders.addressed(order, asked, progress), str(number) if order.steps else "closing"
+        waiting = self._post.send(orders, "train", self.deadline, label)
+        for node, message in self._post.answers(waiting, self.deadline):
+            site, why = asked[node], fold.take(node, message)
+            if why:
+                self._tell("rejected", round=number, site=site, reason=why)
+            else:
+                seconds = round(time.monotonic() - sent, 3)
+                self._tell("answered", round=number, site=site, seconds=seconds, metrics=fold.metrics(site))
+        return fold
+
+    def _step(self, progress: Progress, fold: Fold) -> None:
+        config = self.federation.optimizer
+        state = progress.optimizer or start(config, progress.model)
+        try:
+            progress.model, progress.optimizer = step(config, progress.model, fold.mean(), state)
+        except ValueError as error:
+            raise NonFiniteError(str(error), "lower federation.optimizer.learning_rate in a new run") from None
+        progress.round += 1
+
+    def _require_quorum(
+        self, number: int, there: Collection[str], what: str, reasons: Mapping[str, str] | None = None
+    ) -> None:
+        if len(there) < self._needed:
+            absent = {site: self._roster.why_absent(site) for site in self._roster.sites if site not in there}
+            all_reasons = absent | self._roster.strangers() | dict(reasons or {})
+            told = "; ".join(f"{who}: {why}" for who, why in all_reasons.items())
             raise QuorumError(
-                f"round {record.round}: {len(record.answered)} of {len(self.sites)} sites gave a usable answer, "
+                f"round {number}: {len(there)} of {len(self._roster.sites)} sites {what}, "
                 f"{self._needed} are needed ({told})",
                 "mend the sites named; the run goes on from the last checkpoint (a lower quorum would be another run)",
             )
 
-    def _nodes(self, wanted: int) -> list[int]:
-        """The connected nodes, sorted, once there are as many as wanted or the deadline has passed."""
-        deadline = time.monotonic() + self.deadline
-        while len(nodes := sorted(self.grid.get_node_ids())) < wanted and time.monotonic() < deadline:
-            time.sleep(POLL_SECONDS)
-        return nodes
-
-    def _ask(self, order: RoundOrder, nodes: list[int]) -> Iterator[tuple[int, Message]]:
-        """Replies as they arrive, with their nodes, until the deadline."""
-        record = order.to_record()
-        messages = [Message(record, dst_node_id=node, message_type="train", ttl=self.deadline) for node in nodes]
-        waiting = dict(zip(self.grid.push_messages(messages), nodes, strict=True))
-        deadline = time.monotonic() + self.deadline
-        while waiting and time.monotonic() < deadline:
-            arrived = 0
-            for few in _chunks(list(waiting), PULLED_AT_ONCE):
-                for reply in self.grid.pull_messages(few):
-                    arrived += 1
-                    node = waiting.pop(reply.metadata.reply_to_message_id, None)
-                    if node is not None:
-                        yield node, reply
-            if not arrived:
-                time.sleep(POLL_SECONDS)
-
-
-def _chunks(names: Sequence[str], size: int) -> Iterator[Sequence[str]]:
-    return (names[start : start + size] for start in range(0, len(names), size))
+    def _tell_done(self, progress: Progress, record: RoundRecord, seconds: float) -> None:
+        self._tell(
+            "round_done",
+            round=record.round,
+            closing=record.closing,
+            answered=list(record.answered),
+            missing=dict(record.missing),
+            validation_error=record.validation_error,
+            model_hash=model_digest(progress.model),
+            best_round=progress.best_round,
+            seconds=round(seconds, 3),
+        )

@@ -16,7 +16,7 @@ from ra_core.artifact import Arm as Kind
 from ra_core.config import RuntimeConfig, StudyConfig
 from ra_core.console import Counter, graceful_stop
 from ra_core.data import ImageSet
-from ra_core.errors import ConfigError, ResumeError
+from ra_core.errors import ResumeError
 from ra_core.models.method import GradientMethod
 from ra_core.models.registry import build_method
 from ra_core.models.shared import load_shared
@@ -160,15 +160,10 @@ def train_federated(
     total = (study.federation.rounds + 1) * len(nodes)
     with reporter.task(f"training {arm.name}", total, answered(study, nodes, folder)) as move:
         progress = engine(study, nodes, runtime, folder, lambda done, _: move(done, f"answer {done} of {total}"))
-    if not progress.best:
-        raise ConfigError(
-            f"no round could be selected: all {study.training.steps} steps are warm-up or their errors not finite",
-            "raise study.federation.rounds, or lower study.method.warmup_steps",
-        )
     method = build_method(study.method, study.preprocessing.size, study.seed)
     load_shared(method, study.federation, {name: torch.from_numpy(array) for name, array in progress.best.items()})
     history = _history(progress.records, study.federation.local_steps)
-    return Trained(arm, method, progress.best_round, study.federation.rounds, history, progress.records)
+    return Trained(arm, method, progress.best_round, progress.round, history, progress.records)
 
 
 def _restore(trainer: LocalTrainer, checkpoint: Path) -> None:

@@ -12,10 +12,10 @@ from rich.table import Table
 
 from ra_core.config import SiteConfig, StudyConfig
 from ra_core.console import TerminalReporter, new_app, run_app
+from ra_core.files import cache_folder, sweep
 from ra_core.results import ResultRow
 from ra_core.runtime import Runtime
 from ra_core.settings import commented_yaml, load_config
-from ra_core.storage import cache_folder, sweep
 from simulation.arms import Engine
 from simulation.cohort import CohortConfig, write_cohort
 from simulation.compare import compare

@@ -68,6 +68,8 @@ class ExperimentConfig(Config):
                 f"{federation.rounds} rounds of {federation.local_steps} local steps (study.federation) are not the "
                 f"{steps} steps of study.training.steps: all models get the same budget"
             )
+        if self.federated and federation.patience:
+            raise ValueError("study.federation.patience: all models get the same budget, so none may end early: set 0")
         return self
 
     @model_validator(mode="after")

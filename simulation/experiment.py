@@ -20,12 +20,13 @@ from ra_core.calibration import save_calibration
 from ra_core.config import StudyConfig
 from ra_core.errors import ConfigError
 from ra_core.evaluation import CHOSEN_NOTE, Evaluation, evaluate
+from ra_core.files import write_atomically
 from ra_core.perceptual import Perceptual
 from ra_core.results import ResultRow, average_rows, write_results
 from ra_core.runtime import Runtime, software_versions
 from ra_core.scoring import Scorer
-from ra_core.storage import write_atomically
 from ra_core.table import Table
+from server.outcome import shortfalls
 from simulation.arms import Arm, Engine, Joined, Reporter, Trained, train_alone, train_federated
 from simulation.config import ExperimentConfig
 from simulation.engines import Node
@@ -92,7 +93,7 @@ class Experiment:
 
     def _outcome(self, trained: Sequence[Trained], found: _Found) -> dict[str, Any]:
         """What the record tells of a run that came to its end."""
-        absent = [reason for model in trained for reason in _absences(model)]
+        absent = [reason for model in trained for reason in shortfalls(model.records)]
         return {
             "status": "degraded" if absent else "completed",
             "command": self.command,
@@ -298,15 +299,6 @@ def _common(values: Iterable[str]) -> str:
     """The one value that all have; empty where they differ."""
     found = set(values)
     return found.pop() if len(found) == 1 else ""
-
-
-def _absences(model: Trained) -> list[str]:
-    """Who was rejected or missing in which exchange, and why."""
-    return [
-        f"round {record.round}: {who}: {record.rejected.get(who, 'no usable answer')}"
-        for record in model.records
-        for who in sorted({*record.missing, *record.rejected})
-    ]
 
 
 def _history_csv(history: Sequence[Mapping[str, float]]) -> bytes:

@@ -12,7 +12,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from ra_core.errors import ResumeError
-from ra_core.storage import sweep, write_atomically
+from ra_core.files import sweep, write_atomically
 
 __all__ = ["RunFolder"]
 

@@ -6,10 +6,27 @@ from flwr.clientapp import ClientApp
 from hospitals import model_digest as digest
 
 from ra_core.fixed_point import encode
-from ra_core.messages import RoundOrder, RoundReply
+from ra_core.messages import DeliveryOrder, DeliveryReply, JoinOrder, JoinReply, RoundOrder, RoundReply
 
 SITES = ("anna", "berta", "clara", "dora")
 COUNTS = dict(zip(SITES, (10, 200, 3000, 7), strict=True))
+
+
+def counts(who):
+    images = {"n_images": COUNTS[who], "n_patients": 3, "n_val": 5 + SITES.index(who)}
+    return images | {"n_declared": COUNTS[who] + 100, "n_used": COUNTS[who] + 99}
+
+
+def good_join(who, order, **changes):
+    fields = {
+        "site": who,
+        "study_digest": order.study.digest(),
+        "package_hash": order.package_hash,
+        "anatomy": "brain",
+        "modality": "MR",
+        "n_val_patients": 2,
+    }
+    return JoinReply(**fields | counts(who) | changes)
 
 
 def good_reply(who, order, **changes):
@@ -21,28 +38,35 @@ def good_reply(who, order, **changes):
         "study_digest": order.study.digest(),
         "model_hash": digest(order.model),
         "fingerprint": "f" * 64,
-        "n_images": COUNTS[who],
-        "n_patients": 3,
-        "n_val": 5 + SITES.index(who),
-        "n_declared": COUNTS[who] + 100,
-        "n_used": COUNTS[who] + 99,
         "metrics": {"validation_error": 1.0 / order.round + 0.01 * SITES.index(who)},
         "update": update if order.steps else {},
     }
-    return RoundReply(**fields | changes)
+    return RoundReply(**fields | counts(who) | changes)
 
 
-def answering_app(behaviour=None):
+def good_delivery(who, order, **changes):
+    return DeliveryReply(**{"site": who, "model_hash": order.model_hash} | changes)
+
+
+def answering_app(behaviour=None, joining=None, delivery=None):
     """A ClientApp whose sites answer well, but for those with a behaviour: (site, order) -> reply or error."""
     client = ClientApp()
 
+    def answer(message, context, kind, behaviour, good):
+        site = context.node_config["name"]
+        reply = (behaviour or {}).get(site, good)(site, kind.from_record(message.content))
+        return Message(reply if isinstance(reply, Error) else reply.to_record(), reply_to=message)
+
+    @client.query()
+    def join(message, context):
+        return answer(message, context, JoinOrder, joining, good_join)
+
     @client.train()
     def train(message, context):
-        site = context.node_config["name"]
-        order = RoundOrder.from_record(message.content)
-        reply = (behaviour or {}).get(site, good_reply)(site, order)
-        if isinstance(reply, Error):
-            return Message(reply, reply_to=message)
-        return Message(reply.to_record(), reply_to=message)
+        return answer(message, context, RoundOrder, behaviour, good_reply)
+
+    @client.query("deliver")
+    def deliver(message, context):
+        return answer(message, context, DeliveryOrder, delivery, good_delivery)
 
     return client

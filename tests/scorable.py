@@ -16,7 +16,7 @@ from ra_core.calibration import Calibration
 from ra_core.config import PreprocessingConfig
 from ra_core.data.readers.reading import USUAL_LIMITS
 from ra_core.model import Model
-from ra_core.models.ra import RAConfig
+from ra_core.models.ra_config import RAConfig
 from ra_core.models.registry import build_method
 from ra_core.scoring import ScoringConfig
 

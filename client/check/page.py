@@ -15,8 +15,8 @@ import PIL.Image
 from client.check.outcome import SITE_ONLY, Outcome
 from ra_core.data import Reading, open_source, prepare
 from ra_core.data.checks import Finding, Level, Mention
+from ra_core.files import write_atomically
 from ra_core.pages import page_bytes, page_environment
-from ra_core.storage import write_atomically
 
 __all__ = ["write_page"]
 

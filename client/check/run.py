@@ -17,8 +17,8 @@ from ra_core.data import checks
 from ra_core.data.checks import Counts, Pictures, Profile
 from ra_core.data.scan import walk
 from ra_core.errors import CheckError, ConfigError, DataError
+from ra_core.files import cache_folder, write_atomically
 from ra_core.settings import load_config
-from ra_core.storage import cache_folder, write_atomically
 
 __all__ = ["run_check", "summary"]
 

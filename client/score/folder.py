@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ra_core.errors import ResumeError
-from ra_core.storage import sweep, write_atomically
+from ra_core.files import sweep, write_atomically
 
 __all__ = ["MARK", "ScoreFolder"]
 

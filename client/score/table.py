@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ra_core.data.readers.refusal import Reason
 from ra_core.errors import ResumeError
-from ra_core.storage import write_atomically
+from ra_core.files import write_atomically
 
 __all__ = ["Row", "Table"]
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ra_core.errors import DataError
-from ra_core.storage import write_atomically
+from ra_core.files import write_atomically
 
 __all__ = ["ArrayCache", "content_hash", "keep_in_cache", "told_as_cache"]
 

@@ -1,16 +1,13 @@
 """Building blocks that several methods share."""
 
 import math
-from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["FrozenBatchNorm2d", "Norm", "ResidualBlock", "enlarge", "norm_layer", "shrink"]
+from ra_core.models.norms import Norm
 
-Norm = Literal["group", "frozen_batch", "batch"]
-"""group: GroupNorm, nothing to average over sites. frozen_batch: BatchNorm whose statistics stay at mean 0 and
-variance 1, so only a learned scale and shift, as the authors' trainer has it. batch: BatchNorm in train mode."""
+__all__ = ["FrozenBatchNorm2d", "ResidualBlock", "enlarge", "norm_layer", "shrink"]
 
 
 class FrozenBatchNorm2d(nn.BatchNorm2d):

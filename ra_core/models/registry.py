@@ -3,7 +3,8 @@
 import torch
 
 from ra_core.models.method import GradientMethod
-from ra_core.models.ra import RA, RAConfig
+from ra_core.models.ra import RA
+from ra_core.models.ra_config import RAConfig
 from ra_core.rng import derive_seed
 
 __all__ = ["build_method"]

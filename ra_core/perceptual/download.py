@@ -25,8 +25,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ra_core.errors import WeightsError
+from ra_core.files import write_atomically
 from ra_core.perceptual.weights import PINNED, cache_file, load_cached, ways_to_get
-from ra_core.storage import write_atomically
 
 __all__ = ["Progress", "fetch_weights"]
 

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from ra_core.config import PerceptualConfig
 from ra_core.errors import WeightsError
+from ra_core.files import cache_folder
 from ra_core.hashing import tensor_digest
-from ra_core.storage import cache_folder
 
 __all__ = [
     "HUB_FILES",

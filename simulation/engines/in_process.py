@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from flwr.app import Context, Error, Message, RecordDict
+from flwr.app import Context, Error, Message, MessageType, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
@@ -17,12 +17,10 @@ from flwr.supercore.task_identity import TaskIdentity  # private: flwr is pinned
 from client.app import SIMULATION
 from client.app import app as client_app
 from ra_core.config import RuntimeConfig, StudyConfig
-from server.app import CHECKPOINT
+from ra_core.daemons.processes import end_all
 from server.app import app as server_app
-from server.checkpoint import load_progress
 from server.progress import Progress
-from simulation.engines.node import NODES, Node, OnProgress, answered, prepare
-from simulation.engines.processes import end_all
+from simulation.engines.node import NODES, Node, OnProgress, answered, finished, prepare
 
 __all__ = ["InProcessGrid", "run_in_process"]
 
@@ -54,7 +52,7 @@ def run_in_process(
     count = itertools.count(answered(study, nodes, folder) + 1)
     grid = InProcessGrid(client_app, settings, on_answer=lambda: on_progress(next(count), total))
     server_app(grid=grid, context=Context(1, 1, {}, RecordDict(), dict(run_config)))
-    return load_progress(folder / CHECKPOINT, study.digest())
+    return finished(study, folder)
 
 
 class InProcessGrid(Grid):
@@ -64,7 +62,7 @@ class InProcessGrid(Grid):
         client_app: the app.
         node_configs: one a site, as a SuperNode's --node-config.
         order: in which sites answer, as places in `node_configs`; their own order if not given.
-        on_answer: called after each answer.
+        on_answer: called after each answer to a round.
     """
 
     def __init__(
@@ -121,8 +119,10 @@ class InProcessGrid(Grid):
         if not asked:
             return []
         name = min(asked, key=lambda n: self._order.index(self._waiting[n].metadata.dst_node_id))
-        answer = self._answer(self._waiting.pop(name))
-        self._on_answer()
+        message = self._waiting.pop(name)
+        answer = self._answer(message)
+        if message.metadata.message_type == MessageType.TRAIN:
+            self._on_answer()
         return [answer]
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ra_core.config import RuntimeConfig, StudyConfig
-from ra_core.storage import write_atomically
-from server.app import CHECKPOINT
-from server.checkpoint import load_progress
+from ra_core.errors import ResumeError
+from ra_core.files import write_atomically
+from server.checkpoint import Checkpoints
+from server.progress import Progress
 
-__all__ = ["NODES", "Node", "OnProgress", "Settings", "answered", "prepare"]
+__all__ = ["NODES", "Node", "OnProgress", "Settings", "answered", "finished", "prepare"]
 
 NODES = "nodes.json"
 """File in the run's folder: the settings of each node, as a hospital gives them to its SuperNode."""
@@ -62,8 +63,20 @@ def answered(study: StudyConfig, nodes: Sequence[Node], folder: Path) -> int:
     Raises:
         ResumeError: the checkpoint is damaged, or of other settings.
     """
-    checkpoint = folder / CHECKPOINT
-    return len(load_progress(checkpoint, study.digest()).records) * len(nodes) if checkpoint.exists() else 0
+    progress = Checkpoints(folder, study.digest()).load()
+    return len(progress.records) * len(nodes) if progress else 0
+
+
+def finished(study: StudyConfig, folder: Path) -> Progress:
+    """The state that a run has come to its end with.
+
+    Raises:
+        ResumeError: there is none that can be read.
+    """
+    progress = Checkpoints(folder, study.digest()).load()
+    if progress is None:
+        raise ResumeError(f"{folder}: the run has left no checkpoint", "start it again")
+    return progress
 
 
 def prepare(

@@ -10,8 +10,8 @@ from pathlib import Path
 from jinja2 import Environment
 from markupsafe import Markup, escape
 
+from ra_core.files import write_atomically
 from ra_core.pages import page_bytes, page_environment
-from ra_core.storage import write_atomically
 from ra_core.words import duration
 from server.outcome import absences
 from simulation.report import sections

@@ -1,6 +1,7 @@
 """Two sites train together in one process, through the same apps as in a real federation."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,16 +9,20 @@ import pytest
 import torch
 import yaml
 from flwr.app import Context, Message, RecordDict
-from hospitals import model_digest, tiny_federation, write_hospitals
+from hospitals import SETTINGS, model_digest, tiny_federation, write_hospitals
 
 import client.app as client_app
 from client.rounds import Site
 from client.site import open_site
-from ra_core.config import RuntimeConfig, SiteConfig
-from ra_core.messages import RoundOrder, RoundReply
+from ra_core.config import RuntimeConfig, SiteConfig, StudyConfig
+from ra_core.errors import StateError
+from ra_core.installed import package_hash
+from ra_core.messages import SITE_FAILED, DeliveryOrder, DeliveryReply, JoinOrder, JoinReply, RoundOrder, RoundReply
 from ra_core.models.registry import build_method
 from ra_core.models.shared import shared_tensors
 from ra_core.settings import load_config
+from ra_core.storage import load_tensors
+from server.orders import Orders
 from server.progress import Progress
 from server.strategy import FederatedAveraging
 from simulation.engines import InProcessGrid
@@ -44,15 +49,16 @@ def federate(hospitals, study, order=None):
 
 
 def order(study, **changes):
-    fields = {"round": 1, "best_round": 0, "start_step": 0, "steps": 2, "proximal_mu": 0.0}
-    return RoundOrder(study=study, model=first_model(study), **fields | changes)
+    fields = {"round": 1, "base_round": 0, "best_round": 0, "start_step": 0, "steps": 2, "proximal_mu": 0.0}
+    names = {"run": "run", "package_hash": package_hash()}
+    return RoundOrder(study=study, model=first_model(study), **names | fields | changes)
 
 
-def answer(settings, study, run_config=None):
+def answer(settings, study, run_config=None, sent=None, kind="train"):
     """One answer of a node with these settings."""
     context = Context(1, 1, settings, RecordDict(), run_config or {})
     InProcessGrid(client_app.app, [])  # a message needs a run
-    return client_app.app(Message(order(study).to_record(), dst_node_id=1, message_type="train"), context)
+    return client_app.app(Message((sent or order(study)).to_record(), dst_node_id=1, message_type=kind), context)
 
 
 def kept(tmp_path, site="anna"):
@@ -67,11 +73,40 @@ def test_two_sites_train_one_model_and_their_order_does_not_matter(hospitals):
     assert model_digest(federate(hospitals, tiny_federation(), order=[1, 0]).model) == model_digest(done.model)
 
 
+def join_order(**changes):
+    return JoinOrder(**{"study": tiny_federation(), "run": "run", "package_hash": package_hash()} | changes)
+
+
+def test_a_site_that_joins_says_what_it_has_in_counts(hospitals):
+    sent = join_order()
+    reply = answer(hospitals[1].settings(ONE_THREAD), None, sent=sent, kind="query")
+    found = JoinReply.from_record(reply.content)
+    assert (found.site, found.study_digest, found.package_hash) == ("berta", sent.study.digest(), package_hash())
+    assert (found.anatomy, found.modality) == ("none", "OT")
+    assert (found.n_images, found.n_patients, found.n_val, found.n_val_patients) == (11, 11, 5, 5)
+    assert (found.n_used, found.n_declared) == (28, 28)
+
+
+@pytest.mark.parametrize(("sent", "kind"), [(join_order(), "query"), (order(tiny_federation()), "train")])
+def test_a_site_does_nothing_for_a_server_of_another_version(hospitals, sent, kind):
+    reply = answer(hospitals[0].settings(ONE_THREAD), None, sent=replace(sent, package_hash="0" * 64), kind=kind)
+    assert reply.error.reason == "VersionError at anna"
+
+
+def test_a_site_takes_the_model_while_its_images_are_away(hospitals, tmp_path):
+    done = federate(hospitals, tiny_federation())
+    (tmp_path / "anna.csv").unlink()
+    record = Orders(tiny_federation(), "run").delivery({1: "anna"}, done)[1]
+    sent = DeliveryOrder.from_record(record)
+    reply = answer(hospitals[0].settings(ONE_THREAD), None, sent=sent, kind="query.deliver")
+    assert DeliveryReply.from_record(reply.content) == DeliveryReply("anna", model_digest(done.best))
+
+
 def test_private_parts_stay_at_the_site_and_survive_a_repeated_run(hospitals, tmp_path):
     study = tiny_federation(parts=["encoder"], rounds=3)
     done = federate(hospitals, study)
     assert all(name.startswith("encoder.") for name in done.model)
-    assert {2, 3} <= set(kept(tmp_path)) <= {1, 2, 3}
+    assert kept(tmp_path) == [1, 2, 3]
     assert model_digest(federate(hospitals, study).model) == model_digest(done.model)
 
 
@@ -83,38 +118,86 @@ def site(hospitals, tmp_path):
     return Site(config, images, client_app.Runtime.resolve(config.runtime, "auto"), tmp_path / "state" / "anna")
 
 
-def test_private_layers_of_the_best_and_the_last_two_rounds_are_kept(site, tmp_path):
+def test_kept_are_a_round_the_two_before_it_and_the_best_one(site, tmp_path):
     study = tiny_federation(parts=["encoder"], rounds=9)
-    for number, best, expected in (
-        (1, 0, [1]),
-        (2, 0, [1, 2]),
-        (3, 1, [1, 2, 3]),
-        (4, 1, [1, 3, 4]),
-        (5, 1, [1, 4, 5]),
-        (6, 4, [4, 5, 6]),
-        (7, 4, [4, 6, 7]),
-        (1, 0, [1]),  # the study is begun anew
+    for number, base, best, expected in (
+        (1, 0, 0, [1]),
+        (2, 1, 0, [1, 2]),
+        (3, 2, 1, [1, 2, 3]),
+        (4, 3, 1, [1, 2, 3, 4]),
+        (5, 4, 1, [1, 3, 4, 5]),
+        (6, 4, 4, [3, 4, 6]),  # its answer in round 5 came too late
+        (7, 6, 4, [4, 6, 7]),
+        (7, 6, 4, [4, 6, 7]),  # the server was killed
+        (6, 4, 4, [4, 6]),  # and lost a checkpoint
+        (1, 0, 0, [1]),  # the study is begun anew
     ):
-        site.answer(order(study, round=number, best_round=best, steps=1))
+        site.answer(order(study, round=number, base_round=base, best_round=best, steps=1))
         assert kept(tmp_path) == expected
 
 
 def test_a_repeated_round_gives_the_same_update(site):
     study = tiny_federation(parts=["encoder"], rounds=9)
     site.answer(order(study, steps=1))
-    first = site.answer(order(study, round=2, steps=1)).update
-    again = site.answer(order(study, round=2, steps=1)).update
+    first = site.answer(order(study, round=2, base_round=1, steps=1)).update
+    again = site.answer(order(study, round=2, base_round=1, steps=1)).update
     assert all(np.array_equal(first[name], again[name]) for name in first)
 
 
-def test_a_site_that_missed_rounds_goes_on_with_what_it_has(site, tmp_path):
-    study = tiny_federation(parts=["encoder"], rounds=9)
-    site.answer(order(study, steps=1))
-    continued = site.answer(order(study, round=4, steps=1))
+def lose(tmp_path):
     for path in (tmp_path / "state" / "anna").rglob("round_*"):
         path.unlink()
-    fresh = site.answer(order(study, round=4, steps=1))
-    assert continued.metrics["validation_error"] != fresh.metrics["validation_error"]
+
+
+def damage(tmp_path):
+    for path in (tmp_path / "state" / "anna").rglob("round_*"):
+        path.write_bytes(path.read_bytes()[:-10])
+
+
+@pytest.mark.parametrize("federation", [{"parts": ["encoder"]}, {"keep_optimizer": True}], ids=["layers", "optimizer"])
+@pytest.mark.parametrize("harm", [lose, damage])
+def test_a_site_that_lost_what_it_kept_says_so_and_never_starts_afresh(site, tmp_path, federation, harm):
+    study = tiny_federation(rounds=9, **federation)
+    site.answer(order(study, steps=1))
+    harm(tmp_path)
+    with pytest.raises(StateError, match="round 1"):
+        site.answer(order(study, round=2, base_round=1, steps=1))
+    assert site.answer(order(study, round=2, steps=1)).n_images == 12  # it has no round behind it
+
+
+def test_what_another_run_has_left_is_not_used(site):
+    study = tiny_federation(parts=["encoder"], rounds=9)
+    site.answer(order(study, steps=1, run="first"))
+    with pytest.raises(StateError, match="another run"):
+        site.answer(order(study, round=2, base_round=1, steps=1, run="second"))
+
+
+def test_a_site_without_anything_of_its_own_needs_nothing_kept(site, tmp_path):
+    study = tiny_federation(rounds=9)
+    site.answer(order(study, steps=1))
+    assert kept(tmp_path) == []
+    assert site.answer(order(study, round=2, base_round=1, steps=1)).round == 2
+
+
+def test_optimizers_go_on_where_they_are_kept(site):
+    updates = {}
+    for keep in (True, False):
+        study = tiny_federation(rounds=9, keep_optimizer=keep)
+        site.answer(order(study, steps=2))
+        updates[keep] = site.answer(order(study, round=2, base_round=1, start_step=2, steps=2)).update
+    assert any(not np.array_equal(updates[True][name], codes) for name, codes in updates[False].items())
+
+
+def test_counts_of_batches_stay_integers(site, tmp_path):
+    study = StudyConfig.model_validate(SETTINGS | {"method": SETTINGS["method"] | {"norm": "batch"}})
+    reply = site.answer(order(study, steps=2))
+    assert not any("num_batches" in name for name in reply.update)
+    (file,) = (tmp_path / "state" / "anna").rglob("round_1.safetensors")
+    tensors, _ = load_tensors(file)
+    assert {t.dtype for t in tensors.values()} == {torch.int64}
+    site.answer(order(study, round=2, base_round=1, start_step=2, steps=2))
+    again, _ = load_tensors(file.with_name("round_2.safetensors"))
+    assert all(again[name] > count for name, count in tensors.items())
 
 
 def test_local_norms_are_never_sent(hospitals):
@@ -136,7 +219,7 @@ def test_what_fails_at_a_site_is_told_by_its_kind_and_site_alone(hospitals, tmp_
     manifest = tmp_path / "anna.csv"
     manifest.write_text(manifest.read_text().replace("train_healthy_0.png", "patient_seven.png"))
     reply = answer(hospitals[0].settings(ONE_THREAD), tiny_federation())
-    assert (reply.error.code, reply.error.reason) == (client_app.FAILED, "ManifestError at anna")
+    assert (reply.error.code, reply.error.reason) == (SITE_FAILED, "ManifestError at anna")
 
 
 def test_a_bug_too_is_told_by_its_kind_alone(hospitals, monkeypatch):

@@ -1,6 +1,7 @@
 import io
 import math
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,15 +9,50 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ra_core.config import StudyConfig
-from ra_core.messages import SITE_NAME, MessageError, RoundOrder, RoundReply
+from ra_core.config import SITE_NAME, StudyConfig
+from ra_core.errors import VersionError
+from ra_core.installed import package_hash
+from ra_core.messages import (
+    DeliveryOrder,
+    DeliveryReply,
+    JoinOrder,
+    JoinReply,
+    MessageError,
+    RoundOrder,
+    RoundReply,
+)
 
 STUDY = StudyConfig.model_validate({"federation": {"local_steps": 10}})
 
 
+NAMES = {"study": STUDY, "run": "first", "package_hash": package_hash()}
+MODEL = {"encoder.w": np.arange(6, dtype=np.float32).reshape(2, 3)}
+
+
 def order(**changes):
-    fields = {"study": STUDY, "round": 3, "best_round": 1, "start_step": 20, "steps": 10, "proximal_mu": 0.0}
-    return RoundOrder(model={"encoder.w": np.arange(6, dtype=np.float32).reshape(2, 3)}, **fields | changes)
+    rounds = {"round": 3, "base_round": 2, "best_round": 1, "start_step": 20, "steps": 10, "proximal_mu": 0.0}
+    return RoundOrder(**NAMES | {"model": MODEL} | rounds | changes)
+
+
+def join_reply(**changes):
+    fields = {
+        "site": "St. Anna-2",
+        "study_digest": "a" * 64,
+        "package_hash": "b" * 64,
+        "anatomy": "brain",
+        "modality": "MR",
+        "n_images": 9,
+        "n_patients": 3,
+        "n_val": 4,
+        "n_val_patients": 2,
+        "n_declared": 20,
+        "n_used": 19,
+    }
+    return JoinReply(**fields | changes)
+
+
+def delivery(**changes):
+    return DeliveryOrder(**NAMES | {"base_round": 2, "card": "{}", "model_hash": "c" * 64, "model": MODEL} | changes)
 
 
 def reply(**changes):
@@ -44,6 +80,52 @@ def test_an_order_arrives_as_it_was_sent():
     np.testing.assert_array_equal(found.model["encoder.w"], sent.model["encoder.w"])
 
 
+@pytest.mark.parametrize(
+    "sent", [JoinOrder(**NAMES), join_reply(), DeliveryReply("anna", "c" * 64)], ids=lambda sent: type(sent).__name__
+)
+def test_a_message_without_arrays_arrives_as_it_was_sent(sent):
+    assert type(sent).from_record(sent.to_record()) == sent
+
+
+def test_a_delivery_arrives_as_it_was_sent():
+    found = DeliveryOrder.from_record(delivery().to_record())
+    assert {**vars(found), "model": None} == {**vars(delivery()), "model": None}
+    np.testing.assert_array_equal(found.model["encoder.w"], MODEL["encoder.w"])
+
+
+@pytest.mark.parametrize("sent", [JoinOrder(**NAMES), order(), delivery()], ids=lambda sent: type(sent).__name__)
+def test_a_site_refuses_a_server_with_other_packages_before_it_reads_on(sent):
+    record = replace(sent, package_hash="0" * 64).to_record()
+    record["order"]["study"] = "settings that this version does not know"
+    with pytest.raises(VersionError, match="another version"):
+        type(sent).from_record(record)
+    with pytest.raises(VersionError):
+        type(sent).from_record(RecordDict({}))
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (lambda: replace(JoinOrder(**NAMES), run=""), "no name"),
+        (lambda: replace(JoinOrder(**NAMES), run="a\nb"), "no name"),
+        (lambda: replace(JoinOrder(**NAMES), run="a" * 129), "no name"),
+        (lambda: join_reply(study_digest="a"), "digest"),
+        (lambda: join_reply(package_hash="A" * 64), "digest"),
+        (lambda: join_reply(anatomy="a" * 65), "anatomy"),
+        (lambda: join_reply(modality="M\nR"), "modality"),
+        (lambda: join_reply(site="../a"), "site's name"),
+        (lambda: join_reply(n_images=1.0), "n_images"),
+        (lambda: delivery(base_round=-1), "can't be"),
+        (lambda: delivery(model_hash="c"), "can't be"),
+        (lambda: DeliveryReply("anna", "c"), "hash"),
+        (lambda: DeliveryReply("an\nna", "c" * 64), "site's name"),
+    ],
+)
+def test_what_is_not_of_the_contract_is_refused(bad, reason):
+    with pytest.raises(MessageError, match=reason):
+        type(bad()).from_record(bad().to_record())
+
+
 def test_a_reply_arrives_as_it_was_sent():
     sent = reply()
     found = RoundReply.from_record(sent.to_record())
@@ -57,6 +139,8 @@ def test_a_reply_arrives_as_it_was_sent():
     [
         {"round": 0},
         {"best_round": 3},
+        {"base_round": 3},
+        {"base_round": 0},
         {"best_round": -1},
         {"start_step": -1},
         {"steps": 11},

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from ra_core.storage import cache_folder, load_tensors, save_tensors, write_atomically
+from ra_core.files import cache_folder, write_atomically
+from ra_core.storage import load_tensors, save_tensors
 
 
 def test_a_file_is_written_whole_with_its_folder_and_nothing_beside_it(tmp_path):

@@ -1,5 +1,6 @@
 """The app bundle carries no code, from a checkout and from the installed package alike."""
 
+import hashlib
 import subprocess
 import sys
 import tomllib
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from server.bundle import write_app
+from server.bundle import bundle_hash, write_app
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -51,5 +52,12 @@ def test_the_simulation_needs_the_same_flower():
 
 
 def test_the_settings_that_a_run_may_give_are_declared_empty(written):
-    empty = dict.fromkeys(("study-file", "folder", "sites", "deadline"), "")
+    empty = dict.fromkeys(("study-file", "folder", "sites", "nodes", "run", "bundle", "deadline"), "")
     assert read(written)["tool"]["flwr"]["app"]["config"] == empty
+
+
+def test_the_hash_is_that_of_the_bundle_that_flower_builds(written, tmp_path):
+    flwr = str(Path(sys.executable).parent / "flwr")
+    subprocess.run([flwr, "build", "--app", str(written)], cwd=tmp_path, capture_output=True, check=True)  # noqa: S603
+    (bundle,) = tmp_path.glob("*.fab")
+    assert hashlib.sha256(bundle.read_bytes()).hexdigest() == bundle_hash()

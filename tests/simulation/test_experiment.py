@@ -200,7 +200,7 @@ def test_a_rejected_site_makes_the_run_degraded_and_is_told_with_its_reason(expe
         from dataclasses import replace
 
         progress = run_in_process(study, nodes, runtime, folder, on_progress)
-        first = replace(progress.records[0], answered=("anna",), missing=("berta",), rejected={"berta": "holds NaN"})
+        first = replace(progress.records[0], answered=("anna",), missing={"berta": "holds NaN"})
         progress.records[0] = first
         return progress
 
@@ -214,6 +214,7 @@ def test_a_rejected_site_makes_the_run_degraded_and_is_told_with_its_reason(expe
 def test_unequal_budgets_and_unshared_layers_are_refused(config):
     for federation, reason in (
         ({"rounds": 3, "local_steps": 2}, "same budget"),
+        ({"patience": 2}, "none may end early"),
         ({"local_norms": True}, "share encoder"),
     ):
         bad = config | {"study": STUDY | {"federation": SETTINGS["federation"] | federation}}

@@ -15,8 +15,9 @@ import pytest
 from hospitals import model_digest, tiny_federation, write_hospitals
 
 from ra_core.config import RuntimeConfig
+from ra_core.daemons import processes
 from ra_core.errors import QuorumError
-from simulation.engines import processes, run_flower, run_in_process
+from simulation.engines import run_flower, run_in_process
 
 pytestmark = pytest.mark.system
 
@@ -125,16 +126,15 @@ def test_a_failure_under_flower_is_the_servers_own(nodes, tmp_path):
     assert "is required" in (tmp_path / "run" / "flower" / "run.log").read_text()
 
 
-def test_what_a_killed_run_has_left_is_ended(monkeypatch, tmp_path):
+def test_what_a_killed_run_has_left_is_ended(tmp_path):
     """A process in a session of its own that ignores a request to end, and its child that has another environment."""
-    monkeypatch.setattr(processes, "GRACE_SECONDS", 0.5)
     stubborn = "trap '' TERM; env -i sleep 1000 & wait; sleep 1000"
     env = {"RA_SIMULATION": str(tmp_path), "PATH": os.environ["PATH"]}
     left = subprocess.Popen(["sh", "-c", stubborn], env=env, start_new_session=True)  # noqa: S603, S607
     parent = psutil.Process(left.pid)
     while not (children := parent.children()):
         pass
-    processes.end_all("RA_SIMULATION", str(tmp_path))
+    processes.end_all("RA_SIMULATION", str(tmp_path), grace=0.5)
     left.wait()
     assert not any(processes._alive(process) for process in (parent, *children))
 

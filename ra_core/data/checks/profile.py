@@ -17,8 +17,8 @@ from pydantic import Field, ValidationError, model_validator
 from ra_core.data.checks.pictures import STATISTICS, Pictures
 from ra_core.data.scan.records import THUMBNAIL
 from ra_core.errors import ConfigError, TooFewImagesError
+from ra_core.files import write_atomically
 from ra_core.settings import Config, first_problem
-from ra_core.storage import write_atomically
 
 __all__ = ["Profile", "Usual", "usual_of", "weighted_median"]
 

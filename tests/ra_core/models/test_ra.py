@@ -7,7 +7,8 @@ from torch import nn
 
 from ra_core.losses import reversed_similarity
 from ra_core.models.method import StepState
-from ra_core.models.ra import RA, RAConfig, paper, small
+from ra_core.models.ra import RA
+from ra_core.models.ra_config import RAConfig, paper, small
 from ra_core.models.registry import build_method
 from ra_core.rng import generator
 from ra_core.training import LocalTrainer

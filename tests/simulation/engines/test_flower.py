@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from ra_core.config import RuntimeConfig, StudyConfig
+from ra_core.daemons.processes import executable, free_port
 from ra_core.errors import ConfigError, QuorumError, RAError
+from server.flower import CONNECTION
 from simulation.engines import flower, processes
 
 
@@ -20,18 +22,13 @@ def test_without_ray_the_way_to_get_it_is_told(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("text", ["plain", 'a "quoted" path', "back\\slash", "Zürich 🏥", "tab\tand\nline"])
-def test_texts_survive_toml(text):
-    assert tomllib.loads(flower._toml({"folder": text})) == {"folder": text}
-
-
 def test_flowers_settings_are_all_in_one_fresh_folder(tmp_path):
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "stale").touch()
-    home = flower._write_home(tmp_path / "home", 1234, {"sites": "anna,berta"})
+    home = flower._write_home(tmp_path / "home", 1234)
     files = sorted(str(path.relative_to(home)) for path in home.rglob("*") if path.is_file())
-    assert files == ["app/LICENSE", "app/pyproject.toml", "config.toml", "run.toml"]
-    connection = tomllib.loads((home / "config.toml").read_text())["superlink"][flower.CONNECTION]
+    assert files == ["app/LICENSE", "app/pyproject.toml", "config.toml"]
+    connection = tomllib.loads((home / "config.toml").read_text())["superlink"][CONNECTION]
     assert connection == {"address": "127.0.0.1:1234", "insecure": True}
 
 
@@ -40,7 +37,7 @@ def test_no_cluster_of_others_and_nothing_is_reported(tmp_path, monkeypatch):
     env = flower._environment(tmp_path, tmp_path / "nodes.json", tmp_path)
     assert "RAY_ADDRESS" not in env
     assert env["FLWR_TELEMETRY_ENABLED"] == env["RAY_USAGE_STATS_ENABLED"] == "0"
-    assert env["PATH"].split(os.pathsep)[0] == str(Path(processes.executable("flwr")).parent)
+    assert env["PATH"].split(os.pathsep)[0] == str(Path(executable("flwr")).parent)
 
 
 def test_the_servers_failure_comes_back_as_it_was(tmp_path):
@@ -55,11 +52,5 @@ def test_the_servers_failure_comes_back_as_it_was(tmp_path):
         flower._raise_failure(path)
 
 
-def test_the_last_lines_of_a_log(tmp_path):
-    log = tmp_path / "log"
-    log.write_bytes(b"first\n\nsecond\xff\n third \n\nfourth\n\n")
-    assert processes.last_lines(log, 2) == "third | fourth"
-
-
-def test_a_free_port_is_free():
-    assert not processes._healthy(processes.free_port())
+def test_a_port_that_nobody_listens_on_is_not_healthy():
+    assert not processes._healthy(free_port())

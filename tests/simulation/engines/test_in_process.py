@@ -65,6 +65,6 @@ def test_a_failure_is_the_servers_own(nodes, tmp_path):
 
 
 def test_another_study_does_not_go_on(nodes, tmp_path):
-    run_in_process(tiny_federation(rounds=1), nodes, ONE_THREAD, tmp_path / "run", nothing)
+    run_in_process(tiny_federation(rounds=3), nodes, ONE_THREAD, tmp_path / "run", nothing)
     with pytest.raises(ResumeError):
         run_in_process(tiny_federation(), nodes, ONE_THREAD, tmp_path / "run", nothing)

@@ -1,0 +1,106 @@
+"""Models that the federation has delivered to this site, one folder each, named after the model's hash."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from ra_core.artifact import Artifact, Card, load_artifact, save_artifact
+from ra_core.daemons.events import Events
+from ra_core.errors import ArtifactError
+from ra_core.files import write_atomically
+from ra_core.settings import Config
+
+__all__ = ["Receipt", "Stored", "models", "store_model", "told"]
+
+FOLDER = "models"
+RECEIVED = "received.json"
+
+
+class Receipt(Config):
+    """How a model came here."""
+
+    run: str
+    received: str
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A model at this site.
+
+    Attributes:
+        folder: for `ra-client score --model`.
+        card: what the model is; None where it can't be used.
+        receipt: how it came; None where that isn't known.
+        calibrated: whether the folder holds this site's calibration of it; without one there are no decisions.
+        fault: why it can't be used; empty where it can.
+    """
+
+    folder: Path
+    card: Card | None
+    receipt: Receipt | None
+    calibrated: bool
+    fault: str
+
+
+def store_model(state: Path, artifact: Artifact, run: str) -> Path:
+    """Store a model that was delivered; the same one again changes nothing but its receipt.
+
+    Args:
+        state: the site's folder.
+        artifact: the model.
+        run: from which it comes.
+
+    Returns:
+        Its folder.
+
+    Raises:
+        ValueError: the card's hash is not the model's.
+        OSError: the disk is full or the folder can't be written.
+    """
+    folder = state / FOLDER / artifact.card.model_hash[:16]
+    save_artifact(folder, artifact)
+    receipt = Receipt(run=run, received=_now())
+    write_atomically(folder / RECEIVED, receipt.model_dump_json().encode())
+    Events(state / "daemon.jsonl").tell("model_received", model_hash=artifact.card.model_hash, run=run)
+    return folder
+
+
+def models(state: Path) -> list[Stored]:
+    """All models of this site, the latest first; those that can't be used, or say not when they came, last."""
+    found = [_stored(folder) for folder in sorted((state / FOLDER).glob("*")) if folder.is_dir()]
+    return sorted(found, key=lambda one: one.receipt.received if one.receipt and one.card else "", reverse=True)
+
+
+def told(stored: Stored) -> str:
+    """A model in lines for people: what it is, where it came from, where it lies, and what it lacks here."""
+    if stored.card is None:
+        return f"{stored.folder.name}  can't be used: {stored.fault}\n  {stored.folder}"
+    card = stored.card
+    came = f"received {stored.receipt.received} from run {stored.receipt.run}" if stored.receipt else "came otherwise"
+    rounds = f"best of {card.rounds} rounds: {card.selected}"
+    scores = "calibrated at this site" if stored.calibrated else "not calibrated at this site: scores, but no decisions"
+    return f"{card.model_hash[:16]}  {came}; sites: {', '.join(card.sites)}; {rounds}; {scores}\n  {stored.folder}"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _stored(folder: Path) -> Stored:
+    card, fault = None, ""
+    try:
+        card = load_artifact(folder).card
+    except ArtifactError as error:
+        fault = error.message.removeprefix(f"{folder}/")
+    return Stored(folder, card, _receipt(folder / RECEIVED), (folder / "calibration.json").exists(), fault)
+
+
+def _receipt(path: Path) -> Receipt | None:
+    try:
+        return Receipt.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return None

@@ -1,0 +1,22 @@
+"""What server and client say to each other: typed records with one function each way.
+
+The only place of `ra_core` that imports `flwr`, and only its record types. A message never carries a file name, a
+patient id, a pixel or the score of a single image. `docs/protocol.md` lists every field.
+"""
+
+from ra_core.messages.delivery import DeliveryOrder, DeliveryReply
+from ra_core.messages.join import JoinOrder, JoinReply
+from ra_core.messages.rounds import RoundOrder, RoundReply
+from ra_core.messages.wire import SITE_FAILED, MessageError, Model
+
+__all__ = [
+    "SITE_FAILED",
+    "DeliveryOrder",
+    "DeliveryReply",
+    "JoinOrder",
+    "JoinReply",
+    "MessageError",
+    "Model",
+    "RoundOrder",
+    "RoundReply",
+]

@@ -1,0 +1,76 @@
+"""Joining: who a node is, what it has, and whether both sides run the same packages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flwr.app import RecordDict
+
+from ra_core.messages.wire import DIGEST, MessageError, Order, Reply
+
+__all__ = ["JoinOrder", "JoinReply"]
+
+_LONGEST_WORD = 64
+
+
+@dataclass(frozen=True)
+class JoinOrder(Order):
+    """Server to site: the study, before any round of it."""
+
+    def to_record(self) -> RecordDict:
+        """As Flower sends it."""
+        return RecordDict({"order": self.fields()})
+
+    @classmethod
+    def from_record(cls, record: RecordDict) -> JoinOrder:
+        """From what Flower received.
+
+        Raises:
+            VersionError: the server has other packages.
+            MessageError: a part is missing, unknown, of the wrong type or out of range.
+        """
+        return cls(**cls.read(record))
+
+
+@dataclass(frozen=True)
+class JoinReply(Reply):
+    """Site to server: that it takes part, and with how many images.
+
+    Attributes:
+        study_digest: of the settings it received.
+        package_hash: of the packages installed at the site.
+        anatomy, modality: of its config; they go to the model's card.
+        n_images, n_patients: healthy training images, and patients that they are of.
+        n_val, n_val_patients: healthy validation images, and their patients.
+        n_declared: files that ought to be images of the site.
+        n_used: of these, the files that are used.
+    """
+
+    study_digest: str
+    package_hash: str
+    anatomy: str
+    modality: str
+    n_images: int
+    n_patients: int
+    n_val: int
+    n_val_patients: int
+    n_declared: int
+    n_used: int
+
+    def to_record(self) -> RecordDict:
+        """As Flower sends it."""
+        return RecordDict({"facts": self.fields()})
+
+    @classmethod
+    def from_record(cls, record: RecordDict) -> JoinReply:
+        """From what Flower received.
+
+        Raises:
+            MessageError: a part is missing, unknown, of the wrong type or form. Counts are not judged here.
+        """
+        found = cls(**cls.read(record))
+        if not (DIGEST.fullmatch(found.study_digest) and DIGEST.fullmatch(found.package_hash)):
+            raise MessageError("a digest is not 64 hex digits")
+        if not all(word.isprintable() and len(word) <= _LONGEST_WORD for word in (found.anatomy, found.modality)):
+            raise MessageError("anatomy or modality is too long, or can't be printed")
+        return found

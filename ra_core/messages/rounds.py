@@ -1,0 +1,109 @@
+"""A round: the global model goes out, an update comes back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from flwr.app import MetricRecord, RecordDict
+
+from ra_core.fixed_point import Codes
+from ra_core.messages.wire import DIGEST, MessageError, Model, Order, Reply, arrays, metrics, numpy_arrays
+
+__all__ = ["RoundOrder", "RoundReply"]
+
+
+@dataclass(frozen=True)
+class RoundOrder(Order):
+    """Server to site: the global model and what to do with it.
+
+    Attributes:
+        round: from 1.
+        base_round: the last round in which this site's answer counted, 0 where there is none: what the site keeps to
+            itself is taken from there.
+        best_round: the last such round up to the best model so far: what the site keeps of it is still needed.
+        start_step: steps that the global model has behind it.
+        steps: local steps to train; 0 in the closing exchange, which only evaluates the model.
+        proximal_mu: weight of FedProx's pull towards the global model; 0 is FedAvg.
+        model: shared tensors by "part.name".
+    """
+
+    round: int
+    base_round: int
+    best_round: int
+    start_step: int
+    steps: int
+    proximal_mu: float
+    model: Model
+
+    def to_record(self) -> RecordDict:
+        """As Flower sends it."""
+        return RecordDict({"order": self.fields(), "model": arrays(self.model)})
+
+    @classmethod
+    def from_record(cls, record: RecordDict) -> RoundOrder:
+        """From what Flower received.
+
+        Raises:
+            VersionError: the server has other packages.
+            MessageError: a part is missing, unknown, of the wrong type or out of range.
+        """
+        order = cls.read(record, "model")
+        found = cls(model=numpy_arrays(record, "model", np.dtype(np.float32)), **order)
+        federation = found.study.federation
+        if not (0 <= found.best_round <= found.base_round < found.round and 0 <= found.steps <= federation.local_steps):
+            raise MessageError("'order' has a round or a number of steps that can't be")
+        if found.start_step < 0 or not 0 <= found.proximal_mu < math.inf:
+            raise MessageError("'order' has a start or a weight that can't be")
+        return found
+
+
+@dataclass(frozen=True)
+class RoundReply(Reply):
+    """Site to server: its update, counts and metrics.
+
+    Attributes:
+        round: that it answers.
+        study_digest: of the settings it used.
+        model_hash: of the model it received.
+        fingerprint: of its data, 64 hex digits, keyed with a secret of the site: shows change and links nothing.
+        n_images: healthy training images; the weight of the update.
+        n_patients: they are of.
+        n_val: healthy validation images behind `validation_error`.
+        n_declared: files that ought to be images of the site.
+        n_used: of these, the files that are used.
+        metrics: numbers by name: validation_error of the received model, mean loss terms of the local steps.
+        update: fixed-point codes by "part.name"; empty in the closing exchange.
+    """
+
+    round: int
+    study_digest: str
+    model_hash: str
+    fingerprint: str
+    n_images: int
+    n_patients: int
+    n_val: int
+    n_declared: int
+    n_used: int
+    metrics: Mapping[str, float]
+    update: Mapping[str, Codes]
+
+    def to_record(self) -> RecordDict:
+        """As Flower sends it."""
+        return RecordDict(
+            {"facts": self.fields(), "metrics": MetricRecord(dict(self.metrics)), "update": arrays(self.update)}
+        )
+
+    @classmethod
+    def from_record(cls, record: RecordDict) -> RoundReply:
+        """From what Flower received.
+
+        Raises:
+            MessageError: a part is missing, unknown, of the wrong type or form. Values are not judged here.
+        """
+        facts = cls.read(record, "metrics", "update")
+        if not DIGEST.fullmatch(facts["fingerprint"]):
+            raise MessageError("the fingerprint is not 64 hex digits")
+        return cls(metrics=metrics(record), update=numpy_arrays(record, "update", np.dtype(np.int32)), **facts)

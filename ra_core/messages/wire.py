@@ -1,0 +1,190 @@
+"""Records as Flower carries them: how plain fields and arrays become one, and are read back from whatever came."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any, get_type_hints
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from ra_core.config import SITE_NAME, StudyConfig
+from ra_core.errors import VersionError
+from ra_core.installed import package_hash
+
+__all__ = ["DIGEST", "SITE_FAILED", "MessageError", "Model", "Order", "Reply", "arrays", "metrics", "numpy_arrays"]
+
+Model = Mapping[str, NDArray[np.float32]]
+"""Shared tensors by "part.name"."""
+
+SITE_FAILED = 1000
+"""Code of a site's own error reply. Its reason is "KIND at SITE", no more: texts may name files or patients."""
+
+DIGEST = re.compile(r"[0-9a-f]{64}")
+"""SHA-256 in hex."""
+
+_METRIC_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_MOST_METRICS = 32
+_LONGEST_TEXT = 1 << 20
+
+
+class MessageError(ValueError):
+    """A message is not what the contract says; the text names what is wrong and holds no content of it."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """Server to site: what every order begins with.
+
+    Attributes:
+        study: settings, the same for all sites.
+        run: name of the run, which tells two runs of one study apart.
+        package_hash: of the packages installed at the server; a site with others does nothing.
+    """
+
+    study: StudyConfig
+    run: str
+    package_hash: str
+
+    def fields(self) -> ConfigRecord:
+        """All fields but arrays."""
+        found: dict[str, Any] = {name: getattr(self, name) for name in _plain(type(self))}
+        return ConfigRecord(found | {"study": self.study.model_dump_json()})
+
+    @classmethod
+    def read(cls, record: RecordDict, *others: str) -> dict[str, Any]:
+        """The fields that `fields` gave.
+
+        Args:
+            record: that came.
+            others: parts that have to be there beside "order".
+
+        Raises:
+            VersionError: the server has other packages, which may give the fields another meaning.
+            MessageError: a part is missing, unknown, of the wrong type or out of range.
+        """
+        found = record.config_records.get("order")
+        if found is None or found.get("package_hash") != package_hash():
+            raise VersionError(
+                "the server has another version of federated-ra than this site",
+                "install the version that the consortium's operator names, at all sites and at the server",
+            )
+        _require_parts(record, {"order", *others})
+        order = _fields(record, "order", {"study": str} | _plain(cls))
+        if not (order["run"].isprintable() and 0 < len(order["run"]) <= 128):
+            raise MessageError("'order.run' is no name")
+        try:
+            return order | {"study": StudyConfig.model_validate_json(order["study"])}
+        except ValidationError as error:
+            raise MessageError(f"the study's settings are not valid ({error.error_count()} errors)") from None
+
+
+@dataclass(frozen=True)
+class Reply:
+    """Site to server: what every reply begins with.
+
+    Attributes:
+        site: name in the consortium, of the form `SITE_NAME`.
+    """
+
+    site: str
+
+    def fields(self) -> ConfigRecord:
+        """All fields but metrics and arrays."""
+        return ConfigRecord({name: getattr(self, name) for name in _plain(type(self))})
+
+    @classmethod
+    def read(cls, record: RecordDict, *others: str) -> dict[str, Any]:
+        """The fields that `fields` gave.
+
+        Raises:
+            MessageError: a part is missing, unknown, of the wrong type or form. Values are not judged here.
+        """
+        _require_parts(record, {"facts", *others})
+        facts = _fields(record, "facts", _plain(cls))
+        if not SITE_NAME.fullmatch(facts["site"]):
+            raise MessageError("the site's name is too long or has characters that names don't have")
+        return facts
+
+
+def arrays(found: Mapping[str, NDArray[Any]]) -> ArrayRecord:
+    """Arrays by name, as Flower sends them."""
+    return ArrayRecord({name: Array(np.asarray(array, order="C")) for name, array in found.items()})
+
+
+def numpy_arrays(record: RecordDict, part: str, dtype: np.dtype[Any]) -> dict[str, NDArray[Any]]:
+    """What `arrays` gave.
+
+    Raises:
+        MessageError: there is no such part, or an array is of another type or can't be read.
+    """
+    found = record.array_records.get(part)
+    if found is None:
+        raise MessageError(f"'{part}' holds no arrays")
+    read = {}
+    for name, array in found.items():
+        try:
+            read[name] = _decode(array.data, dtype)
+        except Exception:  # of many kinds: NumPy evaluates and tokenizes what stands in the header
+            raise MessageError(f"an array of '{part}' can't be read, or is not {dtype}") from None
+    return read
+
+
+def metrics(record: RecordDict) -> dict[str, float]:
+    """Numbers by name.
+
+    Raises:
+        MessageError: there are none or too many, or one has an odd name or is no float.
+    """
+    found: MetricRecord | None = record.metric_records.get("metrics")
+    if found is None or len(found) > _MOST_METRICS:
+        raise MessageError(f"'metrics' holds no metrics, or more than {_MOST_METRICS}")
+    read = {}
+    for name, value in found.items():
+        if not (_METRIC_NAME.fullmatch(name) and isinstance(value, float)):
+            raise MessageError("a metric is not a float, or its name is too long or odd")
+        read[name] = value
+    return read
+
+
+def _plain(kind: type) -> dict[str, type]:
+    """A message's texts, whole numbers and floats, by name."""
+    return {name: hint for name, hint in get_type_hints(kind).items() if hint in (str, int, float)}
+
+
+def _require_parts(record: RecordDict, expected: set[str]) -> None:
+    if set(record) != expected:
+        raise MessageError(f"the message has other parts than {', '.join(sorted(expected))}")
+
+
+def _fields(record: RecordDict, part: str, expected: Mapping[str, type]) -> dict[str, Any]:
+    found = record.config_records.get(part)
+    if found is None or set(found) != set(expected):
+        raise MessageError(f"'{part}' has other fields than {', '.join(expected)}")
+    for name, kind in expected.items():
+        value = found[name]
+        if type(value) is not kind or (isinstance(value, str) and len(value) > _LONGEST_TEXT):
+            raise MessageError(f"'{part}.{name}' is not of type {kind.__name__}, or too long")
+    return dict(found)
+
+
+def _decode(data: bytes, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """What `numpy.save` wrote. `numpy.load` would set aside whatever memory a header asks for before it looks further.
+
+    Raises:
+        Exception: another format or type, or not as many values as the shape says.
+    """
+    file = BytesIO(data)
+    if np.lib.format.read_magic(file) != (1, 0):
+        raise ValueError("another version of the format")
+    shape, fortran, found = np.lib.format.read_array_header_1_0(file)
+    values = memoryview(data)[file.tell() :]
+    if found != dtype or fortran or len(values) != math.prod(shape) * dtype.itemsize:
+        raise ValueError("another type, order or size")
+    return np.frombuffer(values, dtype).reshape(shape).copy()

@@ -1,0 +1,185 @@
+"""Who takes part in a run, who doesn't, and why. Nothing that a node says of itself is trusted unchecked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from flwr.app import Error, Message
+from flwr.common.constant import ErrorCode  # private: flwr is pinned
+
+from ra_core.config import StudyConfig
+from ra_core.fixed_point import LARGEST_TOTAL_COUNT
+from ra_core.installed import package_hash
+from ra_core.messages import SITE_FAILED, JoinReply, MessageError, RoundReply
+
+__all__ = ["TOO_LATE", "Roster", "Tell", "counts_problem", "printable", "reported"]
+
+MOST_IMAGES = 10_000_000
+"""No hospital has more healthy images for one study; a site that claims more would own the weighted mean."""
+
+LONGEST_REASON = 200
+"""Characters of a reason that are kept: parts of it come from the site."""
+
+NOT_CONNECTED = "not connected"
+
+TOO_LATE = "no answer before the deadline"
+
+_FLOWERS = {
+    ErrorCode.MESSAGE_UNAVAILABLE: TOO_LATE,  # no node has fetched it in time
+    ErrorCode.REPLY_MESSAGE_UNAVAILABLE: TOO_LATE,
+    ErrorCode.NODE_UNAVAILABLE: "its connection was lost (Node Unavailable)",
+}
+"""What the SuperLink answers in a site's place, in our words."""
+
+
+class Tell(Protocol):
+    """Takes events; `ra_core.daemons.events.Events.tell` is one."""
+
+    def __call__(self, event: str, **fields: object) -> None:
+        """Note one event with its fields."""
+
+
+@dataclass(frozen=True)
+class _Refusal:
+    """Why a node isn't in: `who` is its site, where that is known, else "node N"."""
+
+    who: str
+    reason: str
+    foreign: bool  # of no agreed site, so never asked again
+    passing: bool  # Flower's own error: the site hasn't said no
+
+
+class Roster:
+    """The nodes and sites of a run.
+
+    Args:
+        study: settings, the same for all sites.
+        sites: agreed names; no other site takes part.
+        registered: sites by node, where node authentication tells: then a node is that site and no other. Where this
+            is empty, the first of two nodes that give one name has it.
+        tell: takes events.
+
+    Attributes:
+        sites: agreed names, sorted.
+        names: of the nodes that have joined.
+        joined: what sites have told when they joined.
+    """
+
+    def __init__(self, study: StudyConfig, sites: Iterable[str], registered: Mapping[int, str], tell: Tell) -> None:
+        self.sites = tuple(sorted(sites))
+        self.names: dict[int, str] = {}
+        self.joined: dict[str, JoinReply] = {}
+        self._study_digest = study.digest()
+        self._registered, self._tell = dict(registered), tell
+        self._refusals: dict[int, _Refusal] = {}
+
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """Agreed sites that have not joined."""
+        return tuple(site for site in self.sites if site not in self.joined)
+
+    @property
+    def settled(self) -> bool:
+        """Whether each site has joined or been refused; one refused without a name may be any of those missing."""
+        refusals = [found for found in self._refusals.values() if not (found.foreign or found.passing)]
+        unknown = set(self.absent) - {found.who for found in refusals}
+        return len(unknown) <= sum(found.who not in self.sites for found in refusals)
+
+    def may_join(self, node: int) -> bool:
+        """Whether it makes sense to ask a node."""
+        if node in self.names or (node in self._refusals and self._refusals[node].foreign):
+            return False
+        return not self._registered or self._registered.get(node) in self.sites
+
+    def known(self, connected: Iterable[int]) -> dict[int, str]:
+        """Connected nodes whose site is sure, by joining or by their key."""
+        names = {node: site for node, site in self._registered.items() if site in self.sites} | self.names
+        return {node: names[node] for node in sorted(connected) if node in names}
+
+    def present(self, connected: Iterable[int]) -> dict[int, str]:
+        """Connected nodes that have joined, with their sites."""
+        return {node: self.names[node] for node in sorted(connected) if node in self.names}
+
+    def why_absent(self, site: str) -> str:
+        """Why a site isn't there."""
+        reasons = [found.reason for found in self._refusals.values() if found.who == site]
+        return reasons[0] if reasons and site not in self.joined else NOT_CONNECTED
+
+    def strangers(self) -> dict[str, str]:
+        """Reasons of nodes that were refused and are of no known site of this study."""
+        return {found.who: found.reason for found in self._refusals.values() if found.who not in self.sites}
+
+    def take(self, node: int, message: Message) -> None:
+        """Let a node in by its answer to a join order, or note why not."""
+        name, foreign = "", False
+        passing = message.has_error() and message.error.code != SITE_FAILED
+        try:
+            if message.has_error():
+                name, why = reported(message.error)
+                raise MessageError(why)
+            reply = JoinReply.from_record(message.content)
+            name, foreign = reply.site, reply.site not in self.sites
+            self._check(node, reply)
+        except MessageError as error:
+            self._refuse(node, _Refusal(self._who(node, name), printable(str(error)), foreign, passing))
+            return
+        self._refusals.pop(node, None)
+        self.names[node], self.joined[reply.site] = reply.site, reply
+        counts = {"n_images": reply.n_images, "n_used": reply.n_used, "n_declared": reply.n_declared}
+        self._tell("joined", site=reply.site, **counts)
+
+    def _check(self, node: int, reply: JoinReply) -> None:
+        if reply.site not in self.sites:
+            raise MessageError(f"'{reply.site}' is not a site of this study")
+        if self._registered.get(node, reply.site) != reply.site or reply.site in self.joined:
+            raise MessageError(f"joins as '{reply.site}', which it is not")
+        if reply.package_hash != package_hash():
+            raise MessageError("has another version of federated-ra than the server")
+        if reply.study_digest != self._study_digest:
+            raise MessageError("answers another study")
+        problem = counts_problem(reply, len(self.sites))
+        if problem or not 1 <= reply.n_val_patients <= reply.n_val:
+            raise MessageError(problem or "its counts can't be true")
+
+    def _who(self, node: int, name: str) -> str:
+        """A node's site: by its key, else the agreed name that it gives if nobody else has that."""
+        taken = {*self.joined, *(found.who for other, found in self._refusals.items() if other != node)}
+        free = name in self.sites and name not in taken
+        return self._registered.get(node) or (name if free else f"node {node}")
+
+    def _refuse(self, node: int, refusal: _Refusal) -> None:
+        told = self._refusals.get(node)
+        self._refusals[node] = refusal
+        if told != refusal:
+            key = "site" if refusal.who in self.sites else "node"
+            self._tell("refused", **{key: refusal.who.removeprefix("node ")}, reason=refusal.reason)
+
+
+def counts_problem(reply: JoinReply | RoundReply, sites: int) -> str:
+    """What is wrong with a site's counts; empty where nothing is.
+
+    Args:
+        reply: that gives them.
+        sites: agreed. Each has a share of the total, so that no site can take what is left for another.
+    """
+    most = min(MOST_IMAGES, LARGEST_TOTAL_COUNT // sites)
+    if not (1 <= reply.n_patients <= reply.n_images <= most and 1 <= reply.n_val <= most):
+        return "its counts can't be true"
+    return "" if 1 <= reply.n_used <= reply.n_declared <= most else "its counts of files can't be true"
+
+
+def reported(error: Error) -> tuple[str, str]:
+    """A site's name, where it is told, and what went wrong: "KIND at SITE" is what our client sends."""
+    if error.code in _FLOWERS:
+        return "", _FLOWERS[error.code]
+    text = error.reason or "an error"
+    kind, _, name = text.partition(" at ")
+    return (name, f"reports {kind}") if re.fullmatch(r"\w{1,40}", kind) else ("", f"reports {text}")
+
+
+def printable(text: str) -> str:
+    """A reason that can be shown: parts of it come from a site."""
+    return "".join(character if character.isprintable() else "?" for character in text[:LONGEST_REASON])

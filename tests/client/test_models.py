@@ -1,0 +1,97 @@
+"""Models that were delivered: stored, listed, and ready for `ra-client score`."""
+
+import numpy as np
+import pytest
+from stations import write_station
+from typer.testing import CliRunner
+
+import ra_core
+from client.cli import app
+from client.models import models, store_model
+from ra_core.artifact import Artifact, Card, model_hash
+from ra_core.config import PreprocessingConfig
+from ra_core.daemons.events import read_events
+from ra_core.models.ra_config import RAConfig
+from ra_core.models.registry import build_method
+
+METHOD = RAConfig(channels=(4, 8), latent=4)
+
+
+def artifact(seed=0):
+    method = build_method(METHOD, 32, seed)
+    card = Card(
+        method=METHOD,
+        preprocessing=PreprocessingConfig(size=32),
+        seed=seed,
+        arm="federated",
+        steps=40,
+        rounds=4,
+        selected=3,
+        sites=("anna", "berta"),
+        anatomy="none",
+        modality="OT",
+        data=(),
+        runtime={},
+        software={},
+        metrics=(),
+        model_hash=model_hash(method),
+    )
+    return Artifact(method, card)
+
+
+@pytest.fixture
+def station(tmp_path):
+    return write_station(tmp_path)
+
+
+def printed(station):
+    result = CliRunner().invoke(app, ["models", str(station.file)])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_none_yet(station):
+    assert printed(station) == "no model has been delivered yet\n"
+
+
+def test_a_model_is_stored_told_listed_and_scores(station):
+    delivered = artifact()
+    folder = store_model(station.state, delivered, "study")
+    assert folder == station.state / "models" / delivered.card.model_hash[:16]
+    assert store_model(station.state, delivered, "study") == folder
+    assert len(models(station.state)) == 1
+    told = read_events(station.events)[0]
+    assert {event["model_hash"] for event in told} == {delivered.card.model_hash}
+    text = printed(station)
+    assert "from run study; sites: anna, berta; best of 4 rounds: 3; " in text
+    assert "; not calibrated at this site: scores, but no decisions" in text
+    assert str(folder) in text
+    result = ra_core.load(folder).score(np.random.default_rng(0).normal(size=(40, 40)))
+    assert np.isfinite(result.score)
+    assert result.decision is None
+
+
+def test_the_latest_is_first_and_damaged_ones_are_last(station, monkeypatch):
+    times = iter(["2026-01-01T00:00:00+00:00", "2026-01-03T00:00:00+00:00", "2026-01-02T00:00:00+00:00"])
+    monkeypatch.setattr("client.models._now", lambda: next(times))
+    first, second, third = (store_model(station.state, artifact(seed), "study") for seed in (0, 1, 2))
+    assert [one.folder for one in models(station.state)] == [second, third, first]
+    (second / "model.safetensors").write_bytes(b"x")
+    (third / "received.json").unlink()
+    assert [one.folder for one in models(station.state)] == [first, *sorted([second, third])]
+    text = printed(station)
+    assert "can't be used: model.safetensors: can't be read" in text
+    assert "came otherwise" in text
+
+
+def test_a_calibration_beside_the_model_counts(station):
+    folder = store_model(station.state, artifact(), "study")
+    (folder / "calibration.json").write_text("{}")
+    assert "; calibrated at this site" in printed(station)
+
+
+def test_a_card_of_another_model_is_not_stored(station):
+    wrong = Artifact(artifact(1).method, artifact(0).card)
+    with pytest.raises(ValueError, match="model_hash"):
+        store_model(station.state, wrong, "study")
+    assert models(station.state) == []

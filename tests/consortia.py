@@ -1,0 +1,78 @@
+"""A consortium on disk, and a stand-in for Flower's control commands, for the tests of the operator's side."""
+
+import datetime as dt
+
+import yaml
+
+from ra_core.daemons.events import Events
+from ra_core.daemons.processes import free_port
+from ra_core.errors import FlowerError
+from server.consortium import load_consortium
+from server.flower import NodeState, RunState
+from server.registry import SiteRecord, save_site
+
+SITES = ("anna", "berta")
+WHEN = "2026-01-02T03:04:05Z"
+
+
+def write_consortium(folder, **settings):
+    """Settings on ports that nobody has, and the folder; nothing is provisioned."""
+    address = f"127.0.0.1:{free_port()}"
+    ports = {name: free_port() for name in ("health", "health_executor", "metrics", "dashboard")}
+    known = {"name": "Test", "address": address, "listen": address, "sites": list(SITES)} | ports | settings
+    (folder / "consortium.yaml").write_text(yaml.safe_dump(known))
+    return load_consortium(folder / "consortium.yaml")
+
+
+def provisioned(folder, **settings):
+    """With keys and certificates."""
+    from server.provision import provision
+
+    consortium = write_consortium(folder, **settings)
+    provision(consortium, renew=False, now=dt.datetime.now(dt.UTC))
+    return consortium
+
+
+def admit(consortium, **nodes):
+    """Note sites as admitted, each with the number of its node."""
+    for name, node in nodes.items():
+        save_site(consortium, SiteRecord(name=name, state="admitted", when=WHEN, fingerprint="f", node_id=node))
+
+
+def tell(run, event, /, **fields):
+    """As the server's app tells it."""
+    Events(run.events).tell(event, **fields)
+
+
+class FakeFlower:
+    """Notes what it is asked; says of all runs what `state` holds, and of nodes what `online` does."""
+
+    def __init__(self):
+        self.state = RunState("running", "", "")
+        self.online = {}
+        self.lost = set()
+        self.reachable = True
+        self.submitted, self.stopped = [], []
+
+    def nodes(self):
+        self._reach()
+        return [NodeState(str(node), "online", when, "N/A") for node, when in self.online.items()]
+
+    def submit(self, app, run_config):
+        self._reach()
+        self.submitted.append((app, dict(run_config)))
+        return len(self.submitted)
+
+    def status(self, run):
+        self._reach()
+        if run in self.lost:
+            raise FlowerError(f"run {run} not found")
+        return self.state
+
+    def stop(self, run):
+        self._reach()
+        self.stopped.append(run)
+
+    def _reach(self):
+        if not self.reachable:
+            raise FlowerError("the SuperLink can't be reached")

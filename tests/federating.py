@@ -1,0 +1,53 @@
+"""A federation of sites that train nothing, in one process: the round loop alone, without app and files."""
+
+import numpy as np
+from answering import SITES, answering_app
+
+from ra_core.config import StudyConfig
+from server.progress import Progress
+from server.strategy import FederatedAveraging
+from simulation.engines import InProcessGrid
+
+
+class KilledError(Exception):
+    """What a test breaks a run off with."""
+
+
+class Told(list):
+    """Takes events as the server tells them."""
+
+    def __call__(self, event, **fields):
+        self.append({"event": event} | fields)
+
+    def of(self, kind):
+        return [event for event in self if event["event"] == kind]
+
+
+def start():
+    rng = np.random.default_rng(0)
+    return {"encoder.w": rng.normal(size=(3, 2)).astype(np.float32), "decoder.b": np.zeros(4, np.float32)}
+
+
+def study(**federation):
+    return StudyConfig.model_validate({"federation": {"rounds": 3, "local_steps": 10} | federation})
+
+
+def federate(
+    behaviour=None,
+    order=None,
+    progress=None,
+    on_round=lambda _: None,
+    selectable=lambda _: True,
+    connected=SITES,
+    agreed=SITES,
+    joining=None,
+    delivery=None,
+    tell=lambda event, **fields: None,
+    registered=None,
+    **federation,
+):
+    app = answering_app(behaviour, joining, delivery)
+    grid = InProcessGrid(app, [{"name": site} for site in connected], order=order)
+    settings = {"registered": registered, "tell": tell}
+    strategy = FederatedAveraging(grid, study(**federation), agreed, selectable, on_round, **settings)
+    return strategy.run(progress or Progress(start()))
