@@ -35,14 +35,8 @@ class Look(NamedTuple):
     sent: float
 
 
-def look(consortium, moment, app):
-    """Look now; nothing is changed.
-
-    Args:
-        consortium: whose server runs.
-        moment: a word for it.
-        app: peak of the ServerApp.
-    """
+def look(consortium, moment, superlink, app):
+    """Look at the database now, without a change to it; the peaks of both processes are given."""
     file = consortium.flower / "state.db"
     with contextlib.closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as database:
 
@@ -58,24 +52,31 @@ def look(consortium, moment, app):
                 "sum(bytes_sent) FROM run",
             )
         ]
-    pid = [event["pid"] for event in read_events(consortium.events)[0] if event.get("process") == "superlink"][-1]
     on_disk = sum(path.stat().st_size for path in file.parent.glob("state.db*")) / MIB
     stored, received, sent = sizes
-    return Look(moment, mebibytes("VmHWM", pid), app, on_disk, stored, messages, received, sent)
+    return Look(moment, superlink, app, on_disk, stored, messages, received, sent)
 
 
-def app_peak(consortium):
-    """Peak memory of the ServerApp so far; 0 where none runs."""
-    peaks = [0.0]
+def app_memory(consortium):
+    """Memory of the ServerApp now; 0 where none runs."""
+    found = [0.0]
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError, KeyError):
             ours = process.environ().get("RA_CONSORTIUM") == str(consortium.folder)
             if ours and any("flwr-serverapp" in part for part in process.cmdline()):
-                peaks.append(mebibytes("VmHWM", process.pid))
-    return max(peaks)
+                found.append(memory(process.pid))
+    return max(found)
 
 
-def mebibytes(key, pid="self"):
-    """Memory of a process, as Linux counts: VmRSS is now, VmHWM its peak; its parent's is not in it."""
+def superlink_memory(consortium):
+    """Memory of the SuperLink now."""
+    told = read_events(consortium.events)[0]
+    return memory([event["pid"] for event in told if event.get("process") == "superlink"][-1])
+
+
+def memory(pid="self"):
+    """MiB that a process has for itself alone. Its libraries' files are left out: how much of those is in memory is up
+    to what else the machine does, and swamps what is measured here. Linux keeps no peak of it, so look often.
+    """
     status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-    return int(status[key].split()[0]) / 1024
+    return int(status["RssAnon"].split()[0]) / 1024

@@ -75,7 +75,9 @@ class Joining:
         ]
         new = {node for node in nodes if node not in self._asked}
         if nodes and seconds > 0:
-            self._waiting |= self._post.send(dict.fromkeys(nodes, self._record), "query", seconds)
+            sent = self._post.send(dict.fromkeys(nodes, self._record), "query", seconds)
+            self._waiting |= sent
+            self._roster.silent.update(sent.values())
             self._asked |= dict.fromkeys(nodes, now)
         return new
 

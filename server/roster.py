@@ -66,12 +66,14 @@ class Roster:
         sites: agreed names, sorted.
         names: of the nodes that have joined.
         joined: what sites have told when they joined.
+        silent: nodes that were asked to join and have not answered yet.
     """
 
     def __init__(self, study: StudyConfig, sites: Iterable[str], registered: Mapping[int, str], tell: Tell) -> None:
         self.sites = tuple(sorted(sites))
         self.names: dict[int, str] = {}
         self.joined: dict[str, JoinReply] = {}
+        self.silent: set[int] = set()
         self._study_digest = study.digest()
         self._registered, self._tell = dict(registered), tell
         self._refusals: dict[int, _Refusal] = {}
@@ -106,6 +108,8 @@ class Roster:
     def why_absent(self, site: str) -> str:
         """Why a site isn't there."""
         reasons = [found.reason for found in self._refusals.values() if found.who == site]
+        if any(self._registered.get(node) == site for node in self.silent):
+            return TOO_LATE
         return reasons[0] if reasons and site not in self.joined else NOT_CONNECTED
 
     def strangers(self) -> dict[str, str]:
@@ -115,6 +119,7 @@ class Roster:
     def take(self, node: int, message: Message) -> None:
         """Let a node in by its answer to a join order, or note why not."""
         name, foreign = "", False
+        self.silent.discard(node)
         passing = message.has_error() and message.error.code != SITE_FAILED
         try:
             if message.has_error():

@@ -95,7 +95,7 @@ class Run:
             raise ResumeError(f"{self._file}: {reason}", "give another --name for a new run") from None
 
     def submit(self, flower: Flower, why: Why) -> RunRecord:
-        """Start it at Flower, from its last checkpoint; nothing happens where it goes on already.
+        """Start it at Flower, from its last checkpoint; nothing happens where it goes on already, or was just stopped.
 
         Raises:
             FlowerError: Flower doesn't take it.
@@ -103,7 +103,8 @@ class Run:
         """
         with self._edited():
             record = self.record()
-            if record.submissions and record.end is None and why != "again":
+            goes_on = bool(record.submissions) and record.end is None
+            if goes_on != (why == "again"):
                 return record
             (self.folder / FAILURE).unlink(missing_ok=True)
             app = self.consortium.flower / "app"
@@ -121,14 +122,15 @@ class Run:
             ConfigError: there is no such run, or it has ended.
             FlowerError: Flower can't be reached.
         """
-        record = self.record()
-        if record.end or not record.submissions:
-            state = record.end.state if record.end else "not begun"
-            raise ConfigError(f"the run '{self.name}' is {state}", "there is nothing to stop")
-        number = record.submissions[-1].number
-        if not flower.status(number).finished:  # else it is about to be started again
-            flower.stop(number)
-        self.close(End(state="stopped", reasons=("stopped by the operator",), kind="StoppedError"))
+        with self._edited():  # so that the daemon doesn't start it again in between
+            record = self.record()
+            if record.end or not record.submissions:
+                state = record.end.state if record.end else "not begun"
+                raise ConfigError(f"the run '{self.name}' is {state}", "there is nothing to stop")
+            number = record.submissions[-1].number
+            if not flower.status(number).finished:  # else it is about to be started again
+                flower.stop(number)
+            self._close(End(state="stopped", reasons=("stopped by the operator",), kind="StoppedError"))
 
     def close(self, end: End) -> None:
         """Note how it ended; who is the first to know it tells it to those who read the events.
@@ -137,12 +139,7 @@ class Run:
             RAError: the record is missing or damaged.
         """
         with self._edited():
-            record = self.record()
-            if record.end is None:
-                self._save(record.model_copy(update={"end": end}))
-                if end.state == "stopped" or end.kind == "FlowerError":  # the server's app told the rest itself
-                    code = getattr(errors, end.kind, StoppedError).exit_code
-                    self._events.tell("run_ended", state=end.state, reasons=list(end.reasons), code=code)
+            self._close(end)
 
     def rounds_done(self) -> int:
         """How many rounds were finished, those before a resume included."""
@@ -156,6 +153,14 @@ class Run:
     def failure(self) -> dict[str, Any]:
         """What ended the server's app early; empty where nothing did."""
         return _json(self.folder / FAILURE)
+
+    def _close(self, end: End) -> None:
+        record = self.record()
+        if record.end is None:
+            self._save(record.model_copy(update={"end": end}))
+            if end.state == "stopped" or end.kind == "FlowerError":  # the server's app told the rest itself
+                code = getattr(errors, end.kind, StoppedError).exit_code
+                self._events.tell("run_ended", state=end.state, reasons=list(end.reasons), code=code)
 
     def _settings(self, record: RunRecord) -> dict[str, str]:
         registry = load_sites(self.consortium)

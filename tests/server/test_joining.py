@@ -112,7 +112,8 @@ def test_a_site_that_refuses_to_join_is_named_with_its_reason_and_asked_again_be
     assert told.of("refused") == [{"event": "refused", "site": "dora", "reason": "reports TooFewImagesError"}]
 
 
-def test_a_node_that_does_not_answer_is_waited_for_once(monkeypatch):
+@pytest.mark.parametrize(("keys_tell", "reason"), [(False, "not connected"), (True, "no answer before the deadline")])
+def test_a_node_that_does_not_answer_is_waited_for_once(monkeypatch, keys_tell, reason):
     monkeypatch.setattr(joining, "LATE_SECONDS", 0.05)
 
     class Silent(Coming):
@@ -121,9 +122,11 @@ def test_a_node_that_does_not_answer_is_waited_for_once(monkeypatch):
             return super().pull_messages([name for name in message_ids if name not in mute])
 
     grid = Silent(answering_app(), {})
-    settings = study(quorum=0.5, join_seconds=0.1)
-    done = FederatedAveraging(grid, settings, SITES, lambda _: True, lambda _: None).run(Progress(start()))
-    assert {tuple(record.missing.items()) for record in done.records} == {(("dora", "not connected"),)}
+    settings = study(quorum=0.5, join_seconds=0.1, deadline_seconds=1.0)
+    names = {1000 + place: site for place, site in enumerate(SITES)} if keys_tell else {}
+    run = FederatedAveraging(grid, settings, SITES, lambda _: True, lambda _: None, registered=names)
+    done = run.run(Progress(start()))
+    assert {tuple(record.missing.items()) for record in done.records} == {(("dora", reason),)}
     assert grid.asked.count(("query", 3)) == 1
 
 

@@ -124,6 +124,7 @@ def test_what_flower_has_failed_can_be_stopped_before_it_is_started_again(run, f
     run.stop(flower)
     assert flower.stopped == []
     assert run.record().end.state == "stopped"
+    assert len(run.submit(flower, "again").submissions) == 1  # by a daemon that has not seen it yet
 
 
 def test_the_first_end_stands(run, flower):
