@@ -24,7 +24,7 @@ from ra_core.daemons.events import read_events
 from ra_core.models.registry import build_method
 from ra_core.models.shared import shared_tensors
 from server.flower import CONNECTION, control
-from server.runs import Run
+from server.operation.runs import Run
 
 HERE = Path(__file__).parent
 DEFAULT = {"method": {"warmup_steps": 0}}  # introspective steps, the costly ones

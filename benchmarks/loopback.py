@@ -16,7 +16,7 @@ from ra_core.daemons.processes import end_all, executable, free_port, last_lines
 from ra_core.data.manifest import COLUMNS
 from server.consortium import load_consortium
 from server.flower import control
-from server.keeper import online_since
+from server.operation.keeper import online_since
 
 IMAGES = {"train": 40, "val": 12}
 """A site's. How many there are to train on doesn't matter: a round has so many steps."""

@@ -21,7 +21,7 @@ from ra_core.fixed_point import encode
 from ra_core.messages import DeliveryOrder, DeliveryReply, JoinOrder, JoinReply, RoundOrder, RoundReply
 from ra_core.settings import load_config
 from server.app import app as server_app
-from server.orders import model_digest
+from server.rounds.orders import model_digest
 from simulation.engines import InProcessGrid
 
 COUNTS = {"n_images": 100, "n_patients": 50, "n_val": 20, "n_declared": 120, "n_used": 120}

@@ -3,10 +3,10 @@
 from client.check import check
 from client.doctor import doctor
 from client.import_command import import_model
-from client.join import allow, allowed, models, start, unit
-from client.keys_command import keygen
+from client.member.commands import allow, allowed, models, start, unit
+from client.member.keys_command import keygen
 from client.score.command import score
-from client.setup import config, init
+from client.setup.command import config, init
 from ra_core.console import new_app, run_app
 
 __all__ = ["app", "main"]

@@ -20,15 +20,15 @@ from ra_core.models.method import GradientMethod
 from ra_core.models.registry import build_method
 from ra_core.models.shared import shared_tensors
 from ra_core.settings import load_config
-from server.account import Account
-from server.card import save_model
-from server.checkpoint import Checkpoints
-from server.orders import model_digest
-from server.outcome import Outcome, failed, outcome
-from server.progress import Progress
+from server.rounds.account import Account
+from server.rounds.card import save_model
+from server.rounds.checkpoint import Checkpoints
+from server.rounds.orders import model_digest
+from server.rounds.outcome import Outcome, failed, outcome
+from server.rounds.progress import Progress
+from server.rounds.run_settings import RunSettings, folder_of
+from server.rounds.strategy import FederatedAveraging
 from server.run_files import EVENTS, FAILURE, MODEL
-from server.run_settings import RunSettings, folder_of
-from server.strategy import FederatedAveraging
 
 __all__ = ["app"]
 
@@ -40,7 +40,7 @@ app = ServerApp()
 
 @app.main()
 def main(grid: Grid, context: Context) -> None:
-    """Run a study to its end; `server.run_settings.RunSettings` says what the run's settings are.
+    """Run a study to its end; `server.rounds.run_settings.RunSettings` says what the run's settings are.
 
     Raises:
         ConfigError: a setting is missing or bad, or no round of the study could be selected.

@@ -1,10 +1,10 @@
 """`ra-server`: what the operator of a consortium runs."""
 
 from ra_core.console import new_app, run_app
-from server.commands import resume, run, runs, start, status, stop, unit
 from server.dashboard import dashboard
-from server.provision_command import admit, config, provision, revoke
-from server.publish_command import publish
+from server.operation.commands import resume, run, runs, start, status, stop, unit
+from server.provisioning.provision_command import admit, config, provision, revoke
+from server.provisioning.publish_command import publish
 
 __all__ = ["app", "main"]
 

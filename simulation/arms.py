@@ -23,7 +23,7 @@ from ra_core.models.shared import load_shared
 from ra_core.runtime import Runtime
 from ra_core.storage import load_tensors, save_tensors
 from ra_core.training import LocalTrainer
-from server.progress import Progress, RoundRecord
+from server.rounds.progress import Progress, RoundRecord
 from simulation.engines import Node, OnProgress, answered
 
 __all__ = ["Arm", "Engine", "Joined", "Reporter", "Trained", "train_alone", "train_federated"]

@@ -26,7 +26,7 @@ from ra_core.results import ResultRow, average_rows, write_results
 from ra_core.runtime import Runtime, software_versions
 from ra_core.scoring import Scorer
 from ra_core.table import Table
-from server.outcome import shortfalls
+from server.rounds.outcome import shortfalls
 from simulation.arms import Arm, Engine, Joined, Reporter, Trained, train_alone, train_federated
 from simulation.config import ExperimentConfig
 from simulation.engines import Node

@@ -9,7 +9,7 @@ from ra_core.daemons.processes import free_port
 from ra_core.errors import FlowerError
 from server.consortium import load_consortium
 from server.flower import NodeState, RunState
-from server.registry import SiteRecord, save_site
+from server.provisioning.registry import SiteRecord, save_site
 
 SITES = ("anna", "berta")
 WHEN = "2026-01-02T03:04:05Z"
@@ -26,7 +26,7 @@ def write_consortium(folder, **settings):
 
 def provisioned(folder, **settings):
     """With keys and certificates."""
-    from server.provision import provision
+    from server.provisioning.provision import provision
 
     consortium = write_consortium(folder, **settings)
     provision(consortium, renew=False, now=dt.datetime.now(dt.UTC))

@@ -4,8 +4,8 @@ import numpy as np
 from answering import SITES, answering_app
 
 from ra_core.config import StudyConfig
-from server.progress import Progress
-from server.strategy import FederatedAveraging
+from server.rounds.progress import Progress
+from server.rounds.strategy import FederatedAveraging
 from simulation.engines import InProcessGrid
 
 

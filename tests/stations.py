@@ -11,10 +11,10 @@ from email.utils import formatdate
 
 import yaml
 
-from client.keys import make_key
-from client.station import open_station
-from server.certificates import authority, key_text, new_key, server_certificate, text
+from client.member.keys import make_key
+from client.member.station import open_station
 from server.consortium import ConsortiumConfig
+from server.provisioning.certificates import authority, key_text, new_key, server_certificate, text
 
 NOW = dt.datetime.now(dt.UTC)
 ADMITTED = (400, {"code": 2003, "detail": "Invalid heartbeat interval."})

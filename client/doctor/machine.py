@@ -10,11 +10,11 @@ from pathlib import Path
 import torch
 from filelock import FileLock, Timeout
 
-from client.allow import allowed
 from client.doctor.finding import Finding, look
+from client.member.allow import allowed
+from client.member.station import Station
+from client.member.told import trouble_of
 from client.site import data_root
-from client.station import Station
-from client.told import trouble_of
 from ra_core.daemons.events import read_events
 from ra_core.daemons.health import serving
 from ra_core.errors import BundleError, ConfigError, ConnectError, DataError

@@ -12,8 +12,8 @@ from pathlib import Path
 from client.doctor.finding import Finding, State, look
 from client.doctor.machine import machine
 from client.doctor.way import way
-from client.station import open_station
-from client.supernode import check_flower
+from client.member.station import open_station
+from client.member.supernode import check_flower
 from ra_core.errors import RAError
 from ra_core.installed import package_hash, refuse_foreign
 

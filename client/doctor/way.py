@@ -9,8 +9,8 @@ from functools import partial
 from cryptography import x509
 
 from client.doctor.finding import Finding, State, look
-from client.reach import CLOCK_TOLERANCE, admitted, clock_offset, look_up, open_port, private_key, trust
-from client.station import Station
+from client.member.reach import CLOCK_TOLERANCE, admitted, clock_offset, look_up, open_port, private_key, trust
+from client.member.station import Station
 from ra_core.errors import ConfigError, ConnectError
 from ra_core.keys import fingerprint
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from server.commands import CONSORTIUM, Where
+from server.operation.commands import CONSORTIUM, Where
 
 __all__ = ["dashboard"]
 

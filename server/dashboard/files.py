@@ -11,14 +11,14 @@ from typing import Any, Generic, Protocol, TypeVar
 from ra_core.config import SITE_NAME
 from ra_core.daemons.events import read_events
 from ra_core.errors import AdmissionError, ConfigError
-from server.certificates import expiring, expiry
 from server.consortium import Consortium
-from server.daemon import running
 from server.dashboard.processes import DaemonStory
 from server.dashboard.state import Page, page
 from server.dashboard.story import RunStory
 from server.dashboard.told import Told
-from server.registry import load_site
+from server.operation.daemon import running
+from server.provisioning.certificates import expiring, expiry
+from server.provisioning.registry import load_site
 
 __all__ = ["ConsortiumFiles"]
 

@@ -24,7 +24,7 @@ from ra_core.daemons.processes import free_port, last_lines
 from ra_core.errors import ConfigError, FlowerError, RAError
 from server.bundle import write_app
 from server.flower import Flower, RunState, write_connection
-from server.progress import Progress
+from server.rounds.progress import Progress
 from server.run_files import FAILURE
 from simulation.engines.node import NODES, Node, OnProgress, answered, finished, prepare
 from simulation.engines.processes import superlink

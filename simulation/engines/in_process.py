@@ -19,7 +19,7 @@ from client.app import app as client_app
 from ra_core.config import RuntimeConfig, StudyConfig
 from ra_core.daemons.processes import end_all
 from server.app import app as server_app
-from server.progress import Progress
+from server.rounds.progress import Progress
 from simulation.engines.node import NODES, Node, OnProgress, answered, finished, prepare
 
 __all__ = ["InProcessGrid", "run_in_process"]

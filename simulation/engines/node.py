@@ -10,8 +10,8 @@ from pathlib import Path
 from ra_core.config import RuntimeConfig, StudyConfig
 from ra_core.errors import ResumeError
 from ra_core.files import write_atomically
-from server.checkpoint import Checkpoints
-from server.progress import Progress
+from server.rounds.checkpoint import Checkpoints
+from server.rounds.progress import Progress
 
 __all__ = ["NODES", "Node", "OnProgress", "Settings", "answered", "finished", "prepare"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ra_core.results import ResultRow
-from server.progress import RoundRecord
+from server.rounds.progress import RoundRecord
 
 __all__ = ["CHOSEN", "ArmFacts", "Gallery", "ReportData", "SiteFacts"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from ra_core.words import listed
-from server.outcome import absences
+from server.rounds.outcome import absences
 from simulation.report.cells import Verdict, compare
 from simulation.report.data import SiteFacts
 from simulation.report.findings import PAPER, Findings

@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 from ra_core.files import write_atomically
 from ra_core.pages import page_bytes, page_environment
 from ra_core.words import duration
-from server.outcome import absences
+from server.rounds.outcome import absences
 from simulation.report import sections
 from simulation.report.cells import number
 from simulation.report.data import ReportData

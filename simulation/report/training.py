@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from ra_core.words import duration
-from server.progress import RoundRecord
+from server.rounds.progress import RoundRecord
 from simulation.report.data import ArmFacts
 from simulation.report.figures import Curve, curves
 from simulation.report.sections import Panel, Section

@@ -17,9 +17,9 @@ from ra_core.models.registry import build_method
 from ra_core.models.shared import shared_tensors
 from ra_core.settings import load_config
 from ra_core.storage import load_tensors
-from server.orders import Orders
-from server.progress import Progress
-from server.strategy import FederatedAveraging
+from server.rounds.orders import Orders
+from server.rounds.progress import Progress
+from server.rounds.strategy import FederatedAveraging
 from simulation.engines import InProcessGrid
 
 

@@ -14,7 +14,7 @@ from ra_core.daemons.events import read_events
 from ra_core.errors import ConfigError, QuorumError, ResumeError
 from ra_core.installed import package_hash
 from server.app import app
-from server.checkpoint import Checkpoints
+from server.rounds.checkpoint import Checkpoints
 from simulation.engines import InProcessGrid
 
 NAMES = ("anna", "berta")
@@ -228,7 +228,7 @@ def test_what_is_no_error_of_ours_is_told_too(tmp_path, monkeypatch):
     def full(*_):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr("server.checkpoint.save_tensors", full)
+    monkeypatch.setattr("server.rounds.checkpoint.save_tensors", full)
     with pytest.raises(OSError, match="no space"):
         run(tmp_path)
     assert failure(tmp_path) == {

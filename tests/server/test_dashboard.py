@@ -26,7 +26,7 @@ from server.dashboard.state import page
 from server.dashboard.story import RunStory
 from server.dashboard.timing import span
 from server.dashboard.told import Told
-from server.provision import provision
+from server.provisioning.provision import provision
 
 START = datetime(2026, 11, 26, 12, 0, tzinfo=UTC)
 SITES = ["hospital-a", "hospital-b", "hospital-c"]

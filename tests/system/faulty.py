@@ -7,11 +7,11 @@ from pathlib import Path
 from federation import Federation, wait_until
 from hospitals import write_hospitals
 
-from client.station import MARKER
+from client.member.station import MARKER
 from ra_core.config import RuntimeConfig
 from ra_core.daemons.events import read_events
 from ra_core.daemons.processes import end_all
-from server.orders import model_digest
+from server.rounds.orders import model_digest
 from simulation.engines import run_in_process
 
 HOOKS = Path(__file__).parent / "hooks"

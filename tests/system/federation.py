@@ -16,7 +16,7 @@ from ra_core.daemons.health import serving
 from ra_core.daemons.processes import end_all, executable, free_port
 from server.consortium import load_consortium
 from server.flower import control
-from server.keeper import online_since
+from server.operation.keeper import online_since
 
 PATIENCE = 900
 """Seconds after which something is taken for hung."""

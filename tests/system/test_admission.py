@@ -9,8 +9,8 @@ from federation import Federation, wait_until
 from ra_core.errors import AdmissionError, ConnectError
 from ra_core.keys import fingerprint, parse_public_key
 from server.flower import control
-from server.provision import provision
-from server.registry import load_site
+from server.provisioning.provision import provision
+from server.provisioning.registry import load_site
 
 pytestmark = pytest.mark.system
 

@@ -12,7 +12,7 @@ from hospitals import tiny_federation
 
 from ra_core.config import RuntimeConfig
 from ra_core.errors import DegradedError, QuorumError
-from server.orders import model_digest
+from server.rounds.orders import model_digest
 from simulation.engines import run_in_process
 
 pytestmark = pytest.mark.system

@@ -8,7 +8,7 @@ import psutil
 import pytest
 from federation import Federation, wait_until
 
-from client.station import MARKER, open_station
+from client.member.station import MARKER, open_station
 from ra_core.config import BUNDLE_HASH
 from ra_core.daemons.events import read_events
 from server.flower import control

@@ -7,7 +7,7 @@ from hospitals import tiny_federation
 
 from ra_core.daemons.processes import end_all
 from ra_core.errors import StoppedError
-from server.daemon import MARKER
+from server.operation.daemon import MARKER
 
 pytestmark = pytest.mark.system
 
@@ -43,7 +43,7 @@ def went_on(federation, name):
 
 
 def test_the_app_is_killed_in_aggregation_and_over_a_half_written_checkpoint(federation, whole):
-    in_round_1 = federation.fault("server", "server.strategy:step")
+    in_round_1 = federation.fault("server", "server.rounds.strategy:step")
     in_round_2 = federation.fault("server", "pathlib:Path.replace", after=1, about=".checkpoint.safetensors.")
     process = federation.command("run", "study.yaml", "--name", "app")
     for fault in (in_round_1, in_round_2):
@@ -69,7 +69,7 @@ def test_the_app_is_killed_while_sites_train_and_comes_back_by_itself(federation
 
 
 def test_everything_at_the_server_is_killed_between_two_checkpoints(federation, whole):
-    fault = federation.fault("server", "server.checkpoint:save_tensors", after=1)
+    fault = federation.fault("server", "server.rounds.checkpoint:save_tensors", after=1)
     process = federation.command("run", "study.yaml", "--name", "between")
     killed(federation, fault)
     assert not (federation.run("between") / "checkpoint.safetensors").exists()  # the last one is put aside already

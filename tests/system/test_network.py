@@ -7,7 +7,7 @@ from faulty import ANSWER, Faulty
 from federation import wait_until
 from wire import Wire
 
-from client.station import open_station
+from client.member.station import open_station
 from ra_core.errors import DegradedError
 
 pytestmark = pytest.mark.system

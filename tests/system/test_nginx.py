@@ -13,7 +13,7 @@ from ra_core.daemons.environment import flower_environment
 from ra_core.daemons.processes import free_port
 from ra_core.errors import FlowerError
 from server.flower import Flower, control, write_connection
-from server.nginx import LOG
+from server.provisioning.nginx import LOG
 
 pytestmark = pytest.mark.system
 

@@ -10,7 +10,7 @@ from PIL import Image
 from ra_core.evaluation import CHOSEN_NOTE
 from ra_core.metrics import Estimate
 from ra_core.results import ResultRow
-from server.progress import RoundRecord
+from server.rounds.progress import RoundRecord
 from simulation.report.data import ArmFacts, Gallery, ReportData, SiteFacts
 
 STUDY = {

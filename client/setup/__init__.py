@@ -1,0 +1,1 @@
+"""Describing a folder: `ra-client init` and `ra-client config`."""

@@ -1,0 +1,106 @@
+"""What `ra-server run`, `resume` and `stop` do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ra_core.config import StudyConfig
+from ra_core.console import TerminalReporter
+from ra_core.errors import AdmissionError, ConfigError, ConnectError
+from ra_core.installed import refuse_foreign
+from ra_core.settings import load_config
+from server.consortium import Consortium
+from server.flower import control
+from server.operation.daemon import running
+from server.operation.follow import follow, raise_unless_complete
+from server.operation.runs import Run
+from server.provisioning.registry import load_sites
+
+__all__ = ["resume_run", "start_run", "stop_run"]
+
+
+def start_run(consortium: Consortium, study_file: Path, name: str, sites: Sequence[str]) -> None:
+    """Start a run, or join one that goes on, and follow it to its end.
+
+    Args:
+        consortium: whose daemon runs.
+        study_file: settings of the study.
+        name: of the run; the study file's if empty.
+        sites: that have to be there; all of the consortium if empty.
+
+    Raises:
+        RAError: of any kind: whatever the run ended with, unless it is completed.
+    """
+    refuse_foreign()
+    study = load_config(study_file, StudyConfig)
+    agreed = _agreed(consortium, sites)
+    _require_daemon(consortium)
+    run = Run(consortium, name or study_file.stem)
+    run.agree(study, agreed)
+    _go_on(run)
+
+
+def resume_run(consortium: Consortium, name: str) -> None:
+    """Go on with a run that was stopped or has failed, and follow it to its end.
+
+    Raises:
+        RAError: as `start_run`.
+    """
+    refuse_foreign()
+    _require_daemon(consortium)
+    _go_on(Run(consortium, name))
+
+
+def stop_run(consortium: Consortium, name: str) -> None:
+    """End a run after the message that its sites are at.
+
+    Raises:
+        RAError: there is no such run, it has ended, or Flower can't be reached.
+    """
+    _require_daemon(consortium)
+    Run(consortium, name).stop(control(consortium))
+
+
+def _agreed(consortium: Consortium, sites: Sequence[str]) -> list[str]:
+    """The names of the sites that have to be there, in the consortium's order.
+
+    Raises:
+        ConfigError: one is of no consortium, or stands there twice.
+        AdmissionError: one is not admitted.
+    """
+    known = consortium.config.sites
+    strange = [site for site in sites if site not in known or list(sites).count(site) > 1]
+    if strange:
+        raise ConfigError(f"--sites: '{strange[0]}' is unknown or stands there twice", f"sites are: {', '.join(known)}")
+    agreed = [site for site in known if not sites or site in sites]
+    records = load_sites(consortium)
+    for site in agreed:
+        state = records[site].state if site in records else "not provisioned"
+        if state != "admitted":
+            hint = f"`ra-server admit '{site}' KEY.pub`, or name the others with --sites"
+            raise AdmissionError(f"the site '{site}' is {state}", hint)
+    return agreed
+
+
+def _require_daemon(consortium: Consortium) -> None:
+    if not running(consortium):
+        hint = f"start it in another terminal, or as a service: ra-server start {consortium.file.name}"
+        raise ConnectError("the consortium's daemon doesn't run", hint)
+
+
+def _go_on(run: Run) -> None:
+    """Submit a run, unless it goes on or nothing of it is left to do, and follow it."""
+    end = run.record().end
+    if end is None or end.state in ("failed", "stopped") or run.result().get("undelivered"):
+        run.submit(control(run.consortium), "asked")
+    reporter = TerminalReporter()
+    total = load_config(run.study_file, StudyConfig).federation.rounds
+    try:
+        with reporter.task("rounds", total) as bar:
+            end = follow(run, reporter.say, bar, lambda: bool(running(run.consortium)))
+    except KeyboardInterrupt:
+        reporter.say(f"the run '{run.name}' goes on: `ra-server run` again follows it, `ra-server stop` ends it")
+        raise
+    raise_unless_complete(run.name, end)
+    reporter.say(f"the run '{run.name}' is completed: all agreed sites were in all of it")

@@ -1,0 +1,1 @@
+"""A run from joining to delivery: the round loop, what it takes and keeps, and what it tells."""

@@ -1,0 +1,111 @@
+"""`run.json`: what a run was asked, what came of it, and who was there, written after every exchange."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ra_core.config import StudyConfig
+from ra_core.files import write_atomically
+from ra_core.installed import package_hash
+from ra_core.runtime import software_versions
+from server.rounds.orders import model_digest
+from server.rounds.outcome import Outcome
+from server.rounds.progress import Progress, RoundRecord
+from server.run_files import RESULT
+
+__all__ = ["Account"]
+
+CRITERION = "validation_error, lower is better"
+
+RUNNING = Outcome("running", (), 0)
+
+
+@dataclass(frozen=True)
+class Account:
+    """Gives account of one run.
+
+    Attributes:
+        folder: of the run.
+        run: its name.
+        study: settings.
+        sites: agreed names.
+        bundle: SHA-256 of the app that was submitted; empty where none was.
+    """
+
+    folder: Path
+    run: str
+    study: StudyConfig
+    sites: Sequence[str]
+    bundle: str
+
+    def write(self, progress: Progress, outcome: Outcome = RUNNING) -> None:
+        """Write the file atomically.
+
+        Raises:
+            OSError: the disk is full or the folder can't be written.
+        """
+        told = self._agreed() | _reached(progress, self.study) | _ended(outcome)
+        write_atomically(self.folder / RESULT, (json.dumps(told, indent=1, ensure_ascii=False) + "\n").encode())
+
+    def _agreed(self) -> dict[str, Any]:
+        return {
+            "run": self.run,
+            "study_digest": self.study.digest(),
+            "package_hash": package_hash(),
+            "bundle": self.bundle,
+            "software": software_versions(),
+            "sites": sorted(self.sites),
+            "rounds_asked": self.study.federation.rounds,
+            "criterion": CRITERION,
+        }
+
+
+def _reached(progress: Progress, study: StudyConfig) -> dict[str, Any]:
+    early = progress.closed and progress.round < study.federation.rounds
+    return {
+        "rounds_done": progress.round,
+        "stopped_early": f"stopped early at round {progress.round}" if early else "",
+        "best_round": progress.best_round if progress.best else None,
+        "best_error": progress.best_error if math.isfinite(progress.best_error) else None,
+        "model_hash": model_digest(progress.best) if progress.best else "",
+        "last_model_hash": model_digest(progress.model),
+        "images": {
+            site: {"train": reply.n_images, "val": reply.n_val, "used": reply.n_used, "declared": reply.n_declared}
+            for site, reply in sorted(progress.joined.items())
+        },
+        "rounds": [_round(record) for record in progress.records],
+        "delivered": list(progress.delivered),
+        "undelivered": dict(sorted(progress.undelivered.items())),
+    }
+
+
+def _round(record: RoundRecord) -> dict[str, Any]:
+    error = record.validation_error
+    return {
+        "round": record.round,
+        "closing": record.closing,
+        "asked": list(record.asked),
+        "answered": list(record.answered),
+        "missing": dict(record.missing),
+        "n_images": record.n_images,
+        "files": {site: {"used": used, "declared": declared} for site, (used, declared) in record.files.items()},
+        "validation_error": error if math.isfinite(error) else None,
+        "metrics": {site: dict(found) for site, found in record.by_site.items()},
+        "reasons": dict(record.missing) | _untold(record.by_site),
+    }
+
+
+def _untold(metrics: Mapping[str, Mapping[str, float]]) -> dict[str, str]:
+    """Sites that lack a metric which others have told."""
+    names = {name for found in metrics.values() for name in found}
+    lacking = {site: sorted(names - found.keys()) for site, found in metrics.items()}
+    return {site: f"the site told no {', '.join(missing)}" for site, missing in lacking.items() if missing}
+
+
+def _ended(outcome: Outcome) -> dict[str, Any]:
+    return {"state": outcome.state, "reasons": list(outcome.reasons), "code": outcome.code}

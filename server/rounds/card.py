@@ -1,0 +1,84 @@
+"""The chosen model as a file, and its card: what it is and how it came about, in counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+
+from ra_core.artifact import Artifact, Card, DataSummary, save_artifact
+from ra_core.config import StudyConfig
+from ra_core.hashing import tensor_digest
+from ra_core.messages import JoinReply
+from ra_core.models.registry import build_method
+from ra_core.models.shared import load_shared, shared_tensors
+from ra_core.runtime import software_versions
+from server.rounds.progress import Progress
+
+__all__ = ["model_card", "save_model"]
+
+
+def save_model(folder: Path, study: StudyConfig, progress: Progress) -> bool:
+    """Write the best model to a folder.
+
+    Returns:
+        False, with nothing written, where layers stay at the sites: then there is no whole model at the server.
+
+    Raises:
+        OSError: the disk is full or the folder can't be written.
+    """
+    method = build_method(study.method, study.preprocessing.size, study.seed)
+    if shared_tensors(method).keys() != progress.best.keys():
+        return False
+    load_shared(method, study.federation, {name: torch.from_numpy(array) for name, array in progress.best.items()})
+    save_artifact(folder, Artifact(method.eval(), model_card(study, progress)))
+    return True
+
+
+def model_card(study: StudyConfig, progress: Progress) -> Card:
+    """Of the best model; its sites are those whose answers count in it."""
+    teachers = [site for site in sorted(progress.joined) if progress.counted(site, progress.best_round)]
+    told = [progress.joined[site] for site in teachers]
+    return Card(
+        method=study.method,
+        preprocessing=study.preprocessing,
+        seed=study.seed,
+        arm="federated",
+        steps=progress.round * study.federation.local_steps,
+        rounds=progress.round,
+        selected=progress.best_round,
+        sites=tuple(teachers),
+        anatomy=_common(reply.anatomy for reply in told),
+        modality=_common(reply.modality for reply in told),
+        data=tuple(_summary(reply) for reply in told),
+        runtime={"precision": study.training.precision},
+        software=software_versions(),
+        metrics=tuple(_errors(progress)),
+        model_hash=tensor_digest({name: torch.from_numpy(array) for name, array in progress.best.items()}),
+    )
+
+
+def _summary(reply: JoinReply) -> DataSummary:
+    return DataSummary(
+        site=reply.site,
+        train_images=reply.n_images,
+        train_patients=reply.n_patients,
+        val_images=reply.n_val,
+        val_patients=reply.n_val_patients,
+        used_files=reply.n_used,
+        declared_files=reply.n_declared,
+    )
+
+
+def _errors(progress: Progress) -> Iterable[dict[str, object]]:
+    """Validation error at each site, from the exchange that judged the model."""
+    judged = (record for record in progress.records if record.round == progress.best_round + 1)
+    for site, metrics in (pair for record in judged for pair in record.by_site.items()):
+        yield {"test_site": site, "metric": "validation_error", "value": metrics["validation_error"]}
+
+
+def _common(values: Iterable[str]) -> str:
+    """The one value that all have; empty where they differ."""
+    found = set(values)
+    return found.pop() if len(found) == 1 else ""

@@ -1,0 +1,136 @@
+"""One exchange's answers: each checked and added to an exact sum as it comes. Nothing in an answer is trusted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import torch
+from flwr.app import Message
+from numpy.typing import NDArray
+
+from ra_core.config import FederationConfig
+from ra_core.fixed_point import Codes, WeightedSum, check_update
+from ra_core.hashing import tensor_digest
+from ra_core.messages import MessageError, RoundOrder, RoundReply
+from server.rounds.aggregation import Combiner, TrimmedMean, clipped, update_norm
+from server.rounds.progress import RoundRecord
+from server.rounds.roster import TOO_LATE, counts_problem, printable, reported
+
+__all__ = ["Fold"]
+
+LARGEST_METRIC = 1e12
+"""No mean over a site's images is larger; what is would drown all others in the weighted mean."""
+
+
+class Fold:
+    """The answers of one exchange.
+
+    Args:
+        order: that they answer.
+        sites: agreed names.
+        asked: sites by the nodes that were asked.
+    """
+
+    def __init__(self, order: RoundOrder, sites: tuple[str, ...], asked: Mapping[int, str]) -> None:
+        self.order, self.sites, self.asked = order, sites, asked
+        self._model_hash = tensor_digest({name: torch.from_numpy(array) for name, array in order.model.items()})
+        self._shapes = {name: array.shape for name, array in order.model.items()}
+        self._combiner = _combiner(self._shapes, order.study.federation)
+        self._replies: dict[str, RoundReply] = {}
+        self._rejected: dict[str, str] = {}
+
+    def take(self, node: int, message: Message) -> str:
+        """Fold one node's answer in; the value is why it doesn't count, empty where it does."""
+        site = self.asked[node]
+        try:
+            if message.has_error():
+                raise MessageError(reported(message.error)[1])
+            reply = RoundReply.from_record(message.content)
+            self._check(site, reply)
+            if self.order.steps:
+                self._combiner.add(self._bounded(reply), reply.n_images)
+        except ValueError as error:  # MessageError and RangeError are
+            self._rejected[site] = printable(str(error))
+            return self._rejected[site]
+        self._replies[site] = replace(reply, update={})
+        return ""
+
+    def metrics(self, site: str) -> dict[str, float]:
+        """What a site whose answer counts has told."""
+        return dict(sorted(self._replies[site].metrics.items()))
+
+    def _check(self, site: str, reply: RoundReply) -> None:
+        if reply.site != site:
+            raise MessageError(f"answers as '{reply.site}', which it is not")
+        expected = {
+            "round": self.order.round,
+            "study_digest": self.order.study.digest(),
+            "model_hash": self._model_hash,
+        }
+        for name, value in expected.items():
+            if getattr(reply, name) != value:
+                raise MessageError(f"answers another {name.replace('_', ' ')}")
+        if reply.update and not self.order.steps:
+            raise MessageError("an update in the closing exchange")
+        if problem := counts_problem(reply, len(self.sites)):
+            raise MessageError(problem)
+        if not all(abs(value) <= LARGEST_METRIC for value in reply.metrics.values()):
+            raise MessageError("a metric is not finite or too large")
+        if reply.metrics.get("validation_error", -1.0) < 0:
+            raise MessageError("no validation error")
+
+    def _bounded(self, reply: RoundReply) -> Mapping[str, Codes]:
+        """The update, within the study's norms."""
+        federation = self.order.study.federation
+        # Before it is shortened: what is out of range is not let in by that.
+        check_update(reply.update, reply.n_images, self._combiner.count, self._shapes)
+        if federation.max_update_norm is not None:
+            norm = update_norm(reply.update)
+            if norm > federation.max_update_norm:
+                raise MessageError(f"its update's norm is {norm:.3g}, more than {federation.max_update_norm:g}")
+        return (
+            reply.update if federation.clip_update_norm is None else clipped(reply.update, federation.clip_update_norm)
+        )
+
+    def record(self, absent: Mapping[str, str]) -> RoundRecord:
+        """What happened.
+
+        Args:
+            absent: reasons of agreed sites that were not asked.
+        """
+        names = tuple(sorted(self._replies))
+        silent = dict.fromkeys(self.asked.values(), TOO_LATE)
+        reasons = {**absent, **silent, **self._rejected}
+        weights = [self._replies[name].n_val for name in names]
+        errors = [self._replies[name].metrics["validation_error"] for name in names]
+        total = math.fsum(w * e for w, e in zip(weights, errors, strict=True))
+        return RoundRecord(
+            round=self.order.round,
+            closing=not self.order.steps,
+            asked=tuple(sorted(self.asked.values())),
+            answered=names,
+            missing={name: reasons[name] for name in self.sites if name not in names},
+            n_images=self._combiner.count,
+            validation_error=total / sum(weights) if names else math.inf,
+            by_site={name: self.metrics(name) for name in names},
+            images={name: self._replies[name].n_images for name in names},
+            files={name: (self._replies[name].n_used, self._replies[name].n_declared) for name in names},
+            fingerprints={name: self._replies[name].fingerprint for name in names},
+        )
+
+    def mean(self) -> dict[str, NDArray[np.float64]]:
+        """The sites' combined update.
+
+        Raises:
+            ValueError: no site has answered.
+        """
+        return self._combiner.mean()
+
+
+def _combiner(shapes: Mapping[str, tuple[int, ...]], federation: FederationConfig) -> Combiner:
+    if federation.aggregation == "mean":
+        return WeightedSum(shapes)
+    return TrimmedMean(shapes, federation.trimmed_share)

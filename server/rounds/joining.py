@@ -1,0 +1,89 @@
+"""The exchange before the rounds: nodes say which site they are, and whoever comes later says it later."""
+
+from __future__ import annotations
+
+import math
+import time
+
+from ra_core.messages import JoinOrder
+from server.rounds.post import POLL_SECONDS, Post, Waiting, moment
+from server.rounds.roster import Roster, Tell
+
+__all__ = ["Joining"]
+
+RETRY_SECONDS = 30.0
+"""Pause before a node that was refused, or didn't answer, is asked again."""
+
+LATE_SECONDS = 20.0
+"""What a round waits for the answers of nodes that have never been asked before; never for those that have."""
+
+
+class Joining:
+    """Asks nodes to join.
+
+    Args:
+        post: the way to them.
+        roster: takes their answers.
+        order: what they are asked.
+        seconds: longest wait for all agreed sites, at the start.
+        tell: takes events.
+    """
+
+    def __init__(self, post: Post, roster: Roster, order: JoinOrder, seconds: float, tell: Tell) -> None:
+        self._post, self._roster, self._tell = post, roster, tell
+        self._record, self._seconds = order.to_record(), seconds
+        self._waiting: Waiting = {}
+        self._asked: dict[int, float] = {}  # node -> when, last
+
+    def open(self) -> None:
+        """Wait until each agreed site has joined or been refused, at most as long as was set."""
+        deadline = time.monotonic() + self._seconds
+        self._tell("waiting", **{"for": list(self._roster.absent), "until": moment(self._seconds)})
+        while True:
+            self._ask(deadline - time.monotonic())
+            arrived = self._take()
+            if self._roster.settled or time.monotonic() > deadline:
+                return
+            if not arrived:
+                time.sleep(POLL_SECONDS)
+
+    def late(self, seconds: float = LATE_SECONDS) -> None:
+        """Let in who has come since; nodes that are asked for the first time get a short while to answer.
+
+        Args:
+            seconds: how long.
+        """
+        if not self._roster.absent:
+            return
+        deadline = time.monotonic() + seconds
+        new = self._ask(self._seconds)
+        while True:
+            arrived = self._take()
+            if not new & set(self._waiting.values()) or time.monotonic() > deadline:
+                return
+            if not arrived:
+                time.sleep(POLL_SECONDS)
+
+    def _ask(self, seconds: float) -> set[int]:
+        """Ask connected nodes that aren't in; the value is who was never asked before."""
+        now = time.monotonic()
+        busy = set(self._waiting.values())
+        nodes = [
+            node
+            for node in sorted(self._post.connected() - busy)
+            if self._roster.may_join(node) and now - self._asked.get(node, -math.inf) >= RETRY_SECONDS
+        ]
+        new = {node for node in nodes if node not in self._asked}
+        if nodes and seconds > 0:
+            sent = self._post.send(dict.fromkeys(nodes, self._record), "query", seconds)
+            self._waiting |= sent
+            self._roster.silent.update(sent.values())
+            self._asked |= dict.fromkeys(nodes, now)
+        return new
+
+    def _take(self) -> bool:
+        """Take what has arrived; whether anything has."""
+        arrived = list(self._post.arrived(self._waiting))
+        for node, message in arrived:
+            self._roster.take(node, message)
+        return bool(arrived)

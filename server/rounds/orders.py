@@ -1,0 +1,89 @@
+"""Orders of a run, made from its state: who is told what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from flwr.app import RecordDict
+
+from ra_core.config import StudyConfig
+from ra_core.hashing import tensor_digest
+from ra_core.installed import package_hash
+from ra_core.messages import DeliveryOrder, JoinOrder, RoundOrder
+from server.rounds.card import model_card
+from server.rounds.progress import Model, Progress
+
+__all__ = ["Orders", "model_digest"]
+
+
+@dataclass(frozen=True)
+class Orders:
+    """Makes the orders of one run.
+
+    Attributes:
+        study: settings, the same for all sites.
+        run: its name.
+    """
+
+    study: StudyConfig
+    run: str
+
+    def join(self) -> JoinOrder:
+        """To nodes that are not in yet."""
+        return JoinOrder(study=self.study, run=self.run, package_hash=package_hash())
+
+    def next_round(self, progress: Progress, steps: int) -> RoundOrder:
+        """Of the next exchange, for a site without a round behind it.
+
+        Args:
+            progress: so far.
+            steps: 0 in the closing exchange.
+        """
+        federation = self.study.federation
+        return RoundOrder(
+            study=self.study,
+            run=self.run,
+            package_hash=package_hash(),
+            round=progress.round + 1,
+            base_round=0,
+            best_round=0,
+            start_step=progress.round * federation.local_steps,
+            steps=steps,
+            proximal_mu=federation.proximal_mu,
+            model=progress.model,
+        )
+
+    @staticmethod
+    def addressed(order: RoundOrder, asked: Mapping[int, str], progress: Progress) -> dict[int, RecordDict]:
+        """The order by node; sites that go on from the same rounds share one record, so it is in memory once."""
+        rounds = {
+            node: (progress.counted(site, progress.round), progress.counted(site, progress.best_round))
+            for node, site in asked.items()
+        }
+        records = {
+            (base, best): replace(order, base_round=base, best_round=best).to_record()
+            for base, best in set(rounds.values())
+        }
+        return {node: records[found] for node, found in rounds.items()}
+
+    def delivery(self, asked: Mapping[int, str], progress: Progress) -> dict[int, RecordDict]:
+        """The best model, by node."""
+        order = DeliveryOrder(
+            study=self.study,
+            run=self.run,
+            package_hash=package_hash(),
+            base_round=0,
+            card=model_card(self.study, progress).model_dump_json(),
+            model_hash=model_digest(progress.best),
+            model=progress.best,
+        )
+        rounds = {node: progress.counted(site, progress.best_round) for node, site in asked.items()}
+        records = {base: replace(order, base_round=base).to_record() for base in set(rounds.values())}
+        return {node: records[base] for node, base in rounds.items()}
+
+
+def model_digest(model: Model) -> str:
+    """SHA-256 over the tensors, as a model's hash is defined."""
+    return tensor_digest({name: torch.from_numpy(array) for name, array in model.items()})

@@ -1,0 +1,146 @@
+"""At any moment one checkpoint is whole; one that isn't is refused, and the one before it used."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from federating import KilledError, Told, federate
+from hospitals import model_digest as digest
+
+from ra_core.errors import ResumeError
+from server.rounds.checkpoint import Checkpoints
+from server.run_files import CHECKPOINT, PREVIOUS, REFUSED
+
+TESTS = Path(__file__).resolve().parents[2]
+STUDY = "d" * 64
+
+RUN = """
+import os, signal, sys
+from pathlib import Path
+from federating import federate
+from server.rounds.checkpoint import Checkpoints
+
+calls, replace = 0, os.replace
+
+def killing(source, target):
+    global calls
+    calls += 1
+    if calls == int(sys.argv[2]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    replace(source, target)
+
+os.replace = killing
+checkpoints = Checkpoints(Path(sys.argv[1]), "d" * 64)
+federate(progress=checkpoints.load(), on_round=checkpoints.save, optimizer={"name": "momentum"})
+"""
+
+
+def run(folder, on_round=lambda _: None, told=None):
+    checkpoints = Checkpoints(folder, STUDY)
+    progress = checkpoints.resume(Told() if told is None else told)
+
+    def save(progress):
+        checkpoints.save(progress)
+        on_round(progress)
+
+    return federate(progress=progress, on_round=save, optimizer={"name": "momentum"})
+
+
+@pytest.fixture(scope="module")
+def whole():
+    done = federate(optimizer={"name": "momentum"})
+    return digest(done.model), digest(done.best), done.records
+
+
+def outcome(done):
+    return digest(done.model), digest(done.best), done.records
+
+
+@pytest.fixture
+def after_two(tmp_path):
+    """The folder of a run that was killed after two rounds."""
+
+    def kill(progress):
+        if progress.round == 2:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        run(tmp_path, kill)
+    return tmp_path
+
+
+@pytest.mark.parametrize("call", [1, 2, 3, 4, 6, 9])
+def test_a_run_killed_while_it_writes_a_checkpoint_ends_with_the_same_bits(tmp_path, whole, call):
+    """Calls of `os.replace`: the first checkpoint takes one, each later one two."""
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    arguments = [sys.executable, "-c", RUN, str(tmp_path), str(call)]
+    killed = subprocess.run(arguments, cwd=TESTS, env=env, capture_output=True, check=False)  # noqa: S603 - our own
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert outcome(run(tmp_path)) == whole
+    assert sorted(path.name for path in tmp_path.iterdir()) == [PREVIOUS, CHECKPOINT]
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def make_foreign(path):
+    Checkpoints(path.parent / "other", "e" * 64).save(Checkpoints(path.parent, STUDY).load())
+    (path.parent / "other" / CHECKPOINT).replace(path)
+    (path.parent / "other").rmdir()
+
+
+def make_old(path):
+    from ra_core.storage import load_tensors, save_tensors
+
+    tensors, facts = load_tensors(path)
+    save_tensors(path, tensors, {name: value for name, value in facts.items() if name != "format"})
+
+
+HARMS = (truncate, empty, make_foreign, make_old)
+
+
+@pytest.mark.parametrize("harm", HARMS)
+def test_a_checkpoint_that_cannot_be_used_is_set_aside_and_the_one_before_it_used(after_two, whole, harm):
+    harm(after_two / CHECKPOINT)
+    told = Told()
+    assert outcome(run(after_two, told=told)) == whole
+    (event,) = told.of("checkpoint_refused")
+    assert event["from_round"] == 1
+    assert (after_two / REFUSED).exists()
+
+
+@pytest.mark.parametrize("harm", HARMS)
+def test_where_both_are_bad_nothing_is_touched(after_two, harm):
+    kept = {}
+    for name in (PREVIOUS, CHECKPOINT):
+        harm(after_two / name)
+        kept[name] = (after_two / name).read_bytes()
+    with pytest.raises(ResumeError):
+        run(after_two)
+    assert {path.name: path.read_bytes() for path in after_two.iterdir()} == kept
+
+
+def test_a_run_that_loses_its_last_checkpoint_goes_on_from_the_one_before_it(after_two, whole):
+    (after_two / CHECKPOINT).unlink()
+    assert outcome(run(after_two)) == whole
+
+
+def test_a_checkpoint_of_another_bundle_is_foreign_where_both_are_known(after_two):
+    progress = Checkpoints(after_two, STUDY, "a" * 64).load()
+    Checkpoints(after_two, STUDY, "a" * 64).save(progress)
+    (after_two / PREVIOUS).unlink()
+    assert Checkpoints(after_two, STUDY).load().round == 2
+    with pytest.raises(ResumeError, match="another app bundle"):
+        Checkpoints(after_two, STUDY, "b" * 64).load()
+
+
+def test_without_a_checkpoint_a_run_begins(tmp_path):
+    assert Checkpoints(tmp_path, STUDY).resume(Told()) is None

@@ -1,0 +1,41 @@
+"""The way to the sites, where Flower itself has its troubles."""
+
+from answering import SITES, answering_app
+from federating import start, study
+
+from server.rounds.orders import Orders
+from server.rounds.post import Post
+from server.rounds.progress import Progress
+from server.rounds.strategy import FederatedAveraging
+from simulation.engines import InProcessGrid
+
+
+class Forgetful(InProcessGrid):
+    """Knows a node no longer once it is asked to train: Flower gives no number for such a message."""
+
+    def push_messages(self, messages):
+        names = list(super().push_messages(messages))
+        gone = [self._waiting[n].metadata.dst_node_id == 1001 for n in names]
+        kinds = [self._waiting[n].metadata.message_type for n in names]
+        return [None if lost and kind == "train" else n for n, lost, kind in zip(names, gone, kinds, strict=True)]
+
+
+def grid(kind=InProcessGrid):
+    return kind(answering_app(), [{"name": site} for site in SITES])
+
+
+def test_a_node_that_flower_has_forgotten_is_missing_and_not_waited_for():
+    federation = FederatedAveraging(grid(Forgetful), study(quorum=0.75), SITES, lambda _: True, lambda _: None)
+    done = federation.run(Progress(start()))
+    assert [list(record.missing) for record in done.records] == [["berta"]] * 4
+
+
+def test_whoever_does_not_answer_is_waited_for_no_longer_than_said():
+    class Mute(InProcessGrid):
+        def pull_messages(self, message_ids):
+            return []
+
+    post = Post(grid(Mute))
+    waiting = post.send({1000: Orders(study(), "run").join().to_record()}, "query", 0.05)
+    assert list(post.answers(waiting, 0.05)) == []
+    assert len(waiting) == 1
