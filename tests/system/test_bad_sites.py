@@ -59,13 +59,15 @@ def federation(site_root, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def said(federation):
-    """What the operator saw of the run."""
-    return federation.server("run", federation.study("bad", **FEDERATION), code=DegradedError.exit_code)
+def done(federation):
+    """What the operator saw of the run, and what `run.json` said at its end: the model is offered to berta again."""
+    said = federation.server("run", federation.study("bad", **FEDERATION), code=DegradedError.exit_code)
+    return said, federation.result("bad")
 
 
-def test_each_bad_answer_is_rejected_by_name_and_reason(federation, said):
-    *rounds, closing = federation.result("bad")["rounds"]
+def test_each_bad_answer_is_rejected_by_name_and_reason(federation, done):
+    said, result = done
+    *rounds, closing = result["rounds"]
     for record, (_, reason) in zip([*rounds, closing], [*BAD, CLOSING], strict=True):
         assert record["asked"] == ["anna", "berta", "carla"]
         assert record["answered"] == ["anna", "carla"]
@@ -77,20 +79,20 @@ def test_each_bad_answer_is_rejected_by_name_and_reason(federation, said):
     assert "the run 'bad' is degraded: round 1: berta: " in said
 
 
-def test_a_site_that_fails_to_store_the_model_is_named(federation, said):
-    result = federation.result("bad")
+def test_a_site_that_fails_to_store_the_model_is_named(done):
+    result = done[1]
     assert result["delivered"] == ["anna", "carla"]
     assert list(result["undelivered"]) == ["berta"]
     assert re.search(DELIVERY[1], result["undelivered"]["berta"])
     assert result["reasons"][-1] == f"delivery: berta: {result['undelivered']['berta']}"
 
 
-def test_the_model_is_finite_and_what_comes_without_the_site(federation, said, tmp_path):
+def test_the_model_is_finite_and_what_comes_without_the_site(federation, done, tmp_path):
     nodes = [federation.nodes[name] for name in ("anna", "carla")]
     study = tiny_federation(**FEDERATION)
     without = run_in_process(study, nodes, RuntimeConfig(threads=1), tmp_path, lambda done, total: None)
     assert all(np.isfinite(array).all() for array in without.model.values())
-    result = federation.result("bad")
+    result = done[1]
     assert result["last_model_hash"] == model_digest(without.model)
     assert result["model_hash"] == model_digest(without.best)
     assert [record["validation_error"] for record in result["rounds"]] == [
@@ -104,14 +106,14 @@ def test_a_site_that_fails_before_the_first_round_ends_the_run_at_once(federatio
     assert PATIENT not in said
 
 
-def test_no_patient_gets_out_of_the_site(federation, said):
+def test_no_patient_gets_out_of_the_site(federation, done):
     state = federation.state("berta")
     own = (state / "flower" / "supernode.log").read_bytes()
     assert own.count(PATIENT.encode()) >= 2  # the faults have happened, and people at the site can read of them
     port = federation.consortium.config.metrics
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
         got_out = {"figures": answer.read()}
-    got_out |= {"run": said.encode(), "runs": federation.server("runs", "--json").encode()}
+    got_out |= {"run": done[0].encode(), "runs": federation.server("runs", "--json").encode()}
     got_out |= {"status": federation.server("status").encode()}
     got_out |= {str(path): path.read_bytes() for path in federation.server_folder.rglob("*") if path.is_file()}
     got_out |= {path.name: path.read_bytes() for path in federation.folder.glob("*.log")}
