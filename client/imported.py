@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from pathlib import Path
 
-from client.models import store_model
+from client.models import state_folder, store_model
 from ra_core.config import SiteConfig
 from ra_core.errors import ConfigError
 from ra_core.published import read_published
@@ -28,14 +28,12 @@ def take_in(file: Path, site: Path, ca: Path | None, now: dt.datetime) -> list[s
         ArtifactError: the file or the certificate is no good.
         OSError: the folder can't be written.
     """
-    config = load_config(site, SiteConfig)
-    if config.state is None:
-        raise ConfigError(f"{site}: state is not set", "set it to a folder: models are stored there")
+    state, config = state_folder(site), load_config(site, SiteConfig)
     trusted = ca or (config.server.ca_certificate if config.server else None)
     if trusted is None:
         raise ConfigError(f"{site}: names no certificate of a consortium", "give --ca ca.crt")
     artifact = read_published(file, trusted, now)
-    folder = store_model(config.state, artifact, f"published in {file.name}")
+    folder = store_model(state, artifact, f"published in {file.name}")
     return [
         f"the consortium has signed it: model {artifact.card.model_hash[:16]} of {len(artifact.card.sites)} sites",
         f"stored in {folder}; `ra-client score` takes it as --model",

@@ -9,12 +9,13 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from ra_core.artifact import Artifact, Card, load_artifact, save_artifact
+from ra_core.config import SiteConfig
 from ra_core.daemons.events import Events
-from ra_core.errors import ArtifactError
+from ra_core.errors import ArtifactError, ConfigError
 from ra_core.files import write_atomically
-from ra_core.settings import Config
+from ra_core.settings import Config, load_config
 
-__all__ = ["Receipt", "Stored", "models", "store_model", "told"]
+__all__ = ["Receipt", "Stored", "models", "state_folder", "store_model", "told"]
 
 FOLDER = "models"
 RECEIVED = "received.json"
@@ -44,6 +45,18 @@ class Stored:
     receipt: Receipt | None
     calibrated: bool
     fault: str
+
+
+def state_folder(site: Path) -> Path:
+    """Where a site keeps its models; it need not be a member of a federation.
+
+    Raises:
+        ConfigError: the site config is no good, or names no state folder.
+    """
+    state = load_config(site, SiteConfig).state
+    if state is None:
+        raise ConfigError(f"{site}: state is not set", "set it to a folder: models are stored there")
+    return state.absolute()
 
 
 def store_model(state: Path, artifact: Artifact, run: str) -> Path:

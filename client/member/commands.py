@@ -56,13 +56,12 @@ def allowed(site: Site = HERE) -> None:
 
 
 def models(site: Site = HERE) -> None:
-    """List the models that the federation has delivered, the latest first, with the folder for `ra-client score`."""
-    from client.member.station import open_station  # noqa: PLC0415
+    """List the models that came, delivered or imported, the latest first, with the folder for `ra-client score`."""
     from client.models import models as stored  # noqa: PLC0415 - as above
-    from client.models import told  # noqa: PLC0415
+    from client.models import state_folder, told  # noqa: PLC0415
 
-    found = stored(open_station(site).state)
-    typer.echo("\n".join(map(told, found)) if found else "no model has been delivered yet")
+    found = stored(state_folder(site))
+    typer.echo("\n".join(map(told, found)) if found else "no model has come yet")
 
 
 def unit(

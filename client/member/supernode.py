@@ -10,7 +10,6 @@ import hashlib
 import inspect
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -19,11 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from flwr.app import Error, Message
+from flwr.app import Error
 from flwr.supercore.error import ApiErrorCode, FlowerError
 from flwr.supercore.fab import Fab
 
 from client.member.allow import allowed
+from client.member.mail import Mail
 from client.member.reach import ready, why_not_reached
 from client.member.station import Station, open_station
 from ra_core.daemons.events import Events
@@ -54,8 +54,8 @@ SITE_LIST = {"site": "allowed bundles"}
 OUTAGE_SECONDS = 5.0
 """A shorter break of the connection is not told."""
 
-RECEIVE, SEND = 1, 2
-"""Places of two functions in what Flower calls a connection; the first place is the node's number."""
+RECEIVE, SEND, PUSH_OBJECT = 1, 2, 6
+"""Places of functions in what Flower calls a connection; the first place is the node's number."""
 
 
 def main() -> None:
@@ -146,39 +146,9 @@ def _connection(station: Station, events: Events, original: Callable[..., Any], 
             events.tell("waiting", **_refusal(station, end.__context__))
             raise
         events.tell("connected", node=str(connection[0]))
-        told = _Told(events)
-        connection[RECEIVE], connection[SEND] = told.receiving(connection[RECEIVE]), told.sending(connection[SEND])
+        mail = Mail(station.site, events, connection[PUSH_OBJECT])
+        connection[RECEIVE], connection[SEND] = mail.receiving(connection[RECEIVE]), mail.sending(connection[SEND])
         yield tuple(connection)
-
-
-class _Told:
-    """Tells of messages: their type and round, seconds, and why one was answered with an error; nothing they hold."""
-
-    def __init__(self, events: Events) -> None:
-        self._events = events
-        self._received: dict[str, tuple[dict[str, str], float]] = {}
-
-    def receiving(self, original: Callable[[], tuple[Message, Any] | None]) -> Callable[[], tuple[Message, Any] | None]:
-        def receive() -> tuple[Message, Any] | None:
-            found = original()
-            if found is not None:
-                about = found[0].metadata
-                what = {"type": about.message_type, "round": about.group_id, "run": str(about.run_id)}
-                self._received = {about.message_id: (what, time.monotonic())}  # one at a time
-                self._events.tell("received", **what)
-            return found
-
-        return receive
-
-    def sending(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        def send(message: Message, *others: Any) -> Any:
-            sent = original(message, *others)
-            what, since = self._received.pop(message.metadata.reply_to_message_id, ({}, time.monotonic()))
-            error = message.error.reason if message.has_error() else ""
-            self._events.tell("answered", **what, seconds=round(time.monotonic() - since, 1), error=error)
-            return sent
-
-        return send
 
 
 def _refusal(station: Station, cause: BaseException | None) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import yaml
 from stations import write_station
 from typer.testing import CliRunner
 
@@ -51,7 +52,7 @@ def printed(station):
 
 
 def test_none_yet(station):
-    assert printed(station) == "no model has been delivered yet\n"
+    assert printed(station) == "no model has come yet\n"
 
 
 def test_a_model_is_stored_told_listed_and_scores(station):
@@ -95,3 +96,10 @@ def test_a_card_of_another_model_is_not_stored(station):
     with pytest.raises(ValueError, match="model_hash"):
         store_model(station.state, wrong, "study")
     assert models(station.state) == []
+
+
+def test_a_hospital_that_is_no_member_lists_what_it_imported(station):
+    settings = yaml.safe_load(station.file.read_text())
+    del settings["server"]
+    station.file.write_text(yaml.safe_dump(settings))
+    assert printed(station) == "no model has come yet\n"

@@ -127,7 +127,15 @@ def test_messages_are_told_without_what_they_hold(station, events):
 
     @contextmanager
     def original(*_):
-        yield 5, lambda: (order(), "tree"), lambda *what: sent.append(what) or ("ids", "session"), None, "get_fab"
+        yield (
+            5,
+            lambda: (order(), "tree"),
+            lambda *what: sent.append(what) or ("ids", "session"),
+            None,
+            "get_fab",
+            None,
+            None,
+        )
 
     with supernode._connection(station, events, original, "address") as connection:
         message, tree = connection[1]()
@@ -148,7 +156,7 @@ def test_what_ends_the_loop_goes_to_flowers_own_handler(station, events):
     @contextmanager
     def original():
         try:
-            yield 5, None, None
+            yield 5, None, None, None, None, None, None
         except ValueError as error:
             ended.append(error)
 
