@@ -35,22 +35,25 @@ class Faulty(Federation):
         """Folder of the faults of the server, or of a site."""
         return self.folder / "faults" / name
 
-    def fault(self, name, where, action="kill", after=0, about=""):
+    def fault(self, name, where, action="kill", after=0, about="", text=""):
         """Arrange for a fault in processes that the server, or a site, starts from now on.
 
         Args:
             name: "server", or a site.
             where: MODULE:FUNCTION; it happens before a call of that.
-            action: kill, the process that calls; or hold, until `let_go`.
+            action: kill, the process that calls; hold, until `let_go`; or raise an OSError, for as long as the file is
+                there.
             after: how many calls go by before.
             about: only calls count of which a text or a path among the arguments has this in it.
+            text: of the error.
 
         Returns:
             Its file, which is there until it has happened.
         """
         file = self.faults(name) / f"{where.replace(':', '-')}.json"
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps({"where": where, "action": action, "after": after, "about": about}))
+        fault = {"where": where, "action": action, "after": after, "about": about, "text": text}
+        file.write_text(json.dumps(fault))
         return file
 
     @contextlib.contextmanager

@@ -14,6 +14,7 @@ from ra_core.errors import DegradedError
 pytestmark = pytest.mark.system
 
 NAMES = ("anna", "berta", "carla")
+PATIENT = "Doe^Jane"
 LOSSY = {"rounds": 4, "quorum": 0.6, "deadline_seconds": 600}
 
 
@@ -85,6 +86,18 @@ def test_sites_may_come_late_and_in_another_order(federation, done, expected):
     federation.finish(run)
     assert [event["site"] for event in federation.events("late", "joined")] == order
     assert federation.hashes("late") == expected
+
+
+def test_what_fails_in_flower_itself_leaves_a_site_by_kind_alone(federation):
+    fault = federation.fault("carla", "flwr.supernode.runtime.run_clientapp:install_from_fab", "raise", text=PATIENT)
+    federation.study("texts", quorum=0.6)
+    said = federation.server("run", "texts.yaml", code=DegradedError.exit_code)
+    fault.unlink()
+    assert "reports OSError" in said
+    assert PATIENT in (federation.state("carla") / "flower" / "supernode.log").read_text()
+    files = [path for path in federation.server_folder.rglob("*") if path.is_file()]
+    assert [path for path in files if PATIENT.encode() in path.read_bytes()] == []
+    assert PATIENT not in said + federation.log("server")
 
 
 def test_a_lost_site_costs_its_own_rounds_alone_and_gets_the_model_on_return(federation):

@@ -8,7 +8,7 @@ from ra_core.daemons.events import Events, read_events
 from ra_core.messages import SITE_FAILED
 from simulation.engines.in_process import InProcessGrid
 
-SECRET = "/data/Müller^Anna/scan.dcm"
+PRIVATE = "/data/Müller^Anna/scan.dcm"
 ITS_OWN = "its own tree"
 
 
@@ -52,10 +52,10 @@ def answer(order, error, server, tmp_path):
 @pytest.mark.parametrize(
     ("text", "kind"),
     [
-        (f"<class 'OSError'>:<'[Errno 28] No space left: '{SECRET}''>", "OSError"),
-        (f"<class 'flwr.supercore.error.FlowerError'>:<'{SECRET}'>", "FlowerError"),
-        (f"<class '{SECRET}'>:<''>", "Exception"),
-        (SECRET, "Exception"),
+        (f"<class 'OSError'>:<'[Errno 28] No space left: '{PRIVATE}''>", "OSError"),
+        (f"<class 'flwr.supercore.error.FlowerError'>:<'{PRIVATE}'>", "FlowerError"),
+        (f"<class '{PRIVATE}'>:<''>", "Exception"),
+        (PRIVATE, "Exception"),
         ("", "Exception"),
     ],
 )
@@ -69,7 +69,7 @@ def test_the_text_of_an_exception_stays(order, server, tmp_path, text, kind):
 
 
 def test_the_server_can_put_it_together(order, server, tmp_path):
-    answer(order, Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, SECRET), server, tmp_path)
+    answer(order, Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, PRIVATE), server, tmp_path)
     about = server.message.metadata
     assert (about.reply_to_message_id, about.message_type, about.group_id) == ("order", "train", "3")
     assert about.message_id == server.tree.object_id

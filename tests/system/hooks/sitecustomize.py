@@ -26,6 +26,8 @@ def strike(file, arguments):
     elif fault["action"] == "kill":
         file.unlink()
         os.kill(os.getpid(), signal.SIGKILL)
+    elif fault["action"] == "raise":
+        raise OSError(fault["text"])
     else:
         file.with_suffix(".held").touch()
         while file.exists():
