@@ -21,7 +21,10 @@ test: install ## fast tests, with coverage
 	$(BIN)/python -m pytest -m "not system" --cov --cov-report=term
 
 test-system: install ## tests over real processes
-	$(BIN)/python -m pytest -m system
+	$(BIN)/python -m pytest -m "system and not night"
+
+test-night: install ## those that wait for minutes: killed servers and sites, bad answers, broken networks
+	$(BIN)/python -m pytest -m night
 
 check: install ## style, types, and who may import whom
 	$(BIN)/ruff check .

@@ -64,6 +64,7 @@ def test_a_site_that_is_not_admitted_waits_until_it_is_then_goes_when_it_is_revo
     assert statuses(federation) == {node: "unregistered"}
 
 
+@pytest.mark.night
 def test_a_lost_key_is_replaced_and_the_old_one_is_out(federation):
     (old, _), (new, mark) = key_of(federation, "berta"), key_of(federation, "berta", "2")
     federation.server("admit", "berta", old)
@@ -99,6 +100,7 @@ def test_a_key_that_flower_had_behind_the_registrys_back_is_not_kept(federation)
     assert statuses(federation)[stray] == "unregistered"
 
 
+@pytest.mark.night
 def test_a_lost_database_is_filled_again_by_the_same_commands(site_root, tmp_path):
     with Federation(tmp_path / "lost", site_root, names=("anna",)) as federation:
         federation.provision()

@@ -132,6 +132,7 @@ def test_a_key_waits_until_it_is_admitted(served, site):
     assert "stopped" in served.log("anna")
 
 
+@pytest.mark.night
 def test_a_killed_node_is_back_after_the_server_has_forgotten_it(served, site):
     served.admit("anna")
     station = site("anna")

@@ -9,7 +9,7 @@ from ra_core.daemons.processes import end_all
 from ra_core.errors import StoppedError
 from server.operation.daemon import MARKER
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.night]
 
 NAMES = ("anna", "berta")
 SETTINGS = {"parts": ["encoder"], "keep_optimizer": True}

@@ -74,6 +74,7 @@ def test_a_site_scores_with_the_delivered_model(federation, done, site_root, wei
     assert float(rows[0]["score"]) > 0
 
 
+@pytest.mark.night
 def test_sites_may_come_late_and_in_another_order(federation, done, expected):
     for name in NAMES:
         federation.kill(name, signal.SIGTERM)
@@ -100,6 +101,7 @@ def test_what_fails_in_flower_itself_leaves_a_site_by_kind_alone(federation):
     assert PATIENT not in said + federation.log("server")
 
 
+@pytest.mark.night
 def test_a_lost_site_costs_its_own_rounds_alone_and_gets_the_model_on_return(federation):
     """berta is killed in round 2, and back before round 4; carla leaves before the delivery."""
     federation.study("lossy", **LOSSY)

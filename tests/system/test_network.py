@@ -10,7 +10,7 @@ from wire import Wire
 from client.member.station import open_station
 from ra_core.errors import DegradedError
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.night]
 
 SHORT, LONG = 20.0, 150.0
 """Seconds for which the line is cut. Flower forgets a silent node after 60."""

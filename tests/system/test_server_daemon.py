@@ -134,6 +134,7 @@ def test_the_superlink_is_killed_in_a_round_and_nothing_is_lost(standing, whole)
     assert len(standing.events("cut", "submitted")) == 1
 
 
+@pytest.mark.night
 def test_the_executor_is_killed_in_a_round_and_the_run_goes_on_from_its_checkpoint(standing, whole):
     process = standing.command("run", *STUDY, "--name", "headless")
     standing.await_event("round_started", "headless", 2)
@@ -144,6 +145,7 @@ def test_the_executor_is_killed_in_a_round_and_the_run_goes_on_from_its_checkpoi
     assert standing.result("headless")["model_hash"] == whole[1]
 
 
+@pytest.mark.night
 def test_an_executor_that_hangs_is_restarted_and_takes_the_run_that_waits(standing, whole):
     hung = standing.process("executor")
     hung.suspend()
@@ -152,6 +154,7 @@ def test_an_executor_that_hangs_is_restarted_and_takes_the_run_that_waits(standi
     assert standing.result("patient")["model_hash"] == whole[1]
 
 
+@pytest.mark.night
 def test_a_run_is_stopped_and_resumed(standing, whole):
     process = start(standing, "halted")
     assert "`ra-server resume 'halted'`" in standing.server("stop", "halted")
@@ -163,6 +166,7 @@ def test_a_run_is_stopped_and_resumed(standing, whole):
     assert standing.result("halted")["model_hash"] == whole[1]
 
 
+@pytest.mark.night
 def test_a_run_outlives_whoever_follows_it_and_the_daemon(standing, whole):
     process = standing.command("run", *STUDY, "--name", "orphan")
     standing.await_event("round_started", "orphan", 2)
