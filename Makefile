@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 OUT ?= out
 
-.PHONY: install demo test test-system check bench clean
+.PHONY: install demo test test-system test-night check bench clean
 
 install: $(VENV)/installed
 
