@@ -47,7 +47,7 @@ def take_delivery(order: DeliveryOrder, config: SiteConfig, state: Path) -> Deli
     except ValueError as error:
         raise MessageError(str(error)) from None
     whole = card.model_copy(update={"model_hash": model_hash(method)})
-    store_model(state, Artifact(method.eval(), whole), order.run)
+    store_model(state, Artifact(method.eval(), whole), f"run {order.run}")
     return DeliveryReply(site=config.data.site, model_hash=order.model_hash)
 
 

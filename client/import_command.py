@@ -8,14 +8,14 @@ from typing import Annotated
 
 import typer
 
+from client.options import HERE
+
 __all__ = ["import_model"]
 
 
 def import_model(
     file: Annotated[Path, typer.Argument(help="File that a consortium has published.")],
-    site: Annotated[Path, typer.Argument(help="Site config (YAML); the model goes to its state folder.")] = Path(
-        "site.yaml"
-    ),
+    site: Annotated[Path, typer.Argument(help="Site config (YAML); the model goes to its state folder.")] = HERE,
     ca: Annotated[
         Path | None,
         typer.Option(help="The consortium's CA certificate; without it, server.ca_certificate of the site config."),

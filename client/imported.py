@@ -33,7 +33,7 @@ def take_in(file: Path, site: Path, ca: Path | None, now: dt.datetime) -> list[s
     if trusted is None:
         raise ConfigError(f"{site}: names no certificate of a consortium", "give --ca ca.crt")
     artifact = read_published(file, trusted, now)
-    folder = store_model(state, artifact, f"published in {file.name}")
+    folder = store_model(state, artifact, f"the file {file.name}")
     return [
         f"the consortium has signed it: model {artifact.card.model_hash[:16]} of {len(artifact.card.sites)} sites",
         f"stored in {folder}; `ra-client score` takes it as --model",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from client.member.station import EVENTS
 from ra_core.artifact import Artifact, Card, load_artifact, save_artifact
 from ra_core.config import SiteConfig
 from ra_core.daemons.events import Events
@@ -24,7 +25,7 @@ RECEIVED = "received.json"
 class Receipt(Config):
     """How a model came here."""
 
-    run: str
+    origin: str
     received: str
 
 
@@ -59,13 +60,13 @@ def state_folder(site: Path) -> Path:
     return state.absolute()
 
 
-def store_model(state: Path, artifact: Artifact, run: str) -> Path:
+def store_model(state: Path, artifact: Artifact, origin: str) -> Path:
     """Store a model that was delivered; the same one again changes nothing but its receipt.
 
     Args:
         state: the site's folder.
         artifact: the model.
-        run: from which it comes.
+        origin: where it comes from, in words: "run NAME", "the file NAME".
 
     Returns:
         Its folder.
@@ -76,9 +77,9 @@ def store_model(state: Path, artifact: Artifact, run: str) -> Path:
     """
     folder = state / FOLDER / artifact.card.model_hash[:16]
     save_artifact(folder, artifact)
-    receipt = Receipt(run=run, received=_now())
+    receipt = Receipt(origin=origin, received=_now())
     write_atomically(folder / RECEIVED, receipt.model_dump_json().encode())
-    Events(state / "daemon.jsonl").tell("model_received", model_hash=artifact.card.model_hash, run=run)
+    Events(state / EVENTS).tell("model_received", model_hash=artifact.card.model_hash, origin=origin)
     return folder
 
 
@@ -93,7 +94,7 @@ def told(stored: Stored) -> str:
     if stored.card is None:
         return f"{stored.folder.name}  can't be used: {stored.fault}\n  {stored.folder}"
     card = stored.card
-    came = f"received {stored.receipt.received} from run {stored.receipt.run}" if stored.receipt else "came otherwise"
+    came = f"received {stored.receipt.received} from {stored.receipt.origin}" if stored.receipt else "came otherwise"
     rounds = f"best of {card.rounds} rounds: {card.selected}"
     scores = "calibrated at this site" if stored.calibrated else "not calibrated at this site: scores, but no decisions"
     return f"{card.model_hash[:16]}  {came}; sites: {', '.join(card.sites)}; {rounds}; {scores}\n  {stored.folder}"

@@ -178,6 +178,11 @@ class Consortium:
         """Who the running daemon is."""
         return self.folder / "daemon.json"
 
+    @property
+    def lock(self) -> Path:
+        """Held by the one daemon that may run."""
+        return self.folder / ".daemon.lock"
+
 
 def load_consortium(path: Path) -> Consortium:
     """Read a consortium's settings.

@@ -9,7 +9,7 @@ import csv
 import io
 import itertools
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from ra_core.results import ResultRow, average_rows, write_results
 from ra_core.runtime import Runtime, software_versions
 from ra_core.scoring import Scorer
 from ra_core.table import Table
+from server.rounds.card import common
 from server.rounds.outcome import shortfalls
 from simulation.arms import Arm, Engine, Joined, Reporter, Trained, train_alone, train_federated
 from simulation.config import ExperimentConfig
@@ -225,8 +226,8 @@ class Experiment:
             rounds=self.study.federation.rounds if model.records else 1,
             selected=model.selected,
             sites=model.arm.sites,
-            anatomy=_common(place.config.anatomy for place in teachers),
-            modality=_common(place.config.modality for place in teachers),
+            anatomy=common(place.config.anatomy for place in teachers),
+            modality=common(place.config.modality for place in teachers),
             data=tuple(place.summary for place in teachers),
             runtime=self.runtime.record(),
             software=software_versions(),
@@ -293,12 +294,6 @@ def _chosen(rows: Sequence[ResultRow]) -> Iterator[ResultRow]:
     for row in rows:
         if CHOSEN_NOTE in row.remark:
             yield replace(row, scoring=CHOSEN)
-
-
-def _common(values: Iterable[str]) -> str:
-    """The one value that all have; empty where they differ."""
-    found = set(values)
-    return found.pop() if len(found) == 1 else ""
 
 
 def _history_csv(history: Sequence[Mapping[str, float]]) -> bytes:

@@ -2,13 +2,13 @@
 
 import datetime as dt
 
-import yaml
+import admissions
 
 from ra_core.daemons.events import Events
 from ra_core.daemons.processes import free_port
 from ra_core.errors import FlowerError
-from server.consortium import load_consortium
 from server.flower import NodeState, RunState
+from server.provisioning.provision import provision
 from server.provisioning.registry import SiteRecord, save_site
 
 SITES = ("anna", "berta")
@@ -19,15 +19,12 @@ def write_consortium(folder, **settings):
     """Settings on ports that nobody has, and the folder; nothing is provisioned."""
     address = f"127.0.0.1:{free_port()}"
     ports = {name: free_port() for name in ("health", "health_executor", "metrics", "dashboard")}
-    known = {"name": "Test", "address": address, "listen": address, "sites": list(SITES)} | ports | settings
-    (folder / "consortium.yaml").write_text(yaml.safe_dump(known))
-    return load_consortium(folder / "consortium.yaml")
+    known = {"address": address, "listen": address, "sites": list(SITES)} | ports
+    return admissions.write_consortium(folder, **known | settings)
 
 
 def provisioned(folder, **settings):
     """With keys and certificates."""
-    from server.provisioning.provision import provision
-
     consortium = write_consortium(folder, **settings)
     provision(consortium, renew=False, now=dt.datetime.now(dt.UTC))
     return consortium

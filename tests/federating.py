@@ -1,9 +1,12 @@
-"""A federation of sites that train nothing, in one process: the round loop alone, without app and files."""
+"""Federations in one process, of sites that train nothing or in earnest: the round loop alone, without its app."""
 
 import numpy as np
 from answering import SITES, answering_app
 
-from ra_core.config import StudyConfig
+import client.app as client_app
+from ra_core.config import RuntimeConfig, StudyConfig
+from ra_core.models.registry import build_method
+from ra_core.models.shared import shared_tensors
 from server.rounds.progress import Progress
 from server.rounds.strategy import FederatedAveraging
 from simulation.engines import InProcessGrid
@@ -51,3 +54,18 @@ def federate(
     settings = {"registered": registered, "tell": tell}
     strategy = FederatedAveraging(grid, study(**federation), agreed, selectable, on_round, **settings)
     return strategy.run(progress or Progress(start()))
+
+
+def first_model(study):
+    method = build_method(study.method, study.preprocessing.size, study.seed)
+    return {name: tensor.numpy().copy() for name, tensor in shared_tensors(method, study.federation).items()}
+
+
+def train_hospitals(hospitals, study, order=None):
+    """A whole federation of real sites, delivery included."""
+    settings = [node.settings(RuntimeConfig(threads=1)) for node in hospitals]
+    grid = InProcessGrid(client_app.app, settings, order=order)
+    method = build_method(study.method, study.preprocessing.size, study.seed)
+    names = [node.site for node in hospitals]
+    strategy = FederatedAveraging(grid, study, names, method.ready_for_selection, lambda _: None)
+    return strategy.run(Progress(first_model(study)))

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import artifacts
 import dicoms
 import nibabel as nib
 import numpy as np
@@ -11,16 +12,12 @@ from PIL import Image
 from pydicom.uid import CTImageStorage
 from scipy.ndimage import gaussian_filter
 
-from ra_core.artifact import Artifact, Card, model_hash
+from ra_core.artifact import Artifact
 from ra_core.calibration import Calibration
-from ra_core.config import PreprocessingConfig
 from ra_core.data.readers.reading import USUAL_LIMITS
 from ra_core.model import Model
-from ra_core.models.ra_config import RAConfig
-from ra_core.models.registry import build_method
 from ra_core.scoring import ScoringConfig
 
-METHOD = RAConfig(channels=(4, 8), latent=4)
 PLAIN = ScoringConfig(name="plain", factors=("residual",))
 PATIENT = "Meyer-Lücke^Rosalinde"
 CPU = torch.device("cpu")
@@ -37,25 +34,10 @@ class Blur(torch.nn.Module):
 
 
 def new_artifact(size=64, anatomy="", modality="", **preprocessing):
-    method = build_method(METHOD, size, 1).eval()
-    card = Card(
-        method=METHOD,
-        preprocessing=PreprocessingConfig(size=size, **preprocessing),
-        seed=0,
-        arm="local",
-        steps=1,
-        rounds=1,
-        selected=1,
-        sites=("x",),
-        anatomy=anatomy,
-        modality=modality,
-        data=(),
-        runtime={},
-        software={},
-        metrics=(),
-        model_hash=model_hash(method),
+    where = {"arm": "local", "steps": 1, "rounds": 1, "selected": 1, "sites": ("x",)}
+    return artifacts.new_artifact(
+        size, preprocessing=preprocessing, seed=1, anatomy=anatomy, modality=modality, **where
     )
-    return Artifact(method, card)
 
 
 def new_calibration(artifact, image=0.01, pixel=0.05, scoring=PLAIN, healthy=None, perceptual=("", "")):

@@ -7,14 +7,14 @@ from typing import Annotated
 
 import typer
 
+from client.options import Cache, Data
+
 __all__ = ["check"]
 
 
 def check(
     site: Annotated[Path, typer.Argument(help="Site config (YAML); `ra-client init` writes one.")],
-    data: Annotated[
-        Path | None, typer.Option(envvar="RA_DATA", help="Data root; goes before data.root of the site config.")
-    ] = None,
+    data: Data = None,
     study: Annotated[Path | None, typer.Option(help="Study config (YAML); without it, the defaults.")] = None,
     out: Annotated[
         Path | None,
@@ -29,10 +29,7 @@ def check(
     write_profile: Annotated[
         Path | None, typer.Option(help="Write a profile of this site's healthy images: aggregate numbers only.")
     ] = None,
-    cache: Annotated[
-        Path | None,
-        typer.Option(envvar="RA_CACHE", help="Folder for what was seen; without it, the user's cache folder."),
-    ] = None,
+    cache: Cache = None,
 ) -> None:
     """Read every file of the site and say whether it can join, and what to look at before.
 

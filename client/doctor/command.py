@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from client.options import HERE, Cache, Data, Member
 
 __all__ = ["doctor"]
 
 
 def doctor(
-    site: Annotated[Path, typer.Argument(help="Site config (YAML) with state and server.")] = Path("site.yaml"),
-    data: Annotated[
-        Path | None, typer.Option(envvar="RA_DATA", help="Data root; goes before data.root of the site config.")
-    ] = None,
-    cache: Annotated[
-        Path | None,
-        typer.Option(envvar="RA_CACHE", help="Folder for what was seen; without it, the user's cache folder."),
-    ] = None,
+    site: Member = HERE,
+    data: Data = None,
+    cache: Cache = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list instead.")] = False,
 ) -> None:
     """Look at everything that joining needs, one line each, and say what to do about what isn't well.

@@ -8,13 +8,13 @@ import shutil
 from pathlib import Path
 
 import torch
-from filelock import FileLock, Timeout
 
 from client.doctor.finding import Finding, look
 from client.member.allow import allowed
 from client.member.station import Station
 from client.member.told import trouble_of
 from client.site import data_root
+from ra_core.daemons.claim import taken
 from ra_core.daemons.events import read_events
 from ra_core.daemons.health import serving
 from ra_core.errors import BundleError, ConfigError, ConnectError, DataError
@@ -88,7 +88,7 @@ def _data(station: Station, given: Path | None) -> str:
 
 
 def _daemon(station: Station) -> str:
-    if not _claimed(station):
+    if not taken(station.lock):
         return "does not run; `ra-client start` starts it"
     if not station.daemon.exists():
         return "reads the images before it joins"
@@ -100,14 +100,3 @@ def _daemon(station: Station) -> str:
             "mend what stands above; it goes on trying",
         )
     return f"runs since {facts['started']}, connected"
-
-
-def _claimed(station: Station) -> bool:
-    """Whether a daemon holds the state folder."""
-    if not station.lock.exists():
-        return False
-    try:
-        with FileLock(station.lock, timeout=0):
-            return False
-    except Timeout:
-        return True

@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from client.options import HERE, Cache, Data, Member
+
 __all__ = ["allow", "allowed", "models", "start", "unit"]
 
-HERE = Path("site.yaml")
 
-Site = Annotated[Path, typer.Argument(help="Site config (YAML) with state and server.")]
-Data = Annotated[
-    Path | None, typer.Option(envvar="RA_DATA", help="Data root; goes before data.root of the site config.")
-]
-Cache = Annotated[
-    Path | None,
-    typer.Option(envvar="RA_CACHE", help="Folder for what was seen; without it, the user's cache folder."),
-]
-
-
-def start(site: Site = HERE, data: Data = None, cache: Cache = None) -> None:
+def start(site: Member = HERE, data: Data = None, cache: Cache = None) -> None:
     """Join the federation, and stay until stopped. The images are checked first; an error there forbids joining.
 
     Opens one outgoing connection, and none comes in. Says what happens; STATE/daemon.jsonl has the same as JSON lines.
@@ -35,7 +25,7 @@ def start(site: Site = HERE, data: Data = None, cache: Cache = None) -> None:
 
 def allow(
     bundle: Annotated[str, typer.Argument(help="SHA-256 of an app bundle, as the operator told you on another way.")],
-    site: Site = HERE,
+    site: Member = HERE,
     withdraw: Annotated[bool, typer.Option("--withdraw", help="Take it back instead.")] = False,
 ) -> None:
     """Let an app bundle run at this site; at once, also where the daemon runs already."""
@@ -46,7 +36,7 @@ def allow(
     allowed(site)
 
 
-def allowed(site: Site = HERE) -> None:
+def allowed(site: Member = HERE) -> None:
     """List the app bundles that may run at this site: by its config, or by `ra-client allow` (state)."""
     from client.member import allow as bundles  # noqa: PLC0415 - as above
     from client.member.station import open_station  # noqa: PLC0415
@@ -55,7 +45,7 @@ def allowed(site: Site = HERE) -> None:
         typer.echo(f"{bundle} {source}")
 
 
-def models(site: Site = HERE) -> None:
+def models(site: Member = HERE) -> None:
     """List the models that came, delivered or imported, the latest first, with the folder for `ra-client score`."""
     from client.models import models as stored  # noqa: PLC0415 - as above
     from client.models import state_folder, told  # noqa: PLC0415
@@ -65,7 +55,7 @@ def models(site: Site = HERE) -> None:
 
 
 def unit(
-    site: Site = HERE,
+    site: Member = HERE,
     user: Annotated[str, typer.Option(help="Account that the daemon runs as.")] = "",
     data: Data = None,
     cache: Cache = None,

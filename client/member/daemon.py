@@ -5,20 +5,18 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from multiprocessing import get_context
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from client.member.allow import allowed
 from client.member.reach import private_key, trust
 from client.member.station import MARKER, Station, open_station
 from client.member.told import line
 from ra_core.console import graceful_stop
+from ra_core.daemons.claim import alone, introduced
 from ra_core.daemons.environment import flower_environment
 from ra_core.daemons.events import Events, read_events
 from ra_core.daemons.health import serving
@@ -56,23 +54,23 @@ def run_daemon(site: Path, data: Path | None, cache: Path | None, say: Callable[
     key = private_key(station)
     trust(station)
     bundles = allowed(station)
-    with _claimed(station):
+    station.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with alone(station.lock, _runs_already):
+        sweep(station.state, "**/")
         with ProcessPoolExecutor(1, get_context("spawn")) as apart:  # its memory is given back
             apart.submit(_check_images, site, data, cache).result()
         say(f"site '{station.site}', key {fingerprint(key.public_key())}, {len(bundles)} app bundle(s) allowed")
         for log in (_log(station), station.events):
             _put_aside(log)
         health = f"127.0.0.1:{free_port()}"
-        _write_daemon(station, health)
         follow = _Follower(station, say)
         events = Events(station.events)
         events.tell("daemon_started", site=station.site, packages=package_hash(), pid=os.getpid())
         supervisor = Supervisor([_supernode(station, data, cache, health)], events, _environment(station), MARKER)
         try:
-            with graceful_stop() as stop:
+            with introduced(station.daemon, health=health), graceful_stop() as stop:
                 supervisor.run(stop, follow)
         finally:
-            station.daemon.unlink(missing_ok=True)
             events.tell("daemon_stopped")
             follow()
 
@@ -84,27 +82,8 @@ def _check_images(site: Path, data: Path | None, cache: Path | None) -> None:
     run_check(site, data, None, None, [], None, cache)
 
 
-@contextmanager
-def _claimed(station: Station) -> Iterator[None]:
-    """The state folder, for this daemon alone.
-
-    Raises:
-        ResumeError: another daemon has it.
-    """
-    station.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    try:
-        with FileLock(station.lock, timeout=0):
-            sweep(station.state, "**/")
-            yield
-    except Timeout:
-        raise ResumeError(
-            "a daemon runs already with this state folder", "end it first; `ra-client doctor` tells of it"
-        ) from None
-
-
-def _write_daemon(station: Station, health: str) -> None:
-    facts = {"pid": os.getpid(), "health": health, "started": datetime.now(UTC).isoformat(timespec="seconds")}
-    write_atomically(station.daemon, json.dumps(facts).encode(), mode=0o600)
+def _runs_already() -> ResumeError:
+    return ResumeError("a daemon runs already with this state folder", "end it first; `ra-client doctor` tells of it")
 
 
 def _supernode(station: Station, data: Path | None, cache: Path | None, health: str) -> Program:

@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
+from client.options import HERE
+
 __all__ = ["keygen"]
 
 
 def keygen(
-    site: Annotated[Path, typer.Argument(help="Site config (YAML); its server.private_key says where.")] = Path(
-        "site.yaml"
-    ),
+    site: Annotated[Path, typer.Argument(help="Site config (YAML); its server.private_key says where.")] = HERE,
     out: Annotated[Path | None, typer.Option(help="Private key to write; goes before the site config.")] = None,
 ) -> None:
     """Make this site's key: the private half stays here, the public one goes to the consortium.

@@ -9,10 +9,13 @@ from ra_core.config import ServerConfig, SiteConfig
 from ra_core.errors import ConfigError
 from ra_core.settings import load_config
 
-__all__ = ["MARKER", "Station", "open_station"]
+__all__ = ["EVENTS", "MARKER", "Station", "open_station"]
 
 MARKER = "RA_STATION"
 """Environment variable of all processes of a daemon; its value is the state folder."""
+
+EVENTS = "daemon.jsonl"
+"""What happens at a site, in its state folder; whether or not it is a member."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class Station:
     @property
     def events(self) -> Path:
         """What the daemon tells, as JSON lines."""
-        return self.state / "daemon.jsonl"
+        return self.state / EVENTS
 
     @property
     def daemon(self) -> Path:

@@ -7,7 +7,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from ra_core.daemons.events import Events
@@ -33,7 +33,6 @@ class Program:
         name: in events.
         command: program and arguments.
         log: file that its output is appended to.
-        env: added to the environment that all children have.
         shortest, longest: pauses in seconds before a restart; each is twice the one before.
         healthy: whether it does its work; asked now and then, and a child that says no for a minute is restarted.
         explain: an exit code and the last lines of the log, in words for the event; "" where it knows none.
@@ -42,7 +41,6 @@ class Program:
     name: str
     command: Sequence[str]
     log: Path
-    env: Mapping[str, str] = field(default_factory=dict)
     shortest: float = 1.0
     longest: float = 60.0
     healthy: Callable[[], bool] | None = None
@@ -101,7 +99,7 @@ class Supervisor:
 
 class _Child:
     def __init__(self, program: Program, events: Events, env: Mapping[str, str]) -> None:
-        self.program, self.events, self.env = program, events, {**env, **program.env}
+        self.program, self.events, self.env = program, events, env
         self.starts = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._pause = program.shortest

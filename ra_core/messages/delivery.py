@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 from flwr.app import RecordDict
 
-from ra_core.messages.wire import DIGEST, MessageError, Model, Order, Reply, arrays, numpy_arrays
+from ra_core.messages.wire import DIGEST, MessageError, ModelOrder, Reply
 
 __all__ = ["DeliveryOrder", "DeliveryReply"]
 
 
 @dataclass(frozen=True)
-class DeliveryOrder(Order):
+class DeliveryOrder(ModelOrder):
     """Server to site: the chosen model.
 
     Attributes:
@@ -21,17 +20,11 @@ class DeliveryOrder(Order):
             layers that never left the site are taken from there.
         card: the model's card as JSON.
         model_hash: of the shared tensors.
-        model: shared tensors by "part.name".
     """
 
     base_round: int
     card: str
     model_hash: str
-    model: Model
-
-    def to_record(self) -> RecordDict:
-        """As Flower sends it."""
-        return RecordDict({"order": self.fields(), "model": arrays(self.model)})
 
     @classmethod
     def from_record(cls, record: RecordDict) -> DeliveryOrder:
@@ -41,8 +34,7 @@ class DeliveryOrder(Order):
             VersionError: the server has other packages.
             MessageError: a part is missing, unknown, of the wrong type or out of range.
         """
-        order = cls.read(record, "model")
-        found = cls(model=numpy_arrays(record, "model", np.dtype(np.float32)), **order)
+        found = cls(**cls.read(record))
         if found.base_round < 0 or not DIGEST.fullmatch(found.model_hash):
             raise MessageError("'order' has a round or a hash that can't be")
         return found
@@ -53,10 +45,6 @@ class DeliveryReply(Reply):
     """Site to server: the hash of the model that it stored."""
 
     model_hash: str
-
-    def to_record(self) -> RecordDict:
-        """As Flower sends it."""
-        return RecordDict({"facts": self.fields()})
 
     @classmethod
     def from_record(cls, record: RecordDict) -> DeliveryReply:

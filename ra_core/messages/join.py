@@ -17,10 +17,6 @@ _LONGEST_WORD = 64
 class JoinOrder(Order):
     """Server to site: the study, before any round of it."""
 
-    def to_record(self) -> RecordDict:
-        """As Flower sends it."""
-        return RecordDict({"order": self.fields()})
-
     @classmethod
     def from_record(cls, record: RecordDict) -> JoinOrder:
         """From what Flower received.
@@ -56,10 +52,6 @@ class JoinReply(Reply):
     n_val_patients: int
     n_declared: int
     n_used: int
-
-    def to_record(self) -> RecordDict:
-        """As Flower sends it."""
-        return RecordDict({"facts": self.fields()})
 
     @classmethod
     def from_record(cls, record: RecordDict) -> JoinReply:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,13 +11,16 @@ import numpy as np
 from flwr.app import MetricRecord, RecordDict
 
 from ra_core.fixed_point import Codes
-from ra_core.messages.wire import DIGEST, MessageError, Model, Order, Reply, arrays, metrics, numpy_arrays
+from ra_core.messages.wire import DIGEST, MessageError, ModelOrder, Reply, arrays, numpy_arrays
 
 __all__ = ["RoundOrder", "RoundReply"]
 
+_METRIC_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_MOST_METRICS = 32
+
 
 @dataclass(frozen=True)
-class RoundOrder(Order):
+class RoundOrder(ModelOrder):
     """Server to site: the global model and what to do with it.
 
     Attributes:
@@ -27,7 +31,6 @@ class RoundOrder(Order):
         start_step: steps that the global model has behind it.
         steps: local steps to train; 0 in the closing exchange, which only evaluates the model.
         proximal_mu: weight of FedProx's pull towards the global model; 0 is FedAvg.
-        model: shared tensors by "part.name".
     """
 
     round: int
@@ -36,11 +39,6 @@ class RoundOrder(Order):
     start_step: int
     steps: int
     proximal_mu: float
-    model: Model
-
-    def to_record(self) -> RecordDict:
-        """As Flower sends it."""
-        return RecordDict({"order": self.fields(), "model": arrays(self.model)})
 
     @classmethod
     def from_record(cls, record: RecordDict) -> RoundOrder:
@@ -50,8 +48,7 @@ class RoundOrder(Order):
             VersionError: the server has other packages.
             MessageError: a part is missing, unknown, of the wrong type or out of range.
         """
-        order = cls.read(record, "model")
-        found = cls(model=numpy_arrays(record, "model", np.dtype(np.float32)), **order)
+        found = cls(**cls.read(record))
         federation = found.study.federation
         if not (0 <= found.best_round <= found.base_round < found.round and 0 <= found.steps <= federation.local_steps):
             raise MessageError("'order' has a round or a number of steps that can't be")
@@ -106,4 +103,21 @@ class RoundReply(Reply):
         facts = cls.read(record, "metrics", "update")
         if not DIGEST.fullmatch(facts["fingerprint"]):
             raise MessageError("the fingerprint is not 64 hex digits")
-        return cls(metrics=metrics(record), update=numpy_arrays(record, "update", np.dtype(np.int32)), **facts)
+        return cls(metrics=_metrics(record), update=numpy_arrays(record, "update", np.dtype(np.int32)), **facts)
+
+
+def _metrics(record: RecordDict) -> dict[str, float]:
+    """Numbers by name.
+
+    Raises:
+        MessageError: there are none or too many, or one has an odd name or is no float.
+    """
+    found: MetricRecord | None = record.metric_records.get("metrics")
+    if found is None or len(found) > _MOST_METRICS:
+        raise MessageError(f"'metrics' holds no metrics, or more than {_MOST_METRICS}")
+    read = {}
+    for name, value in found.items():
+        if not (_METRIC_NAME.fullmatch(name) and isinstance(value, float)):
+            raise MessageError("a metric is not a float, or its name is too long or odd")
+        read[name] = value
+    return read

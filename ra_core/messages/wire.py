@@ -10,7 +10,7 @@ from io import BytesIO
 from typing import Any, get_type_hints
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
@@ -18,7 +18,7 @@ from ra_core.config import SITE_NAME, StudyConfig
 from ra_core.errors import VersionError
 from ra_core.installed import package_hash
 
-__all__ = ["DIGEST", "SITE_FAILED", "MessageError", "Model", "Order", "Reply", "arrays", "metrics", "numpy_arrays"]
+__all__ = ["DIGEST", "SITE_FAILED", "MessageError", "Model", "ModelOrder", "Order", "Reply", "arrays", "numpy_arrays"]
 
 Model = Mapping[str, NDArray[np.float32]]
 """Shared tensors by "part.name"."""
@@ -29,8 +29,6 @@ SITE_FAILED = 1000
 DIGEST = re.compile(r"[0-9a-f]{64}")
 """SHA-256 in hex."""
 
-_METRIC_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
-_MOST_METRICS = 32
 _LONGEST_TEXT = 1 << 20
 
 
@@ -56,6 +54,10 @@ class Order:
         """All fields but arrays."""
         found: dict[str, Any] = {name: getattr(self, name) for name in _plain(type(self))}
         return ConfigRecord(found | {"study": self.study.model_dump_json()})
+
+    def to_record(self) -> RecordDict:
+        """As Flower sends it."""
+        return RecordDict({"order": self.fields()})
 
     @classmethod
     def read(cls, record: RecordDict, *others: str) -> dict[str, Any]:
@@ -86,6 +88,32 @@ class Order:
 
 
 @dataclass(frozen=True)
+class ModelOrder(Order):
+    """Server to site: what every order with a model begins with.
+
+    Attributes:
+        model: shared tensors by "part.name".
+    """
+
+    model: Model
+
+    def to_record(self) -> RecordDict:
+        """As Flower sends it."""
+        return RecordDict({"order": self.fields(), "model": arrays(self.model)})
+
+    @classmethod
+    def read(cls, record: RecordDict, *others: str) -> dict[str, Any]:
+        """What `Order.read` gives, and the model.
+
+        Raises:
+            VersionError: the server has other packages.
+            MessageError: as in `Order.read`, or an array can't be read or is no float32.
+        """
+        order = super().read(record, "model", *others)
+        return order | {"model": numpy_arrays(record, "model", np.dtype(np.float32))}
+
+
+@dataclass(frozen=True)
 class Reply:
     """Site to server: what every reply begins with.
 
@@ -98,6 +126,10 @@ class Reply:
     def fields(self) -> ConfigRecord:
         """All fields but metrics and arrays."""
         return ConfigRecord({name: getattr(self, name) for name in _plain(type(self))})
+
+    def to_record(self) -> RecordDict:
+        """As Flower sends it."""
+        return RecordDict({"facts": self.fields()})
 
     @classmethod
     def read(cls, record: RecordDict, *others: str) -> dict[str, Any]:
@@ -133,23 +165,6 @@ def numpy_arrays(record: RecordDict, part: str, dtype: np.dtype[Any]) -> dict[st
             read[name] = _decode(array.data, dtype)
         except Exception:  # of many kinds: NumPy evaluates and tokenizes what stands in the header
             raise MessageError(f"an array of '{part}' can't be read, or is not {dtype}") from None
-    return read
-
-
-def metrics(record: RecordDict) -> dict[str, float]:
-    """Numbers by name.
-
-    Raises:
-        MessageError: there are none or too many, or one has an odd name or is no float.
-    """
-    found: MetricRecord | None = record.metric_records.get("metrics")
-    if found is None or len(found) > _MOST_METRICS:
-        raise MessageError(f"'metrics' holds no metrics, or more than {_MOST_METRICS}")
-    read = {}
-    for name, value in found.items():
-        if not (_METRIC_NAME.fullmatch(name) and isinstance(value, float)):
-            raise MessageError("a metric is not a float, or its name is too long or odd")
-        read[name] = value
     return read
 
 

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from ra_core.models.norms import Norm
 from ra_core.settings import Config
 
-__all__ = ["RAConfig", "paper", "small"]
+__all__ = ["RAConfig"]
 
 PRESETS: dict[str, dict[str, object]] = {
     "small": {},
@@ -23,6 +23,7 @@ PRESETS: dict[str, dict[str, object]] = {
         "warmup_steps": 0,
     },
 }
+"""At 128 x 128, small has 2.4 M parameters, for CPUs. paper has the authors' settings: 29.4 M, no warm-up."""
 
 
 class RAConfig(Config):
@@ -57,13 +58,3 @@ class RAConfig(Config):
         if data["preset"] not in tuple(PRESETS):  # a list has no hash
             raise ValueError(f"preset must be one of {', '.join(PRESETS)}")
         return PRESETS[data["preset"]] | given
-
-
-def small(**changes: object) -> RAConfig:
-    """2.4 M parameters at 128 x 128, for CPUs."""
-    return RAConfig.model_validate(changes)
-
-
-def paper(**changes: object) -> RAConfig:
-    """The authors' settings: 29.4 M parameters at 128 x 128, frozen batch norm, no warm-up."""
-    return RAConfig.model_validate({"preset": "paper"} | changes)

@@ -3,45 +3,23 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import datetime
-from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
 
 from ra_core.config import SITE_NAME
-from ra_core.daemons.events import read_events
 from ra_core.errors import AdmissionError, ConfigError
 from server.consortium import Consortium
+from server.dashboard.log import Log
 from server.dashboard.processes import DaemonStory
 from server.dashboard.state import Page, page
 from server.dashboard.story import RunStory
 from server.dashboard.told import Told
 from server.operation.daemon import running
 from server.provisioning.certificates import expiring, expiry
-from server.provisioning.registry import load_site
+from server.provisioning.registry import load_site, site_names
+from server.run_files import EVENTS
 
 __all__ = ["ConsortiumFiles"]
-
-
-class _Story(Protocol):
-    def take(self, event: Mapping[str, Any]) -> None: ...
-
-
-S = TypeVar("S", bound=_Story)
-
-
-class _Log(Generic[S]):
-    """A log that is followed, and the story that it tells."""
-
-    def __init__(self, path: Path, story: S) -> None:
-        self.story = story
-        self._path, self._offset = path, 0
-
-    def follow(self) -> S:
-        events, self._offset = read_events(self._path, self._offset)
-        for event in events:
-            self.story.take(event)
-        return self.story
 
 
 class ConsortiumFiles:
@@ -53,8 +31,8 @@ class ConsortiumFiles:
 
     def __init__(self, consortium: Consortium) -> None:
         self._consortium = consortium
-        self._daemon = _Log(consortium.events, DaemonStory())
-        self._runs: dict[str, _Log[RunStory]] = {}
+        self._daemon = Log(consortium.events, DaemonStory())
+        self._runs: dict[str, Log[RunStory]] = {}
         self._one_at_a_time = threading.Lock()
 
     def look(self, now: datetime) -> Page:
@@ -78,8 +56,7 @@ class ConsortiumFiles:
 
     def _registered(self) -> Iterator[tuple[str, str]]:
         """States of the sites by name, of those that have left the settings too."""
-        kept = {path.stem for path in self._consortium.registry.glob("*.json")}
-        for name in sorted({*self._consortium.config.sites, *kept}):
+        for name in sorted({*self._consortium.config.sites, *site_names(self._consortium)}):
             try:
                 yield name, load_site(self._consortium, name).state
             except AdmissionError:
@@ -87,11 +64,11 @@ class ConsortiumFiles:
             except ConfigError:
                 yield name, "damaged"
 
-    def _run_logs(self) -> list[_Log[RunStory]]:
+    def _run_logs(self) -> list[Log[RunStory]]:
         folder = self._consortium.runs
         found = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
         self._runs = {
-            path.name: self._runs.get(path.name) or _Log(path / "events.jsonl", RunStory(path.name))
+            path.name: self._runs.get(path.name) or Log(path / EVENTS, RunStory(path.name))
             for path in found
             if SITE_NAME.fullmatch(path.name)
         }

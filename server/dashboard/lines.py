@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import IntEnum
 
 from ra_core.words import ranges
-from server.dashboard.standing import DELIVERY, JOINING, Phase, SiteStory, Standing
+from server.dashboard.standing import DELIVERY, JOINING, Phase, SiteStory, Standing, latest
 from server.dashboard.story import RunStory
 from server.dashboard.timing import passed, silent_seconds, span
 
@@ -134,17 +134,14 @@ def site_line(
         level, state, link = Level.LOOK, "offline", f"was: {state}"
     elif online is False:
         level = max(level, Level.IDLE)
-    return SiteLine(name, level, state, link, reason, _files(site), _last(site), site.heard if site else None)
+    error, heard = (latest(site.validation), site.heard) if site else (None, None)
+    return SiteLine(name, level, state, link, reason, _files(site), error, heard)
 
 
 def _files(site: SiteStory | None) -> str:
     if site is None or site.used is None or site.declared is None:
         return ""
     return f"{site.used:,} of {site.declared:,} files used"
-
-
-def _last(site: SiteStory | None) -> float | None:
-    return site.validation[max(site.validation)] if site and site.validation else None
 
 
 def run_line(run: RunStory, now: datetime) -> RunLine:
@@ -165,7 +162,7 @@ def run_line(run: RunStory, now: datetime) -> RunLine:
 def _rounds(run: RunStory) -> str:
     if run.rounds is None:
         return ""
-    return f"{max(0, run.round - run.closing)} of {run.rounds}"
+    return f"{run.rounds_begun} of {run.rounds}"
 
 
 def troubles(run: RunStory) -> list[Trouble]:

@@ -52,14 +52,14 @@ class DaemonStory:
         heard: its last event.
         stopped: whether it said that it was stopped.
         processes: by name, those of its last start.
-        online: whether a site is online, and since when, of those that were told since its last start.
+        online: whether a site is online, of those that were told since its last start.
         deeds: what it did, in words, the latest last.
     """
 
     heard: datetime | None = None
     stopped: bool = False
     processes: dict[str, ProcessStory] = field(default_factory=dict)
-    online: dict[str, tuple[bool, datetime | None]] = field(default_factory=dict)
+    online: dict[str, bool] = field(default_factory=dict)
     deeds: deque[tuple[datetime | None, str]] = field(default_factory=lambda: deque(maxlen=MOST_DEEDS))
 
     def take(self, event: Mapping[str, Any]) -> None:
@@ -77,7 +77,7 @@ class DaemonStory:
         elif kind in ("site_online", "site_offline"):
             name = fields.text("site")
             if name in self.online or len(self.online) < MOST_NAMES:
-                self.online[name] = kind == "site_online", self.heard
+                self.online[name] = kind == "site_online"
 
     def _note_process(self, fields: Fields, up: bool) -> None:
         name = fields.text("process")

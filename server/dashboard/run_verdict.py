@@ -8,7 +8,7 @@ from datetime import datetime
 
 from ra_core.words import listed
 from server.dashboard.lines import Level, troubles
-from server.dashboard.standing import Phase, Standing
+from server.dashboard.standing import OUT, Phase, Standing
 from server.dashboard.story import RunStory
 from server.dashboard.timing import half_over, late, passed, seconds_since, silent_seconds, span
 
@@ -20,7 +20,6 @@ MOST_NAMED = 3
 BEGIN_SECONDS = 120.0
 """What a run may take to begin after it was submitted."""
 
-_OUT = (Standing.MISSING, Standing.REJECTED, Standing.REFUSED)
 _WAITING = (Phase.STARTING, Phase.JOINING)
 
 
@@ -69,7 +68,7 @@ def _complaint(run: RunStory, offline: Collection[str], now: datetime) -> str:
     """Who is late, out or offline now, or what else is not as it should be; "" where all is."""
     if slow := late(run, now):
         return f"{_named(slow)} {are(len(slow))} late: {passed(run, now)}, {_where(run)}"
-    kinds = (Standing.REFUSED,) if run.phase in _WAITING else _OUT  # the others may be there again
+    kinds = (Standing.REFUSED,) if run.phase in _WAITING else OUT  # the others may be there again
     if out := [name for name, site in sorted(run.sites.items()) if site.standing in kinds]:
         return f"{_where(run, True)} goes on without {_named([_why(run, name) for name in out])}"
     gone = [name for name in run.agreed if name in offline]
@@ -79,7 +78,7 @@ def _complaint(run: RunStory, offline: Collection[str], now: datetime) -> str:
 
 
 def _of_end(run: RunStory) -> Verdict:
-    done = f"{max(0, run.round - run.closing)} of {run.rounds or '?'} rounds"
+    done = f"{run.rounds_begun} of {run.rounds or '?'} rounds"
     if run.state == "completed":
         return Verdict(Level.GOOD, f"All is well: run {run.name} completed, {done} with {_all(len(run.agreed))}")
     if run.state == "stopped":

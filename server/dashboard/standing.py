@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-__all__ = ["DELIVERY", "JOINING", "Phase", "SiteStory", "Standing"]
+__all__ = ["DELIVERY", "JOINING", "OUT", "Phase", "SiteStory", "Standing", "latest"]
 
 JOINING = 0
 DELIVERY = -1
@@ -38,6 +39,10 @@ class Standing(StrEnum):
     NOT_DELIVERED = "lacks the model"
 
 
+OUT = (Standing.MISSING, Standing.REJECTED, Standing.REFUSED)
+"""Of sites without which a round goes on."""
+
+
 @dataclass
 class SiteStory:
     """A site in a run; figures by the number of rounds behind the model that they judge."""
@@ -45,8 +50,13 @@ class SiteStory:
     standing: Standing = Standing.EXPECTED
     reason: str = ""
     heard: datetime | None = None
-    images: int | None = None
     used: int | None = None
     declared: int | None = None
     validation: dict[int, float] = field(default_factory=dict)
     training: dict[int, float] = field(default_factory=dict)
+
+
+def latest(errors: Mapping[int, float]) -> float | None:
+    """The one with the most rounds behind it; None where there is none. Others may add to them meanwhile."""
+    known = dict(errors)
+    return known[max(known)] if known else None

@@ -51,7 +51,7 @@ def page(told: Told, now: datetime) -> Page:
         verdict=first,
         notes=tuple(notes),
         sites=tuple(
-            site_line(name, told.registry.get(name, ""), _online(told, name), run, slow, now) for name in names
+            site_line(name, told.registry.get(name, ""), told.online.get(name), run, slow, now) for name in names
         ),
         run=run_line(run, now) if run else None,
         charts=_charts(run) if run else (),
@@ -61,10 +61,6 @@ def page(told: Told, now: datetime) -> Page:
         deeds=tuple(reversed(told.daemon.deeds)),
         certificates=tuple(told.certificates.items()),
     )
-
-
-def _online(told: Told, name: str) -> bool | None:
-    return told.daemon.online[name][0] if told.running and name in told.daemon.online else None
 
 
 def _age(run: RunStory) -> tuple[str, str]:

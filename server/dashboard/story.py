@@ -10,7 +10,7 @@ from typing import Any
 from server.dashboard.fields import Fields
 from server.dashboard.standing import DELIVERY, JOINING, Phase, SiteStory, Standing
 
-__all__ = ["Phase", "RunStory", "Standing"]
+__all__ = ["RunStory"]
 
 MOST_SITES = 1000
 """Sites, and kinds of trouble, that a run may name."""
@@ -72,6 +72,16 @@ class RunStory:
         """Whether it has begun and not ended, as far as it told."""
         return self.phase not in (Phase.NOT_BEGUN, Phase.ENDED)
 
+    @property
+    def rounds_begun(self) -> int:
+        """How many rounds were begun; the closing exchange is none."""
+        return max(0, self.round - self.closing)
+
+    @property
+    def rounds_done(self) -> int:
+        """How many of these aren't at work now."""
+        return max(0, self.rounds_begun - (self.phase is Phase.ROUND and not self.closing))
+
     def take(self, event: Mapping[str, Any]) -> None:
         """Add one line; events of another kind only tell that the run lives."""
         fields = Fields(event)
@@ -125,7 +135,7 @@ class RunStory:
         self._stand(name, Standing.JOINED)
         self.awaited = tuple(other for other in self.awaited if other != name)
         site = self.site(name)
-        site.images, site.used, site.declared = (fields.count(key) for key in ("n_images", "n_used", "n_declared"))
+        site.used, site.declared = fields.count("n_used"), fields.count("n_declared")
 
     def _refused(self, fields: Fields) -> None:
         name, reason = fields.text("site"), fields.text("reason")

@@ -33,3 +33,8 @@ class Told:
     running: bool
     certificates: Mapping[str, datetime]
     warnings: Sequence[str]
+
+    @property
+    def online(self) -> Mapping[str, bool]:
+        """Whether a site is, of those that a daemon that runs has told of."""
+        return self.daemon.online if self.running else {}

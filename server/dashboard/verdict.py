@@ -26,7 +26,7 @@ def verdicts(told: Told, runs: Sequence[RunStory], now: datetime) -> list[Verdic
         runs: the same as in `told`, the latest first.
         now: the time.
     """
-    offline = {name for name, (online, _) in told.daemon.online.items() if told.running and not online}
+    offline = {name for name, online in told.online.items() if not online}
     over = any(end <= now for end in told.certificates.values())
     found = [of_run(runs[0], offline, now) if runs else _of_registry(told.registry)]
     found += [of_run(run, offline, now) for run in runs[1:] if run.goes_on and silent_seconds(run, now) is None]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
 import json
 import os
 import re
@@ -12,9 +11,8 @@ import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from ra_core.address import split_address
+from ra_core.daemons.claim import alone, introduced, taken
 from ra_core.daemons.environment import flower_environment
 from ra_core.daemons.events import Events
 from ra_core.daemons.health import serving
@@ -28,9 +26,8 @@ from server.flower import control, write_connection
 from server.operation.keeper import Keeper
 from server.operation.metrics import figures_served
 from server.provisioning.certificates import expiry
-from server.provisioning.registry import timestamp
 
-__all__ = ["EXECUTOR", "SUPERLINK", "running", "start"]
+__all__ = ["SUPERLINK", "health_addresses", "running", "start"]
 
 MARKER = "RA_CONSORTIUM"
 """Environment variable of all processes of a daemon; its value is the consortium's folder."""
@@ -62,7 +59,7 @@ def start(consortium: Consortium, stop: Callable[[], bool], say: Callable[[str],
         events = Events(consortium.events)
         env = flower_environment(consortium.flower) | {MARKER: str(consortium.folder)}
         supervisor = Supervisor(_programs(consortium), events, env, MARKER)
-        health = f"127.0.0.1:{consortium.config.health}"
+        health = health_addresses(consortium.config)[SUPERLINK]
         keeper = Keeper(consortium, control(consortium), events, lambda: serving(health))
 
         def tick() -> None:
@@ -80,37 +77,36 @@ def start(consortium: Consortium, stop: Callable[[], bool], say: Callable[[str],
 
 def running(consortium: Consortium) -> dict[str, Any]:
     """What the daemon that runs now has told of itself: pid, started, ports; empty where none runs."""
-    lock = FileLock(consortium.folder / ".daemon.lock")
-    if not consortium.folder.is_dir():
+    if not taken(consortium.lock):
         return {}
-    try:
-        with lock.acquire(timeout=0):
-            return {}
-    except Timeout:
-        with contextlib.suppress(OSError, ValueError):
-            found: dict[str, Any] = json.loads(consortium.daemon.read_text(encoding="utf-8"))
-            return found
-        return {"pid": None}  # it is starting
+    with contextlib.suppress(OSError, ValueError):
+        found: dict[str, Any] = json.loads(consortium.daemon.read_text(encoding="utf-8"))
+        return found
+    return {"pid": None}  # it is starting
+
+
+def health_addresses(config: ConsortiumConfig) -> dict[str, str]:
+    """HOST:PORT where each process of the daemon tells its health, by its name."""
+    return {SUPERLINK: f"127.0.0.1:{config.health}", EXECUTOR: f"127.0.0.1:{config.health_executor}"}
 
 
 @contextlib.contextmanager
 def _alone(consortium: Consortium) -> Iterator[None]:
     """Within, this is the consortium's daemon."""
-    try:
-        with FileLock(consortium.folder / ".daemon.lock", timeout=1):  # `status` holds it for a moment
-            config = consortium.config
-            ports = {name: getattr(config, name) for name in ("health", "health_executor", "metrics", "dashboard")}
-            facts = {"pid": os.getpid(), "started": timestamp(dt.datetime.now(dt.UTC)), "listen": config.listen} | ports
-            write_atomically(consortium.daemon, json.dumps(facts, indent=1).encode())
-            try:
-                yield
-            finally:
-                consortium.daemon.unlink(missing_ok=True)
-    except Timeout:
-        raise ConfigError(
-            f"{consortium.folder}: a daemon runs already (process {running(consortium).get('pid')})",
-            "`ra-server status` tells more; to start it anew, end that process with SIGTERM first",
-        ) from None
+    config = consortium.config
+    ports = {name: getattr(config, name) for name in ("health", "health_executor", "metrics", "dashboard")}
+    with (
+        alone(consortium.lock, lambda: _runs_already(consortium)),
+        introduced(consortium.daemon, listen=config.listen, **ports),
+    ):
+        yield
+
+
+def _runs_already(consortium: Consortium) -> ConfigError:
+    return ConfigError(
+        f"{consortium.folder}: a daemon runs already (process {running(consortium).get('pid')})",
+        "`ra-server status` tells more; to start it anew, end that process with SIGTERM first",
+    )
 
 
 def _check_ports(config: ConsortiumConfig) -> None:
@@ -135,7 +131,7 @@ def _programs(consortium: Consortium) -> list[Program]:
     if not secret.exists():
         write_atomically(secret, secrets.token_bytes(32), 0o600)
     ca = str(consortium.ca_certificate)
-    health = {SUPERLINK: f"127.0.0.1:{config.health}", EXECUTOR: f"127.0.0.1:{config.health_executor}"}
+    health = health_addresses(config)
     superlink = [
         executable("flower-superlink"),
         *("--ssl-ca-certfile", ca),
@@ -158,14 +154,7 @@ def _programs(consortium: Consortium) -> list[Program]:
     ]
 
     def program(name: str, command: list[str], log: str) -> Program:
-        address = health[name]
-        return Program(
-            name,
-            command,
-            flower / log,
-            healthy=lambda: serving(address),
-            explain=_why,
-        )
+        return Program(name, command, flower / log, healthy=lambda: serving(health[name]), explain=_why)
 
     return [
         program(SUPERLINK, superlink, "superlink.log"),

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ra_core import errors
 from ra_core.daemons.events import read_events
 from ra_core.errors import ConnectError, DegradedError, RAError, StoppedError
 from server.dashboard.fields import Fields
-from server.dashboard.story import Phase, RunStory
+from server.dashboard.story import RunStory
 from server.operation.run_record import End
 from server.operation.runs import Run
 
-__all__ = ["follow", "line", "raise_unless_complete", "rounds_behind"]
+__all__ = ["follow", "line", "raise_unless_complete"]
 
 LOOK_SECONDS = 0.5
 
@@ -38,16 +38,16 @@ def follow(
         RAError: the run's record is damaged.
     """
     story, seen, offset = RunStory(run.name), time.monotonic(), 0
-    earlier = _earlier(run)
     while True:
         end = run.record().end  # before its events are read: what was told before the end is told
-        told, offset = read_events(run.events, offset)
-        for event in told:
+        told, read = read_events(run.events, offset)
+        earlier = 0 if offset else _earlier(told)
+        for place, event in enumerate(told):
             story.take(event)
-            if text := line(event) if earlier <= 0 else "":
+            if text := line(event) if place >= earlier else "":
                 say(text)
-            earlier -= 1
-            bar(rounds_behind(story), story.phase)
+            bar(story.rounds_done, story.phase)
+        offset = read
         if end:
             return end
         if daemon_runs():
@@ -56,11 +56,6 @@ def follow(
             hint = "`ra-server start` takes the run up again; the same command follows it"
             raise ConnectError("the consortium's daemon has ended", hint)
         time.sleep(LOOK_SECONDS)
-
-
-def rounds_behind(story: RunStory) -> int:
-    """How many rounds are done; the closing exchange is none."""
-    return max(0, story.round - 1 if story.closing or story.phase is Phase.ROUND else story.round)
 
 
 def line(event: Mapping[str, Any]) -> str:
@@ -89,9 +84,9 @@ def raise_unless_complete(name: str, end: End) -> None:
         raise kind(f"the run '{name}' has failed: {message}", end.hint or "superexec.log in the consortium's folder")
 
 
-def _earlier(run: Run) -> int:
+def _earlier(told: Sequence[Mapping[str, Any]]) -> int:
     """How many events were told before the run was last submitted."""
-    names = [event["event"] for event in read_events(run.events)[0]]
+    names = [event["event"] for event in told]
     return len(names) - 1 - names[::-1].index("submitted") if "submitted" in names else 0
 
 
@@ -133,8 +128,7 @@ def _rejected(event: Fields) -> str:
 
 
 def _begun(event: Fields) -> str:
-    what = "the closing exchange" if event.flag("closing") else f"round {event.count('round')}"
-    return f"{what}: {', '.join(event.names('asked')) or 'nobody'} asked"
+    return f"{_exchange(event)}: {', '.join(event.names('asked')) or 'nobody'} asked"
 
 
 def _done(event: Fields) -> str:
@@ -145,8 +139,11 @@ def _done(event: Fields) -> str:
         f"missing: {', '.join(missing)}" if missing else "",
         f"validation error of the received model {error:.5f}" if error is not None else "",
     ]
-    what = "the closing exchange" if event.flag("closing") else f"round {event.count('round')}"
-    return f"{what} is done: {', '.join(part for part in parts if part)}"
+    return f"{_exchange(event)} is done: {', '.join(part for part in parts if part)}"
+
+
+def _exchange(event: Fields) -> str:
+    return "the closing exchange" if event.flag("closing") else f"round {event.count('round')}"
 
 
 _LINES: dict[str, Callable[[Fields], str]] = {

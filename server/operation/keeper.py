@@ -9,10 +9,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from ra_core.daemons.events import Events, read_events
+from ra_core.daemons.events import Events
 from ra_core.errors import FlowerError, RAError
 from server.consortium import Consortium
-from server.dashboard.story import Phase, RunStory
+from server.dashboard.log import Log
+from server.dashboard.standing import Phase
+from server.dashboard.story import RunStory
 from server.flower import Flower, NodeState, RunState
 from server.operation.run_record import RunRecord
 from server.operation.runs import Run
@@ -47,8 +49,7 @@ class Figures:
 class _Watched:
     """A run's events so far, and when Flower was last asked about it."""
 
-    story: RunStory
-    offset: int = 0
+    log: Log[RunStory]
     asked: float = -STATUS_SECONDS
     ended_told: bool = False
     failed_at: float | None = None
@@ -121,7 +122,7 @@ class Keeper:
             self._look_at_runs()
         finally:
             online = {} if self._online is None else self._admitted()
-            self.figures = Figures(online, {name: watched.story for name, watched in self._runs.items()})
+            self.figures = Figures(online, {name: watched.log.story for name, watched in self._runs.items()})
 
     def _look_until(self, ended: threading.Event) -> None:
         while not ended.wait(LOOK_SECONDS):
@@ -163,10 +164,8 @@ class Keeper:
             raise troubles[0]
 
     def _look_at(self, run: Run) -> None:
-        watched = self._runs.setdefault(run.name, _Watched(RunStory(run.name)))
-        told, watched.offset = read_events(run.events, watched.offset)
-        for event in told:
-            watched.story.take(event)
+        watched = self._runs.setdefault(run.name, _Watched(Log(run.events, RunStory(run.name))))
+        watched.log.follow()
         record = run.record()
         if record.end is not None:
             self._deliver(run, record)
@@ -181,8 +180,9 @@ class Keeper:
 
     def _attend(self, run: Run, record: RunRecord, watched: _Watched) -> None:
         """A run that goes on, as far as is known."""
-        just_ended = watched.story.phase is Phase.ENDED and not watched.ended_told
-        watched.ended_told = watched.story.phase is Phase.ENDED
+        ended_told = watched.log.story.phase is Phase.ENDED
+        just_ended = ended_told and not watched.ended_told
+        watched.ended_told = ended_told
         if not just_ended and time.monotonic() - watched.asked < STATUS_SECONDS:
             return
         watched.asked = time.monotonic()

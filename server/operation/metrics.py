@@ -5,17 +5,17 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Protocol
 
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from ra_core.daemons.supervisor import Supervisor
 from ra_core.errors import ConfigError
 from server.consortium import Consortium
-from server.dashboard.story import Phase, RunStory, Standing
-from server.operation.follow import rounds_behind
-from server.operation.keeper import Figures
+from server.dashboard.standing import OUT, Phase, Standing, latest
+from server.dashboard.story import RunStory
+from server.operation.keeper import Keeper
 from server.provisioning.certificates import expiry
 
 __all__ = ["figures_served"]
@@ -25,19 +25,9 @@ STATES = ("running", "completed", "degraded", "failed", "stopped")
 _DAY = dt.timedelta(days=1)
 
 
-class _Keeper(Protocol):
-    figures: Figures
-
-
-class _Supervisor(Protocol):
-    def up(self, name: str) -> bool: ...
-
-    def restarts(self, name: str) -> int: ...
-
-
 @contextlib.contextmanager
 def figures_served(
-    consortium: Consortium, keeper: _Keeper, supervisor: _Supervisor, programs: Sequence[str]
+    consortium: Consortium, keeper: Keeper, supervisor: Supervisor, programs: Sequence[str]
 ) -> Iterator[None]:
     """Within, http://127.0.0.1:PORT/metrics answers.
 
@@ -68,9 +58,7 @@ def figures_served(
 
 
 class _Figures(Collector):
-    def __init__(
-        self, consortium: Consortium, keeper: _Keeper, supervisor: _Supervisor, programs: Sequence[str]
-    ) -> None:
+    def __init__(self, consortium: Consortium, keeper: Keeper, supervisor: Supervisor, programs: Sequence[str]) -> None:
         self.consortium, self.keeper, self.supervisor, self.programs = consortium, keeper, supervisor, programs
 
     def collect(self) -> Iterable[Metric]:
@@ -106,18 +94,12 @@ def _of_runs(stories: Sequence[RunStory]) -> Iterator[Metric]:
     def standing(*kinds: Standing) -> Callable[[RunStory], float]:
         return lambda story: sum(site.standing in kinds for site in list(story.sites.values()))
 
-    yield by_run("ra_run_rounds_done", "Rounds that a run has done.", rounds_behind)
+    yield by_run("ra_run_rounds_done", "Rounds that a run has done.", lambda story: story.rounds_done)
     yield by_run("ra_run_rounds_asked", "Rounds that a run was asked for.", lambda story: story.rounds)
-    yield by_run("ra_run_validation_error", "The last validation error over all sites.", _last_error)
+    yield by_run("ra_run_validation_error", "The last validation error over all sites.", lambda s: latest(s.validation))
     yield by_run("ra_run_answers", "Sites that have answered in the current round.", standing(Standing.ANSWERED))
-    bad = (Standing.REJECTED, Standing.REFUSED, Standing.MISSING)
-    yield by_run("ra_run_troubled_sites", "Sites missing, refused or rejected in the current round.", standing(*bad))
+    yield by_run("ra_run_troubled_sites", "Sites missing, refused or rejected in the current round.", standing(*OUT))
     yield by_run("ra_run_rejections", "Rounds of sites that were missing, refused or rejected.", _troubles)
-
-
-def _last_error(story: RunStory) -> float | None:
-    errors = dict(story.validation)
-    return errors[max(errors)] if errors else None
 
 
 def _troubles(story: RunStory) -> float:

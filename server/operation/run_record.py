@@ -6,7 +6,7 @@ from typing import Literal
 
 from ra_core.settings import Config
 
-__all__ = ["End", "RunRecord", "Submission", "Why"]
+__all__ = ["STOPPED", "End", "RunRecord", "Submission", "Why"]
 
 Why = Literal["asked", "again", "delivery"]
 State = Literal["completed", "degraded", "failed", "stopped"]
@@ -42,6 +42,10 @@ class End(Config):
     reasons: tuple[str, ...] = ()
     kind: str = ""
     hint: str = ""
+
+
+STOPPED = End(state="stopped", reasons=("stopped by the operator",), kind="StoppedError")
+"""How a run ends on the operator's word."""
 
 
 class RunRecord(Config):

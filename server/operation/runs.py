@@ -22,7 +22,7 @@ from ra_core.settings import first_problem
 from server.bundle import bundle_hash, write_app
 from server.consortium import Consortium
 from server.flower import Flower
-from server.operation.run_record import End, RunRecord, Submission, Why
+from server.operation.run_record import STOPPED, End, RunRecord, Submission, Why
 from server.provisioning.registry import load_sites, timestamp
 from server.run_files import EVENTS, FAILURE, FLOWER, RESULT, STUDY
 
@@ -130,7 +130,7 @@ class Run:
             number = record.submissions[-1].number
             if not flower.status(number).finished:  # else it is about to be started again
                 flower.stop(number)
-            self._close(End(state="stopped", reasons=("stopped by the operator",), kind="StoppedError"))
+            self._close(STOPPED)
 
     def close(self, end: End) -> None:
         """Note how it ended; who is the first to know it tells it to those who read the events.

@@ -8,13 +8,14 @@ from typing import Any
 
 from rich.table import Table
 
-from ra_core.daemons.events import read_events
 from ra_core.daemons.health import serving
 from ra_core.errors import FlowerError, ResumeError
 from server.consortium import Consortium
+from server.dashboard.log import Log
+from server.dashboard.standing import latest
 from server.dashboard.story import RunStory
 from server.flower import NodeState, control
-from server.operation.daemon import EXECUTOR, SUPERLINK, running
+from server.operation.daemon import SUPERLINK, health_addresses, running
 from server.operation.runs import Run
 from server.provisioning.certificates import expiring
 from server.provisioning.registry import load_sites
@@ -29,8 +30,7 @@ def status_of(consortium: Consortium) -> dict[str, Any]:
         ConfigError: it isn't provisioned, or a file of it is damaged.
     """
     daemon = running(consortium)
-    health = {SUPERLINK: consortium.config.health, EXECUTOR: consortium.config.health_executor}
-    found = {name: bool(daemon) and serving(f"127.0.0.1:{port}") for name, port in health.items()}
+    found = {name: bool(daemon) and serving(at) for name, at in health_addresses(consortium.config).items()}
     nodes, trouble = _nodes(consortium) if found[SUPERLINK] else ([], "")
     return {
         "consortium": consortium.config.name,
@@ -119,10 +119,7 @@ def _presence(site: dict[str, Any]) -> str:
 
 
 def _run(run: Run) -> dict[str, Any]:
-    story, result = RunStory(run.name), run.result()
-    for event in read_events(run.events)[0]:
-        story.take(event)
-    errors = story.validation
+    story, result = Log(run.events, RunStory(run.name)).follow(), run.result()
     return (
         {"name": run.name}
         | _agreed(run)
@@ -130,7 +127,7 @@ def _run(run: Run) -> dict[str, Any]:
             "rounds_done": result.get("rounds_done", 0),
             "rounds_asked": result.get("rounds_asked"),
             "phase": str(story.phase),
-            "validation_error": errors[max(errors)] if errors else None,
+            "validation_error": latest(story.validation),
             "best_round": story.best_round,
             "model_hash": story.model_hash or None,
             "undelivered": sorted(map(str, result.get("undelivered") or ())),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Mapping
+import itertools
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from server.flower import RunState
-from server.operation.run_record import End, RunRecord
+from server.operation.run_record import STOPPED, End, RunRecord, Submission
 
 __all__ = ["delivery_due", "end_of", "given_up", "pause"]
 
@@ -30,7 +31,7 @@ def end_of(state: RunState, result: Mapping[str, Any], failure: Mapping[str, Any
         failure: what ended the app early; empty where nothing did.
     """
     if state.status == "finished:stopped":
-        return End(state="stopped", reasons=("stopped by the operator",), kind="StoppedError")
+        return STOPPED
     if failure and not _of_flower(failure):
         kind, message, hint = (str(failure.get(name, "")) for name in ("kind", "message", "hint"))
         return End(state="failed", reasons=(message or kind,), kind=kind, hint=hint)
@@ -78,7 +79,8 @@ def delivery_due(
     age = (now - dt.datetime.fromisoformat(last.when)).total_seconds()
     if max(there) > last.when:  # it has come since
         return age > DELIVERY_SHORTEST
-    return age > min(DELIVERY_SHORTEST * 2.0 ** _trailing(record, "delivery"), DELIVERY_LONGEST)
+    tries = _trailing(record, lambda one: one.why == "delivery")
+    return age > min(DELIVERY_SHORTEST * 2.0**tries, DELIVERY_LONGEST)
 
 
 def _of_flower(failure: Mapping[str, Any]) -> bool:
@@ -88,21 +90,12 @@ def _of_flower(failure: Mapping[str, Any]) -> bool:
 
 def _tries(record: RunRecord, rounds_done: int) -> int:
     """How many tries in a row were made since the last round."""
-    count = 0
-    for last in reversed(record.submissions):
-        if last.why != "again" or last.rounds_done != rounds_done:
-            break
-        count += 1
-    return count
+    return _trailing(record, lambda one: one.why == "again" and one.rounds_done == rounds_done)
 
 
-def _trailing(record: RunRecord, why: str) -> int:
-    count = 0
-    for last in reversed(record.submissions):
-        if last.why != why:
-            break
-        count += 1
-    return count
+def _trailing(record: RunRecord, kind: Callable[[Submission], bool]) -> int:
+    """How many of a kind are the last in a row."""
+    return len(list(itertools.takewhile(kind, reversed(record.submissions))))
 
 
 def _texts(found: Any) -> tuple[str, ...]:

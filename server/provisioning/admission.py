@@ -11,7 +11,7 @@ from ra_core.errors import AdmissionError, ConnectError
 from ra_core.keys import fingerprint, parse_public_key, public_line
 from server.consortium import Consortium
 from server.flower import Flower, control
-from server.operation.daemon import running
+from server.operation.daemon import SUPERLINK, health_addresses, running
 from server.provisioning.registry import FormerKey, SiteRecord, edited, load_site, load_sites, save_site, timestamp
 
 __all__ = ["admit", "reached", "revoke"]
@@ -26,7 +26,7 @@ def reached(consortium: Consortium) -> Flower:
     if not running(consortium):
         hint = f"start it: `ra-server start {consortium.file.name}`"
         raise ConnectError(f"the server of {consortium.config.name} doesn't run on this machine", hint)
-    if not serving(f"127.0.0.1:{consortium.config.health}"):
+    if not serving(health_addresses(consortium.config)[SUPERLINK]):
         hint = f"wait a moment; `ra-server status` tells, and {consortium.flower / 'superlink.log'} says more"
         raise ConnectError(f"the SuperLink of {consortium.config.name} is not up yet, or not any more", hint)
     return control(consortium)

@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
+from server.operation.commands import CONSORTIUM, Where
+
 __all__ = ["admit", "config", "provision", "revoke"]
 
-_Settings = Annotated[Path, typer.Option("--consortium", help="Settings of the consortium (YAML).")]
 _Site = Annotated[str, typer.Argument(help="Name of the site, as the consortium's settings have it.")]
 
 
@@ -24,7 +25,7 @@ def config() -> None:
 def provision(
     consortium: Annotated[
         Path, typer.Argument(help="Settings of the consortium (YAML); `ra-server config` explains them.")
-    ] = Path("consortium.yaml"),
+    ] = CONSORTIUM,
     renew: Annotated[bool, typer.Option("--renew", help="Make a new certificate for the server.")] = False,
 ) -> None:
     """Make keys, certificates, nginx's configuration and a kit for each site.
@@ -40,7 +41,7 @@ def provision(
 def admit(
     site: _Site,
     key: Annotated[Path, typer.Argument(help="The site's public key, the file that ends in .pub.")],
-    consortium: _Settings = Path("consortium.yaml"),
+    consortium: Where = CONSORTIUM,
     replace: Annotated[
         bool, typer.Option("--replace", help="Put this key in the place of the site's present one, for a lost key.")
     ] = False,
@@ -57,7 +58,7 @@ def admit(
     _tell(let_in(ours, reached(ours), site, key, replace, dt.datetime.now(dt.UTC)))
 
 
-def revoke(site: _Site, consortium: _Settings = Path("consortium.yaml")) -> None:
+def revoke(site: _Site, consortium: Where = CONSORTIUM) -> None:
     """Shut a site out; its key is never let in again. The server has to run."""
     from server.consortium import load_consortium  # noqa: PLC0415 - as above
     from server.provisioning.admission import reached  # noqa: PLC0415 - as above

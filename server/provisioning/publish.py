@@ -9,6 +9,7 @@ from ra_core.errors import ConfigError
 from ra_core.published import write_published
 from server.consortium import Consortium
 from server.provisioning.provision import load_authority
+from server.run_files import MODEL
 
 __all__ = ["publish"]
 
@@ -27,7 +28,7 @@ def publish(consortium: Consortium, run: str, out: Path) -> list[str]:
         ArtifactError: the run's model is damaged.
         OSError: the file can't be written.
     """
-    model = consortium.run(run) / "model"
+    model = consortium.run(run) / MODEL
     if not model.is_dir():
         hint = "`ra-server runs` tells of all; a model is there at a run's end, if no layer of it stays at the sites"
         raise ConfigError(f"run '{run}' has no model", hint)

@@ -7,13 +7,15 @@ from typing import Annotated
 
 import typer
 
+from server.operation.commands import CONSORTIUM, Where
+
 __all__ = ["publish"]
 
 
 def publish(
     run: Annotated[str, typer.Argument(help="Name of the run; `ra-server runs` lists them.")],
     out: Annotated[Path, typer.Option(help="File to write.")],
-    consortium: Annotated[Path, typer.Option(help="Settings of the consortium (YAML).")] = Path("consortium.yaml"),
+    consortium: Where = CONSORTIUM,
 ) -> None:
     """Write a run's model as one signed file, for hospitals that took no part in the run.
 

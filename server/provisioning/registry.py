@@ -15,7 +15,7 @@ from ra_core.files import write_atomically
 from ra_core.settings import Config, first_problem
 from server.consortium import Consortium
 
-__all__ = ["FormerKey", "SiteRecord", "edited", "load_site", "load_sites", "save_site", "timestamp"]
+__all__ = ["FormerKey", "SiteRecord", "edited", "load_site", "load_sites", "save_site", "site_names", "timestamp"]
 
 
 class FormerKey(Config):
@@ -56,10 +56,6 @@ class SiteRecord(Config):
     former: tuple[FormerKey, ...] = ()
 
 
-def _names(consortium: Consortium) -> list[str]:
-    return sorted(path.stem for path in consortium.registry.glob("*.json"))
-
-
 def timestamp(now: dt.datetime) -> str:
     """A moment as the registry writes it: UTC, whole seconds."""
     return now.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -72,25 +68,26 @@ def load_site(consortium: Consortium, name: str) -> SiteRecord:
         AdmissionError: nothing is.
         ConfigError: the file is damaged.
     """
-    path = consortium.registry / f"{name}.json"
-    if name not in _names(consortium):
-        known = ", ".join(_names(consortium)) or "none yet"
+    names = site_names(consortium)
+    if name not in names:
+        known = ", ".join(names) or "none yet"
         hint = f"known are: {known}; add it to {consortium.file.name} and run `ra-server provision` again"
         raise AdmissionError(f"'{name}' is no site of this consortium", hint)
-    try:
-        return SiteRecord.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        hint = "get the file back from a backup"
-        raise ConfigError(f"{path}: {first_problem(error, 'record')}", hint) from None
+    return _read(consortium, name)
+
+
+def site_names(consortium: Consortium) -> list[str]:
+    """All sites that ever had a kit: those that have left the settings since are among them."""
+    return sorted(path.stem for path in consortium.registry.glob("*.json"))
 
 
 def load_sites(consortium: Consortium) -> dict[str, SiteRecord]:
-    """All sites that ever had a kit, by name: those that have left the settings since are among them.
+    """What is known of all `site_names`, by name.
 
     Raises:
         ConfigError: a file is damaged.
     """
-    return {name: load_site(consortium, name) for name in _names(consortium)}
+    return {name: _read(consortium, name) for name in site_names(consortium)}
 
 
 def save_site(consortium: Consortium, record: SiteRecord) -> None:
@@ -115,3 +112,12 @@ def edited(consortium: Consortium) -> Iterator[None]:
             yield
     except Timeout:
         raise ConfigError("another command is changing this consortium", "wait for its end") from None
+
+
+def _read(consortium: Consortium, name: str) -> SiteRecord:
+    path = consortium.registry / f"{name}.json"
+    try:
+        return SiteRecord.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        hint = "get the file back from a backup"
+        raise ConfigError(f"{path}: {first_problem(error, 'record')}", hint) from None

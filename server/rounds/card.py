@@ -16,24 +16,20 @@ from ra_core.models.shared import load_shared, shared_tensors
 from ra_core.runtime import software_versions
 from server.rounds.progress import Progress
 
-__all__ = ["model_card", "save_model"]
+__all__ = ["common", "model_card", "save_model"]
 
 
-def save_model(folder: Path, study: StudyConfig, progress: Progress) -> bool:
-    """Write the best model to a folder.
-
-    Returns:
-        False, with nothing written, where layers stay at the sites: then there is no whole model at the server.
+def save_model(folder: Path, study: StudyConfig, progress: Progress) -> None:
+    """Write the best model to a folder; nothing where layers stay at the sites: then the server has no whole model.
 
     Raises:
         OSError: the disk is full or the folder can't be written.
     """
     method = build_method(study.method, study.preprocessing.size, study.seed)
     if shared_tensors(method).keys() != progress.best.keys():
-        return False
+        return
     load_shared(method, study.federation, {name: torch.from_numpy(array) for name, array in progress.best.items()})
     save_artifact(folder, Artifact(method.eval(), model_card(study, progress)))
-    return True
 
 
 def model_card(study: StudyConfig, progress: Progress) -> Card:
@@ -49,8 +45,8 @@ def model_card(study: StudyConfig, progress: Progress) -> Card:
         rounds=progress.round,
         selected=progress.best_round,
         sites=tuple(teachers),
-        anatomy=_common(reply.anatomy for reply in told),
-        modality=_common(reply.modality for reply in told),
+        anatomy=common(reply.anatomy for reply in told),
+        modality=common(reply.modality for reply in told),
         data=tuple(_summary(reply) for reply in told),
         runtime={"precision": study.training.precision},
         software=software_versions(),
@@ -78,7 +74,7 @@ def _errors(progress: Progress) -> Iterable[dict[str, object]]:
         yield {"test_site": site, "metric": "validation_error", "value": metrics["validation_error"]}
 
 
-def _common(values: Iterable[str]) -> str:
+def common(values: Iterable[str]) -> str:
     """The one value that all have; empty where they differ."""
     found = set(values)
     return found.pop() if len(found) == 1 else ""

@@ -47,9 +47,7 @@ class Checkpoints:
         last = self.folder / CHECKPOINT
         if last.exists():
             last.replace(self.folder / PREVIOUS)
-        save_tensors(
-            last, dict(_tensors(progress)), {"bundle": self.bundle, "study": self.study_digest} | _facts(progress)
-        )
+        save_tensors(last, _tensors(progress), {"bundle": self.bundle, "study": self.study_digest} | _facts(progress))
 
     def load(self) -> Progress | None:
         """The last state that can be used; None where there is no checkpoint.

@@ -7,15 +7,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-import torch
 from flwr.app import Message
 from numpy.typing import NDArray
 
 from ra_core.config import FederationConfig
 from ra_core.fixed_point import Codes, WeightedSum, check_update
-from ra_core.hashing import tensor_digest
 from ra_core.messages import MessageError, RoundOrder, RoundReply
 from server.rounds.aggregation import Combiner, TrimmedMean, clipped, update_norm
+from server.rounds.orders import model_digest
 from server.rounds.progress import RoundRecord
 from server.rounds.roster import TOO_LATE, counts_problem, printable, reported
 
@@ -36,7 +35,11 @@ class Fold:
 
     def __init__(self, order: RoundOrder, sites: tuple[str, ...], asked: Mapping[int, str]) -> None:
         self.order, self.sites, self.asked = order, sites, asked
-        self._model_hash = tensor_digest({name: torch.from_numpy(array) for name, array in order.model.items()})
+        self._expected = {
+            "round": order.round,
+            "study_digest": order.study.digest(),
+            "model_hash": model_digest(order.model),
+        }
         self._shapes = {name: array.shape for name, array in order.model.items()}
         self._combiner = _combiner(self._shapes, order.study.federation)
         self._replies: dict[str, RoundReply] = {}
@@ -65,12 +68,7 @@ class Fold:
     def _check(self, site: str, reply: RoundReply) -> None:
         if reply.site != site:
             raise MessageError(f"answers as '{reply.site}', which it is not")
-        expected = {
-            "round": self.order.round,
-            "study_digest": self.order.study.digest(),
-            "model_hash": self._model_hash,
-        }
-        for name, value in expected.items():
+        for name, value in self._expected.items():
             if getattr(reply, name) != value:
                 raise MessageError(f"answers another {name.replace('_', ' ')}")
         if reply.update and not self.order.steps:

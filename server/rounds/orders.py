@@ -11,9 +11,9 @@ from flwr.app import RecordDict
 from ra_core.config import StudyConfig
 from ra_core.hashing import tensor_digest
 from ra_core.installed import package_hash
-from ra_core.messages import DeliveryOrder, JoinOrder, RoundOrder
+from ra_core.messages import DeliveryOrder, JoinOrder, Model, RoundOrder
 from server.rounds.card import model_card
-from server.rounds.progress import Model, Progress
+from server.rounds.progress import Progress
 
 __all__ = ["Orders", "model_digest"]
 
@@ -70,13 +70,14 @@ class Orders:
 
     def delivery(self, asked: Mapping[int, str], progress: Progress) -> dict[int, RecordDict]:
         """The best model, by node."""
+        card = model_card(self.study, progress)
         order = DeliveryOrder(
             study=self.study,
             run=self.run,
             package_hash=package_hash(),
             base_round=0,
-            card=model_card(self.study, progress).model_dump_json(),
-            model_hash=model_digest(progress.best),
+            card=card.model_dump_json(),
+            model_hash=card.model_hash,
             model=progress.best,
         )
         rounds = {node: progress.counted(site, progress.best_round) for node, site in asked.items()}

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
-__all__ = ["POLL_SECONDS", "PULLED_AT_ONCE", "Post", "moment"]
+__all__ = ["POLL_SECONDS", "PULLED_AT_ONCE", "Post", "Waiting", "moment"]
 
 POLL_SECONDS = 0.2
 """Pause between two looks for nodes or answers."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -45,8 +44,7 @@ def run_in_process(
         OSError: the folder can't be written.
     """
     folder = folder.resolve()
-    if importlib.util.find_spec("psutil"):  # without it, the other engine has never run here
-        end_all(SIMULATION, str(folder / NODES))  # what it left when it was killed would write to the same checkpoint
+    end_all(SIMULATION, str(folder / NODES))  # what the other engine left, killed, would write to the same checkpoint
     settings, run_config = prepare(study, nodes, runtime, folder)
     total = (study.federation.rounds + 1) * len(nodes)
     count = itertools.count(answered(study, nodes, folder) + 1)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from federating import first_model, train_hospitals
 from flwr.app import Context, Message, RecordDict
 from hospitals import SETTINGS, model_digest, tiny_federation, write_hospitals
 
@@ -18,13 +19,9 @@ from ra_core.config import RuntimeConfig, SiteConfig, StudyConfig
 from ra_core.errors import StateError
 from ra_core.installed import package_hash
 from ra_core.messages import SITE_FAILED, DeliveryOrder, DeliveryReply, JoinOrder, JoinReply, RoundOrder, RoundReply
-from ra_core.models.registry import build_method
-from ra_core.models.shared import shared_tensors
 from ra_core.settings import load_config
 from ra_core.storage import load_tensors
 from server.rounds.orders import Orders
-from server.rounds.progress import Progress
-from server.rounds.strategy import FederatedAveraging
 from simulation.engines import InProcessGrid
 
 ONE_THREAD = RuntimeConfig(threads=1)
@@ -33,19 +30,6 @@ ONE_THREAD = RuntimeConfig(threads=1)
 @pytest.fixture
 def hospitals(site_root, tmp_path):
     return write_hospitals(site_root, tmp_path)
-
-
-def first_model(study):
-    method = build_method(study.method, study.preprocessing.size, study.seed)
-    return {name: tensor.numpy().copy() for name, tensor in shared_tensors(method, study.federation).items()}
-
-
-def federate(hospitals, study, order=None):
-    grid = InProcessGrid(client_app.app, [node.settings(ONE_THREAD) for node in hospitals], order=order)
-    names = [node.site for node in hospitals]
-    method = build_method(study.method, study.preprocessing.size, study.seed)
-    strategy = FederatedAveraging(grid, study, names, method.ready_for_selection, lambda _: None)
-    return strategy.run(Progress(first_model(study)))
 
 
 def order(study, **changes):
@@ -66,11 +50,11 @@ def kept(tmp_path, site="anna"):
 
 
 def test_two_sites_train_one_model_and_their_order_does_not_matter(hospitals):
-    done = federate(hospitals, tiny_federation())
+    done = train_hospitals(hospitals, tiny_federation())
     assert [record.answered for record in done.records] == [("anna", "berta")] * 3
     assert done.records[0].n_images == 23
     assert done.best_round == 2
-    assert model_digest(federate(hospitals, tiny_federation(), order=[1, 0]).model) == model_digest(done.model)
+    assert model_digest(train_hospitals(hospitals, tiny_federation(), order=[1, 0]).model) == model_digest(done.model)
 
 
 def join_order(**changes):
@@ -94,7 +78,7 @@ def test_a_site_does_nothing_for_a_server_of_another_version(hospitals, sent, ki
 
 
 def test_a_site_takes_the_model_while_its_images_are_away(hospitals, tmp_path):
-    done = federate(hospitals, tiny_federation())
+    done = train_hospitals(hospitals, tiny_federation())
     (tmp_path / "anna.csv").unlink()
     record = Orders(tiny_federation(), "run").delivery({1: "anna"}, done)[1]
     sent = DeliveryOrder.from_record(record)
@@ -104,10 +88,10 @@ def test_a_site_takes_the_model_while_its_images_are_away(hospitals, tmp_path):
 
 def test_private_parts_stay_at_the_site_and_survive_a_repeated_run(hospitals, tmp_path):
     study = tiny_federation(parts=["encoder"], rounds=3)
-    done = federate(hospitals, study)
+    done = train_hospitals(hospitals, study)
     assert all(name.startswith("encoder.") for name in done.model)
     assert kept(tmp_path) == [1, 2, 3]
-    assert model_digest(federate(hospitals, study).model) == model_digest(done.model)
+    assert model_digest(train_hospitals(hospitals, study).model) == model_digest(done.model)
 
 
 @pytest.fixture
@@ -201,7 +185,7 @@ def test_counts_of_batches_stay_integers(site, tmp_path):
 
 
 def test_local_norms_are_never_sent(hospitals):
-    done = federate(hospitals, tiny_federation(local_norms=True))
+    done = train_hospitals(hospitals, tiny_federation(local_norms=True))
     assert done.model
     assert not any("norm" in name for name in done.model)
 

@@ -3,24 +3,20 @@
 from dataclasses import replace
 
 import pytest
+from federating import train_hospitals
 from hospitals import SETTINGS, model_digest, tiny_federation, write_hospitals
 
-import client.app as client_app
 from client.delivery import take_delivery
 from client.models import models
 from ra_core import load
 from ra_core.artifact import load_artifact
-from ra_core.config import RuntimeConfig, SiteConfig, StudyConfig
+from ra_core.config import SiteConfig, StudyConfig
 from ra_core.errors import StateError
-from ra_core.messages import MessageError
-from ra_core.models.registry import build_method
+from ra_core.messages import DeliveryOrder, MessageError
 from ra_core.models.shared import shared_tensors
 from ra_core.settings import load_config
 from ra_core.storage import load_tensors
 from server.rounds.orders import Orders
-from server.rounds.progress import Progress
-from server.rounds.strategy import FederatedAveraging
-from simulation.engines import InProcessGrid
 
 
 @pytest.fixture
@@ -28,25 +24,13 @@ def hospitals(site_root, tmp_path):
     return write_hospitals(site_root, tmp_path)
 
 
-def federate(hospitals, study):
-    """A whole federation of real sites, delivery included."""
-    grid = InProcessGrid(client_app.app, [node.settings(RuntimeConfig(threads=1)) for node in hospitals])
-    method = build_method(study.method, study.preprocessing.size, study.seed)
-    model = {name: tensor.numpy().copy() for name, tensor in shared_tensors(method, study.federation).items()}
-    names = [node.site for node in hospitals]
-    strategy = FederatedAveraging(grid, study, names, method.ready_for_selection, lambda _: None)
-    return strategy.run(Progress(model))
-
-
 def order_of(study, done, site="anna"):
-    from ra_core.messages import DeliveryOrder
-
     return DeliveryOrder.from_record(Orders(study, "run").delivery({1: site}, done)[1])
 
 
 def test_every_site_can_score_with_the_model_that_was_chosen(hospitals, tmp_path):
     study = tiny_federation()
-    done = federate(hospitals, study)
+    done = train_hospitals(hospitals, study)
     assert done.delivered == ("anna", "berta")
     (stored,) = models(tmp_path / "state")
     assert not stored.fault
@@ -64,7 +48,7 @@ def test_every_site_can_score_with_the_model_that_was_chosen(hospitals, tmp_path
 @pytest.mark.parametrize("federation", [{"parts": ["encoder"]}, {"local_norms": True}], ids=["decoder", "norms"])
 def test_layers_that_never_left_a_site_are_put_with_the_model(hospitals, tmp_path, federation):
     study = tiny_federation(rounds=3, **federation)
-    done = federate(hospitals, study)
+    done = train_hospitals(hospitals, study)
     assert done.delivered == ("anna", "berta")
     stored = [load_artifact(found.folder) for found in models(tmp_path / "state")]
     assert len({artifact.card.model_hash for artifact in stored}) == 2
@@ -84,7 +68,7 @@ def kept(tmp_path, study, site, number):
 @pytest.fixture
 def delivered(hospitals):
     study = tiny_federation(parts=["encoder"])
-    done = federate(hospitals, study)
+    done = train_hospitals(hospitals, study)
     return study, done, load_config(hospitals[0].site_config, SiteConfig)
 
 

@@ -3,41 +3,19 @@
 import numpy as np
 import pytest
 import yaml
+from artifacts import new_artifact
 from stations import write_station
 from typer.testing import CliRunner
 
 import ra_core
 from client.cli import app
 from client.models import models, store_model
-from ra_core.artifact import Artifact, Card, model_hash
-from ra_core.config import PreprocessingConfig
+from ra_core.artifact import Artifact
 from ra_core.daemons.events import read_events
-from ra_core.models.ra_config import RAConfig
-from ra_core.models.registry import build_method
-
-METHOD = RAConfig(channels=(4, 8), latent=4)
 
 
 def artifact(seed=0):
-    method = build_method(METHOD, 32, seed)
-    card = Card(
-        method=METHOD,
-        preprocessing=PreprocessingConfig(size=32),
-        seed=seed,
-        arm="federated",
-        steps=40,
-        rounds=4,
-        selected=3,
-        sites=("anna", "berta"),
-        anatomy="none",
-        modality="OT",
-        data=(),
-        runtime={},
-        software={},
-        metrics=(),
-        model_hash=model_hash(method),
-    )
-    return Artifact(method, card)
+    return new_artifact(seed=seed, rounds=4, selected=3, sites=("anna", "berta"))
 
 
 @pytest.fixture
@@ -57,9 +35,9 @@ def test_none_yet(station):
 
 def test_a_model_is_stored_told_listed_and_scores(station):
     delivered = artifact()
-    folder = store_model(station.state, delivered, "study")
+    folder = store_model(station.state, delivered, "run study")
     assert folder == station.state / "models" / delivered.card.model_hash[:16]
-    assert store_model(station.state, delivered, "study") == folder
+    assert store_model(station.state, delivered, "run study") == folder
     assert len(models(station.state)) == 1
     told = read_events(station.events)[0]
     assert {event["model_hash"] for event in told} == {delivered.card.model_hash}
@@ -75,7 +53,7 @@ def test_a_model_is_stored_told_listed_and_scores(station):
 def test_the_latest_is_first_and_damaged_ones_are_last(station, monkeypatch):
     times = iter(["2026-01-01T00:00:00+00:00", "2026-01-03T00:00:00+00:00", "2026-01-02T00:00:00+00:00"])
     monkeypatch.setattr("client.models._now", lambda: next(times))
-    first, second, third = (store_model(station.state, artifact(seed), "study") for seed in (0, 1, 2))
+    first, second, third = (store_model(station.state, artifact(seed), "run study") for seed in (0, 1, 2))
     assert [one.folder for one in models(station.state)] == [second, third, first]
     (second / "model.safetensors").write_bytes(b"x")
     (third / "received.json").unlink()
@@ -86,7 +64,7 @@ def test_the_latest_is_first_and_damaged_ones_are_last(station, monkeypatch):
 
 
 def test_a_calibration_beside_the_model_counts(station):
-    folder = store_model(station.state, artifact(), "study")
+    folder = store_model(station.state, artifact(), "run study")
     (folder / "calibration.json").write_text("{}")
     assert "; calibrated at this site" in printed(station)
 
@@ -94,7 +72,7 @@ def test_a_calibration_beside_the_model_counts(station):
 def test_a_card_of_another_model_is_not_stored(station):
     wrong = Artifact(artifact(1).method, artifact(0).card)
     with pytest.raises(ValueError, match="model_hash"):
-        store_model(station.state, wrong, "study")
+        store_model(station.state, wrong, "run study")
     assert models(station.state) == []
 
 

@@ -3,32 +3,15 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 import pytest
+from replies import join_reply, round_reply
 
 from client.policy import ALLOWED_FIELDS, release
 from ra_core.errors import ReleaseError
 from ra_core.messages import DeliveryReply, JoinReply, RoundReply
 
 
-def reply(**changes):
-    fields = {
-        "site": "anna",
-        "round": 1,
-        "study_digest": "s",
-        "model_hash": "m",
-        "fingerprint": "f" * 64,
-        "n_images": 9,
-        "n_patients": 3,
-        "n_val": 4,
-        "n_declared": 20,
-        "n_used": 19,
-        "metrics": {"validation_error": 0.5},
-        "update": {"encoder.w": np.zeros(2, np.int32)},
-    }
-    return RoundReply(**fields | changes)
-
-
 def test_what_is_allowed_leaves_as_it_is():
-    out = RoundReply.from_record(release(reply(), ("encoder",)))
+    out = RoundReply.from_record(release(round_reply(), ("encoder",)))
     assert out.metrics == {"validation_error": 0.5}
     assert out.n_images == 9
     np.testing.assert_array_equal(out.update["encoder.w"], np.zeros(2, np.int32))
@@ -45,25 +28,10 @@ def test_what_is_allowed_leaves_as_it_is():
 )
 def test_anything_else_stays(changes, reason):
     with pytest.raises(ReleaseError, match=reason):
-        release(reply(**changes), ("encoder",))
+        release(round_reply(**changes), ("encoder",))
 
 
-JOIN = {
-    "site": "anna",
-    "study_digest": "a" * 64,
-    "package_hash": "b" * 64,
-    "anatomy": "brain",
-    "modality": "MR",
-    "n_images": 9,
-    "n_patients": 3,
-    "n_val": 4,
-    "n_val_patients": 2,
-    "n_declared": 20,
-    "n_used": 19,
-}
-
-
-@pytest.mark.parametrize("sent", [JoinReply(**JOIN), DeliveryReply("anna", "c" * 64)])
+@pytest.mark.parametrize("sent", [join_reply(), DeliveryReply("anna", "c" * 64)])
 def test_counts_and_hashes_leave_as_they_are(sent):
     assert type(sent).from_record(release(sent, ("encoder",))) == sent
 
@@ -80,4 +48,4 @@ class Talkative(JoinReply):
 
 def test_a_field_that_nobody_has_put_on_the_list_stays():
     with pytest.raises(ReleaseError, match="not on the list"):
-        release(Talkative(**JOIN), ("encoder",))
+        release(Talkative(**vars(join_reply())), ("encoder",))

@@ -8,6 +8,7 @@ import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 from hypothesis import given
 from hypothesis import strategies as st
+from replies import join_reply, round_reply
 
 from ra_core.config import SITE_NAME, StudyConfig
 from ra_core.errors import VersionError
@@ -16,14 +17,12 @@ from ra_core.messages import (
     DeliveryOrder,
     DeliveryReply,
     JoinOrder,
-    JoinReply,
     MessageError,
     RoundOrder,
     RoundReply,
 )
 
 STUDY = StudyConfig.model_validate({"federation": {"local_steps": 10}})
-
 
 NAMES = {"study": STUDY, "run": "first", "package_hash": package_hash()}
 MODEL = {"encoder.w": np.arange(6, dtype=np.float32).reshape(2, 3)}
@@ -34,43 +33,13 @@ def order(**changes):
     return RoundOrder(**NAMES | {"model": MODEL} | rounds | changes)
 
 
-def join_reply(**changes):
-    fields = {
-        "site": "St. Anna-2",
-        "study_digest": "a" * 64,
-        "package_hash": "b" * 64,
-        "anatomy": "brain",
-        "modality": "MR",
-        "n_images": 9,
-        "n_patients": 3,
-        "n_val": 4,
-        "n_val_patients": 2,
-        "n_declared": 20,
-        "n_used": 19,
-    }
-    return JoinReply(**fields | changes)
-
-
 def delivery(**changes):
     return DeliveryOrder(**NAMES | {"base_round": 2, "card": "{}", "model_hash": "c" * 64, "model": MODEL} | changes)
 
 
 def reply(**changes):
-    fields = {
-        "site": "St. Anna-2",
-        "round": 3,
-        "study_digest": "s",
-        "model_hash": "m",
-        "fingerprint": "0" * 64,
-        "n_images": 9,
-        "n_patients": 3,
-        "n_val": 4,
-        "n_declared": 20,
-        "n_used": 19,
-        "metrics": {"validation_error": 0.5},
-        "update": {"encoder.w": np.arange(6, dtype=np.int32).reshape(2, 3), "encoder.s": np.int32(4).reshape(())},
-    }
-    return RoundReply(**fields | changes)
+    update = {"encoder.w": np.arange(6, dtype=np.int32).reshape(2, 3), "encoder.s": np.int32(4).reshape(())}
+    return round_reply(**{"site": "St. Anna-2", "update": update} | changes)
 
 
 def test_an_order_arrives_as_it_was_sent():
@@ -81,7 +50,9 @@ def test_an_order_arrives_as_it_was_sent():
 
 
 @pytest.mark.parametrize(
-    "sent", [JoinOrder(**NAMES), join_reply(), DeliveryReply("anna", "c" * 64)], ids=lambda sent: type(sent).__name__
+    "sent",
+    [JoinOrder(**NAMES), join_reply(site="St. Anna-2"), DeliveryReply("anna", "c" * 64)],
+    ids=lambda sent: type(sent).__name__,
 )
 def test_a_message_without_arrays_arrives_as_it_was_sent(sent):
     assert type(sent).from_record(sent.to_record()) == sent

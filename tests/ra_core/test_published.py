@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from artifacts import new_artifact
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -12,39 +13,13 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from ra_core.artifact import Artifact, Card, model_hash
-from ra_core.config import PreprocessingConfig
+from ra_core.artifact import Artifact, model_hash
 from ra_core.errors import ArtifactError
 from ra_core.hashing import tensor_digest
-from ra_core.models.ra_config import RAConfig
-from ra_core.models.registry import build_method
 from ra_core.models.shared import shared_tensors
 from ra_core.published import read_published, write_published
 
 NOW = dt.datetime(2030, 1, 2, tzinfo=dt.UTC)
-METHOD = RAConfig(channels=(4, 8), latent=4)
-
-
-def new_artifact(seed=1):
-    method = build_method(METHOD, 32, seed).eval()
-    card = Card(
-        method=METHOD,
-        preprocessing=PreprocessingConfig(size=32),
-        seed=seed,
-        arm="federated",
-        steps=10,
-        rounds=2,
-        selected=2,
-        sites=("a", "ü"),
-        anatomy="brain",
-        modality="MR",
-        data=(),
-        runtime={},
-        software={},
-        metrics=(),
-        model_hash=model_hash(method),
-    )
-    return Artifact(method, card)
 
 
 def certificate(path, key, signer=None, ca=True, days=10, constraints=True):
@@ -69,7 +44,7 @@ def key():
 
 @pytest.fixture(scope="module")
 def artifact():
-    return new_artifact()
+    return new_artifact(sites=("a", "ü"))
 
 
 @pytest.fixture
@@ -81,6 +56,18 @@ def ca(key, tmp_path):
 def file(artifact, key, tmp_path):
     write_published(tmp_path / "model.safetensors", artifact, key)
     return tmp_path / "model.safetensors"
+
+
+@pytest.fixture(scope="module")
+def pair(artifact, key, tmp_path_factory):
+    """A function that makes a published model anew, and its certificate, for each example."""
+
+    def make():
+        folder = tmp_path_factory.mktemp("changed")
+        write_published(folder / "model", artifact, key)
+        return folder / "model", certificate(folder / "ca.crt", key)
+
+    return make
 
 
 def parts(path):
@@ -135,10 +122,8 @@ def test_an_edited_card_is_refused(file, ca):
 
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
-def test_any_changed_character_of_the_card_is_refused(data, artifact, key, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("changed")
-    ca, file = certificate(folder / "ca.crt", key), folder / "model"
-    write_published(file, artifact, key)
+def test_any_changed_character_of_the_card_is_refused(data, pair):
+    file, ca = pair()
     text = parts(file)[1]["card"]
     place = data.draw(st.integers(0, len(text) - 1))
     letter = data.draw(st.characters(codec="utf-8", exclude_characters=text[place]))
@@ -148,10 +133,8 @@ def test_any_changed_character_of_the_card_is_refused(data, artifact, key, tmp_p
 
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
-def test_any_changed_byte_of_the_file_is_refused_or_changes_nothing(data, artifact, key, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("changed")
-    ca, file = certificate(folder / "ca.crt", key), folder / "model"
-    write_published(file, artifact, key)
+def test_any_changed_byte_of_the_file_is_refused_or_changes_nothing(data, artifact, pair):
+    file, ca = pair()
     content = bytearray(file.read_bytes())
     place = data.draw(st.integers(0, len(content) - 1))
     content[place] ^= data.draw(st.integers(1, 255))
@@ -180,7 +163,7 @@ def test_more_or_fewer_weights_are_refused(file, ca):
 
 
 def test_weights_of_another_signed_model_are_refused(file, ca):
-    rewrite(file, {name: tensor.clone() for name, tensor in shared_tensors(new_artifact(2).method).items()})
+    rewrite(file, {name: tensor.clone() for name, tensor in shared_tensors(new_artifact(seed=2).method).items()})
     refused(file, ca, "wrong hash")
 
 

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from ra_core.config import RuntimeConfig, SiteConfig, StudyConfig, TrainingConfig
 from ra_core.errors import ConfigError
-from ra_core.models.ra_config import paper
+from ra_core.models.ra_config import RAConfig
 from ra_core.settings import commented_yaml, load_config
 
 CONFIGS = Path(__file__).resolve().parents[2] / "site_configs"
@@ -48,7 +48,7 @@ def test_a_file_sets_what_it_names_and_nothing_else(tmp_path):
 
 
 def test_a_preset_expands_and_keys_beside_it_win(tmp_path):
-    assert load(tmp_path, "method: {preset: paper, latent: 32}").method == paper(latent=32)
+    assert load(tmp_path, "method: {preset: paper, latent: 32}").method == RAConfig(preset="paper", latent=32)
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,13 @@
 
 import hashlib
 import subprocess
-import sys
 import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
 
+from ra_core.daemons.processes import executable
 from server.bundle import bundle_hash, write_app
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,14 +25,19 @@ def written(tmp_path_factory):
     return folder
 
 
+def built(app, folder):
+    """The bundle that Flower's own command makes of an app."""
+    command = [executable("flwr"), "build", "--app", str(app)]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603
+    assert not done.returncode, done.stderr
+    (bundle,) = folder.glob("*.fab")
+    return bundle
+
+
 @pytest.mark.parametrize("source", ["checkout", "package"])
 def test_a_bundle_holds_settings_and_licence_only(source, written, tmp_path):
     app = ROOT if source == "checkout" else written
-    flwr = str(Path(sys.executable).parent / "flwr")
-    done = subprocess.run([flwr, "build", "--app", str(app)], cwd=tmp_path, capture_output=True, text=True, check=False)  # noqa: S603
-    (bundle,) = tmp_path.glob("*.fab")
-    assert not done.returncode, done.stderr
-    with zipfile.ZipFile(bundle) as archive:
+    with zipfile.ZipFile(built(app, tmp_path)) as archive:
         assert sorted(archive.namelist()) == [".info/CONTENT", "LICENSE", "pyproject.toml"]
 
 
@@ -57,7 +62,4 @@ def test_the_settings_that_a_run_may_give_are_declared_empty(written):
 
 
 def test_the_hash_is_that_of_the_bundle_that_flower_builds(written, tmp_path):
-    flwr = str(Path(sys.executable).parent / "flwr")
-    subprocess.run([flwr, "build", "--app", str(written)], cwd=tmp_path, capture_output=True, check=True)  # noqa: S603
-    (bundle,) = tmp_path.glob("*.fab")
-    assert hashlib.sha256(bundle.read_bytes()).hexdigest() == bundle_hash()
+    assert hashlib.sha256(built(written, tmp_path).read_bytes()).hexdigest() == bundle_hash()

@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from admissions import write_consortium
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ra_core.daemons.events import Events
 from ra_core.errors import ConfigError
-from server.consortium import load_consortium
 from server.dashboard.chart import chart
 from server.dashboard.files import ConsortiumFiles
 from server.dashboard.html import render
@@ -478,9 +478,7 @@ def test_only_what_is_well_is_called_well(run, minutes):
 
 @pytest.fixture
 def consortium(tmp_path):
-    settings = {"name": f"Lung {BAD[:27]}", "address": "localhost:9443", "sites": SITES}
-    (tmp_path / "consortium.yaml").write_text(json.dumps(settings))
-    found = load_consortium(tmp_path / "consortium.yaml")
+    found = write_consortium(tmp_path, name=f"Lung {BAD[:27]}", sites=SITES)
     provision(found, renew=False, now=datetime.now(UTC))
     return found
 
@@ -514,8 +512,7 @@ def test_logs_are_followed(consortium):
 
 
 def test_a_folder_without_anything_has_a_page(tmp_path):
-    (tmp_path / "consortium.yaml").write_text(json.dumps({"name": "x", "address": "localhost:9443", "sites": SITES}))
-    found = ConsortiumFiles(load_consortium(tmp_path / "consortium.yaml")).look(START)
+    found = ConsortiumFiles(write_consortium(tmp_path, sites=SITES)).look(START)
     assert {line.state for line in found.sites} == {"not provisioned"}
     assert "ra-server provision" in found.verdict.text
 

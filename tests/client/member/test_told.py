@@ -38,7 +38,7 @@ EVENTS = [
         "failed",
     ),
     ({"event": "answered", "seconds": 1.0, "error": ""}, "a message: answered in 1 s"),
-    ({"event": "model_received", "model_hash": "b" * 64, "run": "study"}, "`ra-client models` lists it"),
+    ({"event": "model_received", "model_hash": "b" * 64, "origin": "run study"}, "`ra-client models` lists it"),
     ({"event": "daemon_stopped"}, "stopped"),
 ]
 

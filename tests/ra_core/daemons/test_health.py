@@ -6,7 +6,8 @@ from grpc_health.v1.health import HealthServicer
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 
-from ra_core.daemons import free_port, serving
+from ra_core.daemons.health import serving
+from ra_core.daemons.processes import free_port
 
 
 @pytest.mark.parametrize(("status", "expected"), [("SERVING", True), ("NOT_SERVING", False)])

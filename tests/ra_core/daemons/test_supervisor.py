@@ -6,7 +6,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ra_core.daemons import Events, Program, Supervisor, read_events, supervisor
+from ra_core.daemons import supervisor
+from ra_core.daemons.events import Events, read_events
+from ra_core.daemons.supervisor import Program, Supervisor
 
 MARKER = "RA_TEST_SUPERVISOR"
 PATIENCE = 60

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ra_core.daemons import unit
+from ra_core.daemons.units import unit
 
 ANALYZE = shutil.which("systemd-analyze")
 FOLDERS = [Path("/srv/ra"), Path("/srv/räd iolo%gy")]

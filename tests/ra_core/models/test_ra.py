@@ -8,7 +8,7 @@ from torch import nn
 from ra_core.losses import reversed_similarity
 from ra_core.models.method import StepState
 from ra_core.models.ra import RA
-from ra_core.models.ra_config import RAConfig, paper, small
+from ra_core.models.ra_config import RAConfig
 from ra_core.models.registry import build_method
 from ra_core.rng import generator
 from ra_core.training import LocalTrainer
@@ -34,7 +34,7 @@ def trainer(tiny_study, runtime, config, images=None):
 
 
 def test_paper_preset_has_the_published_size_and_embeddings():
-    model = RA(paper(), 128)
+    model = RA(RAConfig(preset="paper"), 128)
     assert sum(p.numel() for p in model.parameters()) == 29_430_785
     with torch.inference_mode():
         mu, logvar, embeddings = model.encoder(torch.rand(1, 1, 128, 128))
@@ -46,18 +46,18 @@ def test_paper_preset_has_the_published_size_and_embeddings():
 
 @pytest.mark.parametrize("channels", [(12, 24, 48), (1, 3), (8, 10)])
 def test_widths_need_not_be_multiples_of_eight(channels):
-    model = RA(small(channels=channels, latent=4), 32)
+    model = RA(RAConfig(channels=channels, latent=4), 32)
     assert model.encoder(torch.rand(2, 1, 32, 32))[0].shape == (2, 4)
 
 
 def test_paper_preset_weights_are_the_authors():
-    c = paper()
+    c = RAConfig(preset="paper")
     assert (c.w_rec, c.w_kl, c.w_neg, c.w_rev) == (0.5, 1 / 16384, 128 / 16384, 0.005)
     assert (c.gamma_r, c.learning_rate, c.warmup_steps) == (1e-8, 5e-5, 0)
 
 
 def test_frozen_batch_norm_keeps_its_statistics_in_training():
-    model = RA(paper(channels=(4, 8)), 32).train()
+    model = RA(RAConfig(preset="paper", channels=(4, 8)), 32).train()
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
     assert norms
     model.reconstruct(pictures() * 5)
@@ -67,14 +67,14 @@ def test_frozen_batch_norm_keeps_its_statistics_in_training():
 @pytest.mark.parametrize("size", [64, 128])
 def test_small_preset_works_at_two_sizes(size):
     with torch.inference_mode():
-        x_hat = RA(small(), size).reconstruct(torch.rand(2, 1, size, size))
+        x_hat = RA(RAConfig(), size).reconstruct(torch.rand(2, 1, size, size))
     assert x_hat.shape == (2, 1, size, size)
     assert 0 <= x_hat.min() <= x_hat.max() <= 1
 
 
 def test_a_size_that_cannot_be_halved_often_enough_is_refused():
     with pytest.raises(ValueError, match="multiple"):
-        RA(small(), 48)
+        RA(RAConfig(), 48)
 
 
 def test_an_unknown_preset_is_refused():
@@ -83,8 +83,8 @@ def test_an_unknown_preset_is_refused():
 
 
 def test_keys_beside_a_preset_win():
-    assert paper(latent=32).latent == 32
-    assert paper(latent=32).norm == "frozen_batch"
+    assert RAConfig(preset="paper", latent=32).latent == 32
+    assert RAConfig(preset="paper", latent=32).norm == "frozen_batch"
 
 
 def test_initial_weights_depend_on_the_seed_alone():

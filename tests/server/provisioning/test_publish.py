@@ -3,22 +3,19 @@ import datetime as dt
 import pytest
 import yaml
 from admissions import write_consortium
+from artifacts import new_artifact
 from typer.testing import CliRunner
 
 from client.cli import app as client_app
 from client.models import models
-from ra_core.artifact import Artifact, Card, load_artifact, model_hash, save_artifact
-from ra_core.config import PreprocessingConfig
+from ra_core.artifact import load_artifact, save_artifact
 from ra_core.errors import ArtifactError, ConfigError
-from ra_core.models.ra_config import RAConfig
-from ra_core.models.registry import build_method
 from ra_core.published import read_published
 from server.cli import app as server_app
 from server.provisioning.provision import provision
 from server.provisioning.publish import publish
 
 NOW = dt.datetime.now(dt.UTC)
-METHOD = RAConfig(channels=(4, 8), latent=4)
 SITE = {"name": "Far", "anatomy": "brain", "modality": "MR", "data": {"site": "far"}, "state": "state"}
 
 
@@ -27,25 +24,7 @@ def consortium(tmp_path):
     """With a model in the run "first"."""
     consortium = write_consortium(tmp_path / "server")
     provision(consortium, False, NOW)
-    method = build_method(METHOD, 32, 1).eval()
-    card = Card(
-        method=METHOD,
-        preprocessing=PreprocessingConfig(size=32),
-        seed=1,
-        arm="federated",
-        steps=10,
-        rounds=2,
-        selected=2,
-        sites=("north", "south west"),
-        anatomy="brain",
-        modality="MR",
-        data=(),
-        runtime={},
-        software={},
-        metrics=(),
-        model_hash=model_hash(method),
-    )
-    save_artifact(consortium.run("first") / "model", Artifact(method, card))
+    save_artifact(consortium.run("first") / "model", new_artifact())
     return consortium
 
 

@@ -51,8 +51,7 @@ def run(folder, on_round=lambda _: None, told=None):
 
 @pytest.fixture(scope="module")
 def whole():
-    done = federate(optimizer={"name": "momentum"})
-    return digest(done.model), digest(done.best), done.records
+    return outcome(federate(optimizer={"name": "momentum"}))
 
 
 def outcome(done):

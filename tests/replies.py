@@ -1,0 +1,25 @@
+"""A site's replies as they may be, for the tests of what becomes of each field."""
+
+import numpy as np
+
+from ra_core.messages import JoinReply, RoundReply
+
+COUNTS = {"n_images": 9, "n_patients": 3, "n_val": 4, "n_declared": 20, "n_used": 19}
+
+
+def join_reply(**changes):
+    names = {"site": "anna", "study_digest": "a" * 64, "package_hash": "b" * 64, "anatomy": "brain", "modality": "MR"}
+    return JoinReply(**COUNTS | names | {"n_val_patients": 2} | changes)
+
+
+def round_reply(**changes):
+    fields = {
+        "site": "anna",
+        "round": 3,
+        "study_digest": "s",
+        "model_hash": "m",
+        "fingerprint": "f" * 64,
+        "metrics": {"validation_error": 0.5},
+        "update": {"encoder.w": np.zeros(2, np.int32)},
+    }
+    return RoundReply(**COUNTS | fields | changes)
