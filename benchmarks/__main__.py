@@ -6,7 +6,7 @@ import torch
 
 from ra_core.config import PerceptualConfig, PreprocessingConfig, RuntimeConfig, TrainingConfig
 from ra_core.errors import WeightsError
-from ra_core.models.ra_config import paper, small
+from ra_core.models.ra_config import RAConfig
 from ra_core.models.registry import build_method
 from ra_core.perceptual import Perceptual
 from ra_core.runtime import Runtime
@@ -51,7 +51,7 @@ def compare(title, rows):
 
 def main():
     print(f"{torch.get_num_threads()} threads, torch {torch.__version__}")
-    for name, config, steps in (("small", small(warmup_steps=0), 5), ("paper", paper(), 2)):
+    for name, config, steps in (("small", RAConfig(warmup_steps=0), 5), ("paper", RAConfig(preset="paper"), 2)):
         rows = {
             f"{precision}, {layout}": step_seconds(config, precision, memory_format, steps)
             for precision in ("fp32", "bf16")

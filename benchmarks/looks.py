@@ -44,16 +44,11 @@ def look(consortium, moment, superlink, app):
             return database.execute(query).fetchone()[0] or 0
 
         messages = one("SELECT (SELECT count(*) FROM message_ins) + (SELECT count(*) FROM message_res)")
-        sizes = [
+        stored, received, sent = (
             one(f"SELECT {what}") / MIB
-            for what in (
-                "sum(length(content)) FROM objects",
-                "sum(bytes_recv) FROM run",
-                "sum(bytes_sent) FROM run",
-            )
-        ]
+            for what in ("sum(length(content)) FROM objects", "sum(bytes_recv) FROM run", "sum(bytes_sent) FROM run")
+        )
     on_disk = sum(path.stat().st_size for path in file.parent.glob("state.db*")) / MIB
-    stored, received, sent = sizes
     return Look(moment, superlink, app, on_disk, stored, messages, received, sent)
 
 

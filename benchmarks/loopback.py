@@ -16,6 +16,7 @@ from ra_core.daemons.processes import end_all, executable, free_port, last_lines
 from ra_core.data.manifest import COLUMNS
 from server.consortium import load_consortium
 from server.flower import control
+from server.operation.daemon import health_addresses
 from server.operation.keeper import online_since
 
 IMAGES = {"train": 40, "val": 12}
@@ -60,9 +61,7 @@ class Loopback:
     def _up(self):
         self.call(self.folder, "ra-server", "provision")
         self.start(self.folder, "ra-server", "start")
-        health = [
-            f"127.0.0.1:{port}" for port in (self.consortium.config.health, self.consortium.config.health_executor)
-        ]
+        health = health_addresses(self.consortium.config).values()
         self.until(lambda: all(map(serving, health)))
         for number, site in enumerate(self.sites):
             kit = self.kit(site)

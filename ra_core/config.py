@@ -17,7 +17,7 @@ from ra_core.models.ra_config import RAConfig
 from ra_core.settings import BesideFile, Config
 
 __all__ = [
-    "BUNDLE_HASH",
+    "DIGEST",
     "SITE_NAME",
     "AugmentationConfig",
     "DataConfig",
@@ -217,8 +217,8 @@ class LimitsConfig(Config):
     hidden: bool = Field(False, description="look into hidden files and folders too")
 
 
-BUNDLE_HASH = re.compile("[0-9a-f]{64}")
-"""SHA-256 of an app bundle."""
+DIGEST = re.compile("[0-9a-f]{64}")
+"""SHA-256 as hex digits."""
 
 
 class ServerConfig(Config):
@@ -241,7 +241,7 @@ class ServerConfig(Config):
     @classmethod
     def _allowed_are_hashes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for text in value:
-            if not BUNDLE_HASH.fullmatch(text):
+            if not DIGEST.fullmatch(text):
                 raise ValueError(f"'{text:.70}' is no SHA-256: 64 digits of 0-9 and a-f")
         return value
 

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ra_core.daemons.environment import flower_environment
+from ra_core.daemons.environment import flower_environment, toml
 from ra_core.daemons.processes import executable
 from ra_core.errors import FlowerError
 from ra_core.files import write_atomically
 from server.consortium import Consortium
 
-__all__ = ["CONNECTION", "Flower", "NodeState", "RunState", "control", "toml", "write_connection"]
+__all__ = ["CONNECTION", "Flower", "NodeState", "RunState", "control", "write_connection"]
 
 COMMAND_SECONDS = 120.0
 """Longest wait for a command."""
@@ -81,11 +81,6 @@ def control(consortium: Consortium) -> Flower:
     return Flower(
         flower_environment(consortium.flower), CONNECTION, "`ra-server start` has to run; `ra-server status` tells"
     )
-
-
-def toml(texts: Mapping[str, str]) -> str:
-    """Names and texts as TOML; a JSON string is a TOML string too."""
-    return "".join(f"{name} = {json.dumps(text, ensure_ascii=False)}\n" for name, text in texts.items())
 
 
 @dataclass(frozen=True)

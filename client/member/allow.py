@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from client.member.station import Station
-from ra_core.config import BUNDLE_HASH
+from ra_core.config import DIGEST
 from ra_core.errors import BundleError, ConfigError
 from ra_core.files import write_atomically
 
@@ -28,7 +28,7 @@ def allow(station: Station, bundle: str) -> None:
         BundleError: the file in the state folder holds something else.
         OSError: it can't be written.
     """
-    if not BUNDLE_HASH.fullmatch(bundle):
+    if not DIGEST.fullmatch(bundle):
         raise ConfigError(
             f"'{bundle:.70}' is no SHA-256", "give the 64 digits of 0-9 and a-f that the operator told you"
         )
@@ -55,7 +55,7 @@ def _added(station: Station) -> list[str]:
         return []
     lines = station.allowed.read_text(encoding="utf-8", errors="replace").split()
     for line in lines:
-        if not BUNDLE_HASH.fullmatch(line):
+        if not DIGEST.fullmatch(line):
             raise BundleError(
                 f"{station.allowed.name} in the state folder holds something else than SHA-256 hashes",
                 "delete the file, and allow each bundle again",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from client.member.station import MARKER, Station, open_station
 from client.member.told import line
 from ra_core.console import graceful_stop
 from ra_core.daemons.claim import alone, introduced
-from ra_core.daemons.environment import flower_environment
+from ra_core.daemons.environment import flower_environment, toml
 from ra_core.daemons.events import Events, read_events
 from ra_core.daemons.health import serving
 from ra_core.daemons.processes import free_port
@@ -119,9 +118,8 @@ def _node_settings(station: Station, data: Path | None, cache: Path | None) -> P
     given = {"data-root": data, "cache": cache and cache / "images"}
     settings = {"site-config": station.file, "state-folder": station.state}
     settings |= {name: path.absolute() for name, path in given.items() if path}
-    # a JSON string is a TOML string too
-    text = "".join(f"{name} = {json.dumps(str(path), ensure_ascii=False)}\n" for name, path in settings.items())
     path = station.flower / "node.toml"
+    text = toml({name: str(value) for name, value in settings.items()})
     write_atomically(path, text.encode(), mode=0o600)
     return path
 

@@ -1,12 +1,14 @@
-"""The environment of Flower's processes."""
+"""The environment of Flower's processes, and the form of their settings."""
 
 from __future__ import annotations
 
+import json
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
-__all__ = ["flower_environment"]
+__all__ = ["flower_environment", "toml"]
 
 LOOPBACK = "127.0.0.1,localhost"
 
@@ -27,3 +29,8 @@ def flower_environment(home: Path) -> dict[str, str]:
         "FLWR_DISABLE_UPDATE_CHECK": "1",
         "FLWR_TELEMETRY_ENABLED": "0",
     }
+
+
+def toml(texts: Mapping[str, str]) -> str:
+    """Names and texts as TOML; a JSON string is a TOML string too."""
+    return "".join(f"{name} = {json.dumps(text, ensure_ascii=False)}\n" for name, text in texts.items())

@@ -5,11 +5,17 @@ from __future__ import annotations
 import json
 import math
 import os
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Events", "read_events"]
+__all__ = ["Events", "moment", "read_events"]
+
+
+def moment(seconds: float = 0.0) -> str:
+    """The time, or that so many seconds from now, as events have it: UTC, ISO 8601, milliseconds."""
+    at = datetime.now(UTC) + timedelta(seconds=seconds)
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class Events:
@@ -29,8 +35,9 @@ class Events:
             OSError: the disk is full or the folder can't be written.
             TypeError: a field is no JSON value.
         """
-        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        line = json.dumps(_finite({"time": now, "event": event} | fields), ensure_ascii=False, allow_nan=False) + "\n"
+        line = (
+            json.dumps(_finite({"time": moment(), "event": event} | fields), ensure_ascii=False, allow_nan=False) + "\n"
+        )
         self.path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
         try:

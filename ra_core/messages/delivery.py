@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from flwr.app import RecordDict
 
-from ra_core.messages.wire import DIGEST, MessageError, ModelOrder, Reply
+from ra_core.config import DIGEST
+from ra_core.messages.wire import MessageError, ModelOrder, Reply
 
 __all__ = ["DeliveryOrder", "DeliveryReply"]
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from flwr.app import RecordDict
 
-from ra_core.messages.wire import DIGEST, MessageError, Order, Reply
+from ra_core.config import DIGEST
+from ra_core.messages.wire import MessageError, Order, Reply
 
 __all__ = ["JoinOrder", "JoinReply"]
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from flwr.app import MetricRecord, RecordDict
 
+from ra_core.config import DIGEST
 from ra_core.fixed_point import Codes
-from ra_core.messages.wire import DIGEST, MessageError, ModelOrder, Reply, arrays, numpy_arrays
+from ra_core.messages.wire import MessageError, ModelOrder, Reply, arrays, numpy_arrays
 
 __all__ = ["RoundOrder", "RoundReply"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
@@ -18,16 +17,13 @@ from ra_core.config import SITE_NAME, StudyConfig
 from ra_core.errors import VersionError
 from ra_core.installed import package_hash
 
-__all__ = ["DIGEST", "SITE_FAILED", "MessageError", "Model", "ModelOrder", "Order", "Reply", "arrays", "numpy_arrays"]
+__all__ = ["SITE_FAILED", "MessageError", "Model", "ModelOrder", "Order", "Reply", "arrays", "numpy_arrays"]
 
 Model = Mapping[str, NDArray[np.float32]]
 """Shared tensors by "part.name"."""
 
 SITE_FAILED = 1000
 """Code of a site's own error reply. Its reason is "KIND at SITE", no more: texts may name files or patients."""
-
-DIGEST = re.compile(r"[0-9a-f]{64}")
-"""SHA-256 in hex."""
 
 _LONGEST_TEXT = 1 << 20
 

@@ -9,15 +9,15 @@ from datetime import datetime
 from ra_core.config import SITE_NAME
 from ra_core.errors import AdmissionError, ConfigError
 from server.consortium import Consortium
-from server.dashboard.log import Log
 from server.dashboard.processes import DaemonStory
 from server.dashboard.state import Page, page
-from server.dashboard.story import RunStory
 from server.dashboard.told import Told
 from server.operation.daemon import running
 from server.provisioning.certificates import expiring, expiry
 from server.provisioning.registry import load_site, site_names
 from server.run_files import EVENTS
+from server.story.log import Log
+from server.story.story import RunStory
 
 __all__ = ["ConsortiumFiles"]
 

@@ -8,9 +8,9 @@ from datetime import datetime
 from enum import IntEnum
 
 from ra_core.words import ranges
-from server.dashboard.standing import DELIVERY, JOINING, Phase, SiteStory, Standing, latest
-from server.dashboard.story import RunStory
 from server.dashboard.timing import passed, silent_seconds, span
+from server.story.standing import DELIVERY, JOINING, Phase, SiteStory, Standing, latest
+from server.story.story import RunStory
 
 __all__ = ["Level", "RunLine", "SiteLine", "Trouble", "run_line", "site_line", "troubles"]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from server.dashboard.fields import Fields
+from server.story.fields import Fields
 
 __all__ = ["DaemonStory", "ProcessStory"]
 

@@ -8,9 +8,9 @@ from datetime import datetime
 
 from ra_core.words import listed
 from server.dashboard.lines import Level, troubles
-from server.dashboard.standing import OUT, Phase, Standing
-from server.dashboard.story import RunStory
 from server.dashboard.timing import half_over, late, passed, seconds_since, silent_seconds, span
+from server.story.standing import OUT, Phase, Standing
+from server.story.story import RunStory
 
 __all__ = ["Verdict", "are", "count_sites", "of_run"]
 

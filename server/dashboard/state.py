@@ -9,10 +9,10 @@ from server.dashboard.chart import Chart, chart
 from server.dashboard.lines import RunLine, SiteLine, Trouble, run_line, site_line, troubles
 from server.dashboard.processes import ProcessStory
 from server.dashboard.run_verdict import Verdict
-from server.dashboard.story import RunStory
 from server.dashboard.timing import late
 from server.dashboard.told import Told
 from server.dashboard.verdict import verdicts
+from server.story.story import RunStory
 
 __all__ = ["Page", "page"]
 

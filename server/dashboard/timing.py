@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from server.dashboard.standing import Phase, Standing
-from server.dashboard.story import RunStory
+from server.story.standing import Phase, Standing
+from server.story.story import RunStory
 
 __all__ = ["half_over", "late", "passed", "seconds_since", "silent_seconds", "span"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from server.dashboard.processes import DaemonStory
-from server.dashboard.story import RunStory
+from server.story.story import RunStory
 
 __all__ = ["Told"]
 

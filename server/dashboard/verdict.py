@@ -8,9 +8,9 @@ from datetime import datetime
 from server.dashboard.lines import Level
 from server.dashboard.processes import DaemonStory
 from server.dashboard.run_verdict import Verdict, are, count_sites, of_run
-from server.dashboard.story import RunStory
 from server.dashboard.timing import seconds_since, silent_seconds, span
 from server.dashboard.told import Told
+from server.story.story import RunStory
 
 __all__ = ["verdicts"]
 

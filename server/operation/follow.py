@@ -9,10 +9,10 @@ from typing import Any
 from ra_core import errors
 from ra_core.daemons.events import read_events
 from ra_core.errors import ConnectError, DegradedError, RAError, StoppedError
-from server.dashboard.fields import Fields
-from server.dashboard.story import RunStory
 from server.operation.run_record import End
 from server.operation.runs import Run
+from server.story.fields import Fields
+from server.story.story import RunStory
 
 __all__ = ["follow", "line", "raise_unless_complete"]
 

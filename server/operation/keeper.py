@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from ra_core.daemons.events import Events
 from ra_core.errors import FlowerError, RAError
 from server.consortium import Consortium
-from server.dashboard.log import Log
-from server.dashboard.standing import Phase
-from server.dashboard.story import RunStory
 from server.flower import Flower, NodeState, RunState
 from server.operation.run_record import RunRecord
 from server.operation.runs import Run
 from server.operation.verdict import delivery_due, end_of, given_up, pause
 from server.provisioning.registry import load_sites
+from server.story.log import Log
+from server.story.standing import Phase
+from server.story.story import RunStory
 
 __all__ = ["Figures", "Keeper", "online_since"]
 

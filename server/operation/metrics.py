@@ -13,10 +13,10 @@ from prometheus_client.registry import Collector
 from ra_core.daemons.supervisor import Supervisor
 from ra_core.errors import ConfigError
 from server.consortium import Consortium
-from server.dashboard.standing import OUT, Phase, Standing, latest
-from server.dashboard.story import RunStory
 from server.operation.keeper import Keeper
 from server.provisioning.certificates import expiry
+from server.story.standing import OUT, Phase, Standing, latest
+from server.story.story import RunStory
 
 __all__ = ["figures_served"]
 

@@ -11,14 +11,14 @@ from rich.table import Table
 from ra_core.daemons.health import serving
 from ra_core.errors import FlowerError, ResumeError
 from server.consortium import Consortium
-from server.dashboard.log import Log
-from server.dashboard.standing import latest
-from server.dashboard.story import RunStory
 from server.flower import NodeState, control
 from server.operation.daemon import SUPERLINK, health_addresses, running
 from server.operation.runs import Run
 from server.provisioning.certificates import expiring
 from server.provisioning.registry import load_sites
+from server.story.log import Log
+from server.story.standing import latest
+from server.story.story import RunStory
 
 __all__ = ["runs_of", "runs_table", "status_lines", "status_of"]
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import time
 
+from ra_core.daemons.events import moment
 from ra_core.messages import JoinOrder
-from server.rounds.post import POLL_SECONDS, Post, Waiting, moment
+from server.rounds.post import POLL_SECONDS, Post, Waiting
 from server.rounds.roster import Roster, Tell
 
 __all__ = ["Joining"]

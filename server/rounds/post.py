@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
-__all__ = ["POLL_SECONDS", "PULLED_AT_ONCE", "Post", "Waiting", "moment"]
+__all__ = ["POLL_SECONDS", "PULLED_AT_ONCE", "Post", "Waiting"]
 
 POLL_SECONDS = 0.2
 """Pause between two looks for nodes or answers."""
@@ -71,12 +70,6 @@ class Post:
             yield from self.arrived(waiting)
             if len(waiting) == before:
                 time.sleep(POLL_SECONDS)
-
-
-def moment(seconds: float) -> str:
-    """The time so many seconds from now, for people and events."""
-    at = datetime.now(UTC) + timedelta(seconds=seconds)
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _chunks(names: Sequence[str], size: int) -> Iterator[Sequence[str]]:

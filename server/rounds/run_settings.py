@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ra_core.config import BUNDLE_HASH, SITE_NAME
+from ra_core.config import DIGEST, SITE_NAME
 from ra_core.errors import ConfigError
 
 __all__ = ["RunSettings", "folder_of"]
@@ -48,7 +48,7 @@ class RunSettings:
         folder = folder_of(run_config)
         sites = _sites(_required(run_config, "sites"))
         bundle = str(run_config.get("bundle", ""))
-        if bundle and not BUNDLE_HASH.fullmatch(bundle):
+        if bundle and not DIGEST.fullmatch(bundle):
             raise ConfigError("the run's setting 'bundle' is no SHA-256", "leave it to `ra-server run`")
         deadline = str(run_config.get("deadline", ""))
         return cls(

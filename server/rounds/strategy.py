@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from flwr.serverapp import Grid
 
 from ra_core.config import StudyConfig
+from ra_core.daemons.events import moment
 from ra_core.errors import NonFiniteError, QuorumError
 from ra_core.messages import RoundOrder
 from server.rounds.delivery import deliver
@@ -21,7 +22,7 @@ from server.rounds.fold import Fold
 from server.rounds.joining import Joining
 from server.rounds.optimizer import start, step
 from server.rounds.orders import Orders, model_digest
-from server.rounds.post import POLL_SECONDS, Post, moment
+from server.rounds.post import POLL_SECONDS, Post
 from server.rounds.progress import Progress, RoundRecord
 from server.rounds.roster import Roster, Tell
 

@@ -23,10 +23,10 @@ from server.dashboard.lines import Level
 from server.dashboard.processes import DaemonStory
 from server.dashboard.serve import DashboardServer, serve
 from server.dashboard.state import page
-from server.dashboard.story import RunStory
 from server.dashboard.timing import span
 from server.dashboard.told import Told
 from server.provisioning.provision import provision
+from server.story.story import RunStory
 
 START = datetime(2026, 11, 26, 12, 0, tzinfo=UTC)
 SITES = ["hospital-a", "hospital-b", "hospital-c"]

@@ -13,7 +13,6 @@ import pytest
 import torch
 import torchvision
 import yaml
-from federation import Federation
 
 from ra_core.storage import load_tensors
 
@@ -182,10 +181,3 @@ def start_until():
     for process in started:
         process.kill()
         process.communicate()
-
-
-@pytest.fixture
-def federation(site_root, tmp_path):
-    """Two hospitals and their server, not yet provisioned; whatever is started is ended."""
-    with Federation(tmp_path, site_root) as federation:
-        yield federation

@@ -4,12 +4,10 @@ import contextlib
 import json
 from pathlib import Path
 
-from federation import Federation, wait_until
+from federation import SITE, Federation, told, wait_until
 from hospitals import write_hospitals
 
-from client.member.station import MARKER
 from ra_core.config import RuntimeConfig
-from ra_core.daemons.events import read_events
 from ra_core.daemons.processes import end_all
 from server.rounds.orders import model_digest
 from simulation.engines import run_in_process
@@ -26,7 +24,7 @@ def simulated(study, site_root, folder, names):
 
 
 class Faulty(Federation):
-    """A federation whose daemons take faults; `hooks/sitecustomize.py` makes them happen."""
+    """A federation whose daemons take faults; `hooks/faults.py` makes them happen."""
 
     def environment(self, name):
         return super().environment(name) | {"PYTHONPATH": str(HOOKS), "RA_FAULTS": str(self.faults(name))}
@@ -70,11 +68,11 @@ class Faulty(Federation):
     def kill_site(self, name):
         """SIGKILL for a site's daemon and for all that it has started."""
         self.kill(name)
-        end_all(MARKER, str(self.state(name)), grace=0)
+        end_all(SITE, str(self.state(name)), grace=0)
 
     def connections(self, name):
         """How often a site has connected so far."""
-        return len([one for one in read_events(self.state(name) / "daemon.jsonl")[0] if one["event"] == "connected"])
+        return len(told(self.state(name) / "daemon.jsonl", "connected"))
 
     def bring_back(self, name):
         """Start a killed site again; it is connected when this returns."""

@@ -11,17 +11,20 @@ import psutil
 import yaml
 from hospitals import tiny_federation, write_hospitals
 
+from client.member.station import MARKER as SITE
 from ra_core.daemons.events import read_events
 from ra_core.daemons.health import serving
 from ra_core.daemons.processes import end_all, executable, free_port
 from server.consortium import load_consortium
 from server.flower import control
+from server.operation.daemon import MARKER as SERVER
+from server.operation.daemon import health_addresses
 from server.operation.keeper import online_since
 
 PATIENCE = 900
 """Seconds after which something is taken for hung."""
 
-HIDDEN = ("PYTHONPATH", "RA_DATA", "RA_CONSORTIUM", "RA_STATION")
+HIDDEN = ("PYTHONPATH", "RA_DATA", SERVER, SITE)
 
 
 def wait_until(condition, what, patience=PATIENCE, pause=0.1):
@@ -30,6 +33,21 @@ def wait_until(condition, what, patience=PATIENCE, pause=0.1):
     while not (found := condition()):
         assert time.monotonic() < deadline, f"never came: {what}"
         time.sleep(pause)
+    return found
+
+
+def told(path, kind=None):
+    """What has been told in a file of events, or of one kind of it."""
+    return [event for event in read_events(path)[0] if kind in (None, event["event"])]
+
+
+def marked(marker, value, word=""):
+    """Processes with this variable in their environment, and with a word in their command line."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get(marker) == value and word in " ".join(process.cmdline()):
+                found.append(process)
     return found
 
 
@@ -67,9 +85,9 @@ class Federation:
                 process.wait(30)
             process.kill()
             process.wait()
-        end_all("RA_CONSORTIUM", str(self.consortium.folder), grace=1)
+        end_all(SERVER, str(self.consortium.folder), grace=1)
         for name in self.names:
-            end_all("RA_STATION", str(self.state(name)), grace=1)
+            end_all(SITE, str(self.state(name)), grace=1)
 
     def save(self, settings):
         """Write consortium.yaml."""
@@ -128,6 +146,10 @@ class Federation:
         path = self.config(name)
         path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | settings))
 
+    def change_server(self, name, **settings):
+        """Set keys of the server's part of a site's config."""
+        self.change_site(name, server=yaml.safe_load(self.config(name).read_text())["server"] | settings)
+
     def config(self, name):
         return self.nodes[name].site_config
 
@@ -145,14 +167,13 @@ class Federation:
 
     def _serves(self):
         """Whether both programs of this daemon serve, not those that a killed one has left."""
-        told = self.told()
-        ours = [place for place, event in enumerate(told) if event.get("pid") == self.daemons["server"].pid]
+        events = self.told()
+        ours = [place for place, event in enumerate(events) if event.get("pid") == self.daemons["server"].pid]
         programs = (
-            {event.get("process") for event in told[ours[-1] :] if event["event"] == "started"} if ours else set()
+            {event.get("process") for event in events[ours[-1] :] if event["event"] == "started"} if ours else set()
         )
-        config = self.consortium.config
-        addresses = [f"127.0.0.1:{port}" for port in (config.health, config.health_executor)]
-        return programs == {"superlink", "executor"} and all(map(serving, addresses))
+        addresses = health_addresses(self.consortium.config)
+        return programs == set(addresses) and all(map(serving, addresses.values()))
 
     def admit(self, name):
         """A key for a site, let in."""
@@ -178,11 +199,15 @@ class Federation:
         """All of it: the server, and every site, or those named, admitted and online."""
         self.provision()
         self.start_server()
-        for name in names or self.names:
+        self.join(*(names or self.names))
+        return self
+
+    def join(self, *names):
+        """Have sites admitted, started and online."""
+        for name in names:
             self.admit(name)
             self.start_site(name)
-        self.await_online(*(names or self.names))
-        return self
+        self.await_online(*names)
 
     def study(self, name="study", **federation):
         """Write a tiny study's settings beside consortium.yaml."""
@@ -201,12 +226,11 @@ class Federation:
 
     def events(self, name="study", kind=None):
         """What has happened in a run, or of one kind of it."""
-        told = read_events(self.run(name) / "events.jsonl")[0]
-        return [event for event in told if kind in (None, event["event"])]
+        return told(self.run(name) / "events.jsonl", kind)
 
     def told(self, kind=None):
         """What the server's daemon has told."""
-        return [event for event in read_events(self.consortium.events)[0] if kind in (None, event["event"])]
+        return told(self.consortium.events, kind)
 
     def await_event(self, kind, run="study", count=1, patience=PATIENCE):
         """Wait for so many events of a run; the last."""
@@ -215,17 +239,19 @@ class Federation:
 
     def process(self, name):
         """The newest process of one of the server's programs: superlink or executor."""
-        return psutil.Process([event["pid"] for event in self.told("started") if event["process"] == name][-1])
+        return psutil.Process(self.pids(name)[-1])
+
+    def pids(self, name):
+        """Of all processes of such a program so far."""
+        return [event["pid"] for event in self.told("started") if event["process"] == name]
 
     def apps(self):
         """Processes of the server's app."""
-        found = []
-        for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error):
-                ours = process.environ().get("RA_CONSORTIUM") == str(self.consortium.folder)
-                if ours and any("flwr-serverapp" in part for part in process.cmdline()):
-                    found.append(process)
-        return found
+        return self.processes("flwr-serverapp")
+
+    def processes(self, word=""):
+        """All that belong to the server's daemon, but itself; or those with a word in their command line."""
+        return marked(SERVER, str(self.consortium.folder), word)
 
     def kill(self, name, number=signal.SIGKILL):
         """Send a signal to a daemon that this started, and wait for its end."""

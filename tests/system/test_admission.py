@@ -129,12 +129,7 @@ def test_a_site_trusts_neither_a_foreign_server_nor_an_expired_one(site_root, tm
         federation.provision()
         other = write_consortium(tmp_path / "other")
         provision(other, False, NOW)
-        trusts_other = {
-            "address": federation.consortium.config.address,
-            "ca_certificate": str(other.ca_certificate),
-            "private_key": "anna.key",
-        }
-        federation.change_site("anna", server=trusts_other)
+        federation.change_server("anna", ca_certificate=str(other.ca_certificate))
         provision(federation.consortium, True, NOW - dt.timedelta(days=366))
         assert "server.crt has expired" in federation.server("provision")
         for name in ("anna", "berta"):

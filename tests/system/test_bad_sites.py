@@ -3,10 +3,10 @@
 import json
 import re
 import urllib.request
-from pathlib import Path
 
 import numpy as np
 import pytest
+from faulty import HOOKS
 from federation import Federation
 from hospitals import tiny_federation
 
@@ -17,7 +17,6 @@ from simulation.engines import run_in_process
 
 pytestmark = [pytest.mark.system, pytest.mark.night]
 
-HOOK = Path(__file__).parent / "bad_answers"
 PATIENT = "Zwetschge^Roswitha"
 
 BAD = [
@@ -45,10 +44,10 @@ FEDERATION = {"rounds": len(BAD), "quorum": 0.6, "max_update_norm": 2.0}
 
 
 class Misbehaving(Federation):
-    """A federation in which berta answers badly; `bad_answers/sitecustomize.py` makes it."""
+    """A federation in which berta answers badly; `hooks/answers.py` makes it."""
 
     def environment(self, name):
-        bad = {"PYTHONPATH": str(HOOK), "RA_ANSWERS": json.dumps(ANSWERS)}
+        bad = {"PYTHONPATH": str(HOOKS), "RA_ANSWERS": json.dumps(ANSWERS)}
         return super().environment(name) | (bad if name == "berta" else {})
 
 

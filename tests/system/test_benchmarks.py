@@ -11,7 +11,7 @@ BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
 
 def run(desk, script, *arguments):
-    finished = desk.finish(desk.start(*arguments, program=(sys.executable, BENCHMARKS / script)))
+    finished = desk.run(*arguments, program=(sys.executable, BENCHMARKS / script))
     assert finished.code == 0, finished.stderr
     return finished.stdout
 

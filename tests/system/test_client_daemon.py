@@ -1,16 +1,14 @@
 """A hospital's daemon with a real server: who gets in, what runs, and what it does when something is killed."""
 
-import contextlib
 import json
 import signal
 
 import psutil
 import pytest
-from federation import Federation, wait_until
+from federation import SITE, Federation, marked, told, wait_until
 
-from client.member.station import MARKER, open_station
-from ra_core.config import BUNDLE_HASH
-from ra_core.daemons.events import read_events
+from client.member.station import open_station
+from ra_core.config import DIGEST
 from server.flower import control
 
 pytestmark = pytest.mark.system
@@ -85,14 +83,10 @@ def site(served):
             served.kill(name, signal.SIGTERM)
 
 
-def told(station, kind):
-    return [event for event in read_events(station.events)[0] if event["event"] == kind]
-
-
 def await_told(served, station, kind, count=1):
     name = station.site
-    wait_until(lambda: len(told(station, kind)) >= count or served.ended(name), f"{count} x {kind} at {name}")
-    return told(station, kind)[count - 1]
+    wait_until(lambda: len(told(station.events, kind)) >= count or served.ended(name), f"{count} x {kind} at {name}")
+    return told(station.events, kind)[count - 1]
 
 
 def await_said(served, name, words):
@@ -101,16 +95,11 @@ def await_said(served, name, words):
 
 def processes(station):
     """All that belong to a site's daemon, but itself."""
-    found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            if process.environ().get(MARKER) == str(station.state) and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-    return found
+    return marked(SITE, str(station.state))
 
 
 def supernode(station):
-    return psutil.Process(told(station, "started")[-1]["pid"])
+    return psutil.Process(told(station.events, "started")[-1]["pid"])
 
 
 def test_a_key_waits_until_it_is_admitted(served, site):
@@ -136,11 +125,11 @@ def test_a_key_waits_until_it_is_admitted(served, site):
 def test_a_killed_node_is_back_after_the_server_has_forgotten_it(served, site):
     served.admit("anna")
     station = site("anna")
-    connected = len(told(station, "connected"))
+    connected = len(told(station.events, "connected"))
     await_told(served, station, "connected", connected + 1)
     supernode(station).kill()
     await_told(served, station, "connected", connected + 2)
-    assert told(station, "waiting")[-1]["kind"] == "Remembered"
+    assert told(station.events, "waiting")[-1]["kind"] == "Remembered"
     await_said(served, "anna", "it starts again")
     served.kill("anna", signal.SIGKILL)  # the daemon itself: what it leaves is ended by the next one
     left = supernode(station)
@@ -165,8 +154,8 @@ def test_a_bundle_that_was_not_allowed_does_not_run(served, site, tmp_path):
         return [line.partition("ANSWER ")[2] for line in flower.log(run).splitlines() if "ANSWER " in line]
 
     assert answers() == ["BundleError at berta"] * 2
-    bundle = told(station, "bundle_refused")[-1]["bundle"]
-    assert BUNDLE_HASH.fullmatch(bundle)
+    bundle = told(station.events, "bundle_refused")[-1]["bundle"]
+    assert DIGEST.fullmatch(bundle)
     await_said(served, "berta", f"`ra-client allow {bundle}`")
     assert str(station.file) not in served.log("berta")
     served.client("allow", bundle, station.file)
@@ -179,8 +168,7 @@ def test_a_foreign_server_is_not_trusted(served, site, site_root, tmp_path):
     other = Federation(tmp_path, site_root, ("carla",))
     other.provision()
     served.client("keygen", served.config("carla"))
-    server = open_station(served.config("carla")).server.model_dump(mode="json")
-    served.change_site("carla", server=server | {"ca_certificate": str(other.consortium.ca_certificate)})
+    served.change_server("carla", ca_certificate=str(other.consortium.ca_certificate))
     station = site("carla")
     assert await_told(served, station, "waiting")["kind"] == "ConnectError"
     await_said(served, "carla", "not issued by this consortium")
@@ -191,6 +179,6 @@ def test_a_site_with_faulty_images_does_not_join(served):
     served.admit("carla")
     served.change_site("carla", limits={"min_side": 512})
     station = open_station(served.config("carla"))
-    before = len(told(station, "started"))
+    before = len(told(station.events, "started"))
     assert "may not join" in served.client("start", station.file, code=18)
-    assert len(told(station, "started")) == before
+    assert len(told(station.events, "started")) == before

@@ -2,12 +2,11 @@
 
 import pytest
 from faulty import Faulty, simulated
-from federation import wait_until
+from federation import SERVER, wait_until
 from hospitals import tiny_federation
 
 from ra_core.daemons.processes import end_all
 from ra_core.errors import StoppedError
-from server.operation.daemon import MARKER
 
 pytestmark = [pytest.mark.system, pytest.mark.night]
 
@@ -74,7 +73,7 @@ def test_everything_at_the_server_is_killed_between_two_checkpoints(federation, 
     killed(federation, fault)
     assert not (federation.run("between") / "checkpoint.safetensors").exists()  # the last one is put aside already
     federation.kill("server")
-    end_all(MARKER, str(federation.consortium.folder), grace=0)
+    end_all(SERVER, str(federation.consortium.folder), grace=0)
     federation.start_server()
     federation.finish(process)
     assert 1 in went_on(federation, "between")

@@ -13,8 +13,8 @@ import yaml
 from browser import PATIENCE, Browser, until
 from typer.testing import CliRunner
 
-from ra_core.daemons import executable
 from ra_core.daemons.events import Events
+from ra_core.daemons.processes import executable
 from server.cli import app
 
 SITES = ["hospital-a", "hospital-b", "hospital-c"]

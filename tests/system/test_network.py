@@ -7,7 +7,6 @@ from faulty import ANSWER, Faulty
 from federation import wait_until
 from wire import Wire
 
-from client.member.station import open_station
 from ra_core.errors import DegradedError
 
 pytestmark = [pytest.mark.system, pytest.mark.night]
@@ -24,13 +23,9 @@ def federation(site_root, tmp_path_factory):
     with Faulty(tmp_path_factory.mktemp("network"), site_root) as federation:
         federation.provision()
         with Wire(federation.consortium.config.address) as federation.wire:
-            server = open_station(federation.config("berta")).server.model_dump(mode="json")
-            federation.change_site("berta", server=server | {"address": federation.wire.address})
+            federation.change_server("berta", address=federation.wire.address)
             federation.start_server()
-            for name in federation.names:
-                federation.admit(name)
-                federation.start_site(name)
-            federation.await_online(*federation.names)
+            federation.join(*federation.names)
             yield federation
 
 

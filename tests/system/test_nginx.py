@@ -9,6 +9,7 @@ import pytest
 from admissions import public_key
 from federation import Federation, wait_until
 
+from ra_core.address import split_address
 from ra_core.daemons.environment import flower_environment
 from ra_core.daemons.processes import free_port
 from ra_core.errors import FlowerError
@@ -70,9 +71,9 @@ class Proxy:
 
     def ask(self, method, path, body=b"", headers=PROTOBUF):
         """Status of an answer to a request, whose path is sent as it is."""
-        host, _, port = self.consortium.config.address.partition(":")
+        host, port = split_address(self.consortium.config.address)
         trust = ssl.create_default_context(cafile=self.consortium.ca_certificate)
-        connection = http.client.HTTPSConnection(host, int(port), context=trust, timeout=30)
+        connection = http.client.HTTPSConnection(host, port, context=trust, timeout=30)
         try:
             connection.request(method, path, body, headers)
             return connection.getresponse().status

@@ -7,7 +7,7 @@ import urllib.request
 
 import psutil
 import pytest
-from federation import PATIENCE, Federation, wait_until
+from federation import Federation, wait_until
 
 from ra_core.address import split_address
 
@@ -39,22 +39,6 @@ def start(standing, name, moment="round_started"):
     process = standing.command("run", *STUDY, "--name", name)
     standing.await_event(moment, name)
     return process
-
-
-def started(standing, name):
-    return [event["pid"] for event in standing.told("started") if event["process"] == name]
-
-
-def ours(standing):
-    """Processes that belong to the daemon, but itself."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get("RA_CONSORTIUM") == str(standing.consortium.folder):
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
 
 
 def test_a_run_is_told_as_it_goes_and_the_site_has_its_model(standing, whole):
@@ -125,10 +109,10 @@ def test_a_second_daemon_and_a_run_of_other_settings_are_refused(standing, whole
 
 def test_the_superlink_is_killed_in_a_round_and_nothing_is_lost(standing, whole):
     process = start(standing, "cut")
-    before = started(standing, "superlink")
+    before = standing.pids("superlink")
     standing.process("superlink").kill()
     said = standing.finish(process)
-    assert len(started(standing, "superlink")) == len(before) + 1
+    assert len(standing.pids("superlink")) == len(before) + 1
     assert standing.result("cut")["model_hash"] == whole[1]
     assert "submitted as" in said
     assert len(standing.events("cut", "submitted")) == 1
@@ -175,7 +159,7 @@ def test_a_run_outlives_whoever_follows_it_and_the_daemon(standing, whole):
     standing.kill("server")
     assert "does not run" in standing.server("status")
     assert "doesn't run" in standing.server("run", *STUDY, "--name", "orphan", code=25)
-    left = ours(standing)
+    left = standing.processes()
     assert left
     standing.start_server()
     assert not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in left)
@@ -191,10 +175,8 @@ def test_a_site_that_is_not_admitted_is_not_waited_for(standing):
 
 
 def test_a_request_to_end_ends_everything(standing, whole):
-    process = standing.daemons.pop("server")
-    process.terminate()
-    assert process.wait(PATIENCE) == 0
-    assert ours(standing) == []
+    assert standing.kill("server", signal.SIGTERM) == 0
+    assert standing.processes() == []
     assert not standing.consortium.daemon.exists()
     assert standing.told()[-1]["event"] == "daemon_stopped"
 

@@ -4,6 +4,8 @@ import contextlib
 import socket
 import threading
 
+from ra_core.address import split_address
+
 CHUNK = 1 << 16
 
 
@@ -17,16 +19,14 @@ class Wire:
 
     Attributes:
         address: where it listens.
-        carried: how many bytes have gone through.
     """
 
     def __init__(self, address):
-        host, _, port = address.rpartition(":")
-        self._target, self._whole, self._ends = (host, int(port)), threading.Event(), []
+        self._target, self._whole, self._ends = split_address(address), threading.Event(), []
         self._lost = set()
         self._whole.set()
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.address, self.carried = f"127.0.0.1:{self._listener.getsockname()[1]}", 0
+        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
 
     def __enter__(self):
         threading.Thread(target=self._listen, daemon=True).start()
@@ -75,5 +75,4 @@ class Wire:
                 if source in self._lost or sink in self._lost:
                     return
                 sink.sendall(data)
-                self.carried += len(data)
             sink.shutdown(socket.SHUT_WR)

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from client.cli import app
 from client.member.allow import allow, allowed, withdraw
-from ra_core.config import BUNDLE_HASH
+from ra_core.config import DIGEST
 from ra_core.errors import BundleError, ConfigError
 
 A, B = "a" * 64, "b" * 64
@@ -40,7 +40,7 @@ def test_nothing_but_what_was_allowed_is_taken_back(station):
 
 @given(st.text())
 def test_only_hashes_are_allowed(text):
-    if BUNDLE_HASH.fullmatch(text):
+    if DIGEST.fullmatch(text):
         return
     with pytest.raises(ConfigError, match="no SHA-256"):
         allow(None, text)

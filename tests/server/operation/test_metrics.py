@@ -7,9 +7,9 @@ from consortia import admit, provisioned
 from prometheus_client.parser import text_string_to_metric_families
 
 from ra_core.errors import ConfigError
-from server.dashboard.story import RunStory
 from server.operation.keeper import Figures
 from server.operation.metrics import figures_served
+from server.story.story import RunStory
 
 SUPERVISOR = SimpleNamespace(up=lambda name: name == "superlink", restarts=lambda name: 3)
 EVENTS = (

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from server.dashboard.fields import Fields
-from server.dashboard.standing import DELIVERY, JOINING, Phase, SiteStory, Standing
+from server.story.fields import Fields
+from server.story.standing import DELIVERY, JOINING, Phase, SiteStory, Standing
 
 __all__ = ["RunStory"]
 

@@ -1,35 +1,21 @@
-"""Python runs this in all processes of a site that has the folder on its PYTHONPATH: its app answers badly.
+"""A site's app answers badly.
 
 `RA_ANSWERS` is a JSON object. A key is "RUN EXCHANGE", the exchange being a round's number, "join", "closing" or
 "deliver"; its value names one of `KINDS`, with a colon and an argument where that takes one.
 """
 
-import importlib.util
 import json
 import os
-import sys
 from dataclasses import replace
-from importlib.abc import MetaPathFinder
+
+from loading import once_loaded
 
 ANSWERS = json.loads(os.environ["RA_ANSWERS"])
 
 
-class Finder(MetaPathFinder):
-    """Changes `client.app` as soon as it is imported."""
-
-    def find_spec(self, fullname, path, target=None):
-        if fullname != "client.app":
-            return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(fullname)
-        execute = spec.loader.exec_module
-
-        def execute_and_change(module):
-            execute(module)
-            change(module)
-
-        spec.loader.exec_module = execute_and_change
-        return spec
+def arrange():
+    """Have the app changed as soon as it is imported."""
+    once_loaded("client.app", change)
 
 
 def change(app):
@@ -107,5 +93,3 @@ KINDS = {
     "field": without_field,
     "raise": raising,
 }
-
-sys.meta_path.insert(0, Finder())
