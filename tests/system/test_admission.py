@@ -12,8 +12,6 @@ from server.flower import control
 from server.provisioning.provision import provision
 from server.provisioning.registry import load_site
 
-pytestmark = pytest.mark.system
-
 NOW = dt.datetime.now(dt.UTC)
 
 

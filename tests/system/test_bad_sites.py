@@ -15,7 +15,7 @@ from ra_core.errors import DegradedError, QuorumError
 from server.rounds.orders import model_digest
 from simulation.engines import run_in_process
 
-pytestmark = [pytest.mark.system, pytest.mark.night]
+pytestmark = pytest.mark.night
 
 PATIENT = "Zwetschge^Roswitha"
 

@@ -13,8 +13,6 @@ from typer.testing import CliRunner
 from client.cli import app
 from ra_core.errors import CheckError
 
-pytestmark = pytest.mark.system
-
 CONFIGS = sorted((Path(__file__).resolve().parents[2] / "site_configs").glob("*.yaml"))
 MAY_NOT_JOIN = {"hannover": {"too_few"}}
 """Sites with errors, and which."""

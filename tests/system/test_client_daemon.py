@@ -11,8 +11,6 @@ from client.member.station import open_station
 from ra_core.config import DIGEST
 from server.flower import control
 
-pytestmark = pytest.mark.system
-
 FOREIGN_APP = {
     "LICENSE": "none",
     "pyproject.toml": """

@@ -8,7 +8,7 @@ from hospitals import tiny_federation
 from ra_core.daemons.processes import end_all
 from ra_core.errors import StoppedError
 
-pytestmark = [pytest.mark.system, pytest.mark.night]
+pytestmark = pytest.mark.night
 
 NAMES = ("anna", "berta")
 SETTINGS = {"parts": ["encoder"], "keep_optimizer": True}

@@ -19,8 +19,6 @@ from ra_core.daemons import processes
 from ra_core.errors import QuorumError
 from simulation.engines import run_flower, run_in_process
 
-pytestmark = pytest.mark.system
-
 TESTS = Path(__file__).resolve().parents[1]
 ONE_THREAD = RuntimeConfig(threads=1)
 PRIVATE_DECODER = tiny_federation(parts=["encoder"], rounds=4)

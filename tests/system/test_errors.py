@@ -6,8 +6,6 @@ import shutil
 import pytest
 import yaml
 
-pytestmark = pytest.mark.system
-
 
 @pytest.fixture
 def own_data(desk, site_root, tmp_path):

@@ -12,8 +12,6 @@ from ra_core.settings import load_config
 from ra_core.storage import load_tensors
 from simulation.config import ExperimentConfig
 
-pytestmark = pytest.mark.system
-
 ROUNDS = 3
 COMMAND = ("study", "experiment.yaml", "--out", "out", "--data")
 

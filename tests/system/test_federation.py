@@ -11,8 +11,6 @@ from hospitals import tiny_federation
 from client.models import models
 from ra_core.errors import DegradedError
 
-pytestmark = pytest.mark.system
-
 NAMES = ("anna", "berta", "carla")
 PATIENT = "Doe^Jane"
 LOSSY = {"rounds": 4, "quorum": 0.6, "deadline_seconds": 600}

@@ -14,8 +14,6 @@ from server.cli import app as server_app
 from simulation.cli import app as simulation_app
 from simulation.config import ExperimentConfig
 
-pytestmark = pytest.mark.system
-
 PROGRAMS = {"ra-client": client_app, "ra-server": server_app, "ra-simulate": simulation_app}
 WIDE = {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
 

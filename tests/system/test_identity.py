@@ -17,8 +17,6 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from scorable import as_nifti, head, heads, write_dicom, write_series
 
-pytestmark = pytest.mark.system
-
 CLIENT = (sys.executable, "-c", "from client.cli import main; main()")
 CHECKOUT = Path(__file__).resolve().parents[2]
 

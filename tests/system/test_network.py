@@ -9,7 +9,7 @@ from wire import Wire
 
 from ra_core.errors import DegradedError
 
-pytestmark = [pytest.mark.system, pytest.mark.night]
+pytestmark = pytest.mark.night
 
 SHORT, LONG = 20.0, 150.0
 """Seconds for which the line is cut. Flower forgets a silent node after 60."""

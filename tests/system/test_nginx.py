@@ -16,8 +16,6 @@ from ra_core.errors import FlowerError
 from server.flower import Flower, control, write_connection
 from server.provisioning.nginx import LOG
 
-pytestmark = pytest.mark.system
-
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
 MAIN = """\
 daemon off;

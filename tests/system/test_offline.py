@@ -7,8 +7,6 @@ from dataclasses import replace
 
 import pytest
 
-pytestmark = pytest.mark.system
-
 NO_NETWORK = ("unshare", "--map-root-user", "--net")
 REFUSE = """
 import pathlib, socket

@@ -21,8 +21,6 @@ from scorable import (
 from ra_core.artifact import save_artifact
 from ra_core.calibration import save_calibration
 
-pytestmark = pytest.mark.system
-
 CLIENT = (sys.executable, "-c", "from client.cli import main; main()")
 
 

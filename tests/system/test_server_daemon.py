@@ -11,9 +11,6 @@ from federation import Federation, wait_until
 
 from ra_core.address import split_address
 
-pytestmark = pytest.mark.system
-
-
 STUDY = ("study.yaml", "--sites", "anna")
 
 

@@ -8,8 +8,6 @@ from filelock import FileLock
 
 from ra_core.artifact import load_artifact
 
-pytestmark = pytest.mark.system
-
 BEFORE = [".lock", "arms", "arms/local_discs", "arms/local_discs/checkpoint.safetensors", "run.json"]
 FILES = sorted(
     [

@@ -9,7 +9,7 @@ from federation import wait_until
 
 from ra_core.errors import DegradedError, QuorumError
 
-pytestmark = [pytest.mark.system, pytest.mark.night]
+pytestmark = pytest.mark.night
 
 
 @pytest.fixture(scope="module")

@@ -194,6 +194,7 @@ OPENSSH = (serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
         (b"", "OpenSSH"),
         (b"\xff\x00garbage", "OpenSSH"),
     ],
+    ids=["private EC", "private ED25519", "PEM", "ED25519", "cut short", "empty", "garbage"],
 )
 def test_what_is_no_sites_public_key_is_refused(consortium, flower, tmp_path, content, word):
     path = tmp_path / "sent.pub"
