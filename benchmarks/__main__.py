@@ -6,7 +6,7 @@ import torch
 
 from ra_core.config import PerceptualConfig, PreprocessingConfig, RuntimeConfig, TrainingConfig
 from ra_core.errors import WeightsError
-from ra_core.models.ra_config import RAConfig
+from ra_core.models.configs import RAConfig
 from ra_core.models.registry import build_method
 from ra_core.perceptual import Perceptual
 from ra_core.runtime import Runtime

@@ -23,7 +23,7 @@ from ra_core.config import LimitsConfig, PreprocessingConfig, RuntimeConfig
 from ra_core.data.scan import ScanRules, scan
 from ra_core.finding import find
 from ra_core.model import Model
-from ra_core.models.ra_config import RAConfig
+from ra_core.models.configs import RAConfig
 from ra_core.models.registry import build_method
 from ra_core.runtime import Runtime
 

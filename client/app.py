@@ -77,17 +77,17 @@ def _answered(
 
 def _join(settings: Settings, config: SiteConfig, record: RecordDict) -> RecordDict:
     order = JoinOrder.from_record(record)
-    return release(_site(settings, config, order.study).join(order), order.study.federation.parts)
+    return release(_site(settings, config, order.study).join(order), order.study.parts)
 
 
 def _train(settings: Settings, config: SiteConfig, record: RecordDict) -> RecordDict:
     order = RoundOrder.from_record(record)
-    return release(_site(settings, config, order.study).answer(order), order.study.federation.parts)
+    return release(_site(settings, config, order.study).answer(order), order.study.parts)
 
 
 def _deliver(settings: Settings, config: SiteConfig, record: RecordDict) -> RecordDict:
     order = DeliveryOrder.from_record(record)
-    return release(take_delivery(order, config, _state(config, settings)), order.study.federation.parts)
+    return release(take_delivery(order, config, _state(config, settings)), order.study.parts)
 
 
 def _settings(node: Settings) -> Settings:

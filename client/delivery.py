@@ -14,7 +14,7 @@ from ra_core.config import SiteConfig
 from ra_core.errors import StateError
 from ra_core.hashing import tensor_digest
 from ra_core.messages import DeliveryOrder, DeliveryReply, MessageError
-from ra_core.models.method import GradientMethod
+from ra_core.models.method import Method
 from ra_core.models.registry import build_method
 from ra_core.models.shared import load_shared, shared_tensors
 
@@ -62,7 +62,7 @@ def _card(order: DeliveryOrder) -> Card:
     return card
 
 
-def _add_own_layers(method: GradientMethod, order: DeliveryOrder, kept: Kept) -> None:
+def _add_own_layers(method: Method, order: DeliveryOrder, kept: Kept) -> None:
     if not order.base_round:
         raise StateError(
             "layers of each site's own belong to this model, and this site was in no round up to it",

@@ -11,7 +11,7 @@ from torch import Tensor
 from ra_core.config import StudyConfig
 from ra_core.errors import StateError
 from ra_core.files import sweep
-from ra_core.models.method import GradientMethod
+from ra_core.models.method import Method
 from ra_core.models.shared import shared_tensors
 from ra_core.storage import load_tensors, save_tensors
 
@@ -20,13 +20,13 @@ __all__ = ["Kept", "own_layers", "restore_layers"]
 _LAYER = "layer/"
 
 
-def own_layers(method: GradientMethod, study: StudyConfig) -> dict[str, Tensor]:
+def own_layers(method: Method, study: StudyConfig) -> dict[str, Tensor]:
     """What the study doesn't share, counts of batches among it, each in its own type; named as in a kept file."""
     shared = shared_tensors(method, study.federation)
     return {_LAYER + name: tensor for name, tensor in method.state_dict().items() if name not in shared}
 
 
-def restore_layers(method: GradientMethod, study: StudyConfig, kept: Mapping[str, Tensor]) -> None:
+def restore_layers(method: Method, study: StudyConfig, kept: Mapping[str, Tensor]) -> None:
     """Copy what was kept of `own_layers` into the method; other tensors are passed by.
 
     Raises:

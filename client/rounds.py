@@ -21,11 +21,12 @@ from ra_core.fixed_point import Codes, encode
 from ra_core.hashing import tensor_digest
 from ra_core.installed import package_hash
 from ra_core.messages import JoinOrder, JoinReply, MessageError, RoundOrder, RoundReply
-from ra_core.models.method import GradientMethod
+from ra_core.models.method import FittedMethod, GradientMethod, Method
 from ra_core.models.registry import build_method
 from ra_core.models.shared import load_shared, shared_tensors
 from ra_core.rng import derive_seed
 from ra_core.runtime import Runtime
+from ra_core.site_scorer import batches
 from ra_core.training import LocalTrainer, validation_error
 
 __all__ = ["Site"]
@@ -99,7 +100,7 @@ class Site:
             update=update,
         )
 
-    def _restore(self, method: GradientMethod, order: RoundOrder) -> dict[str, Tensor]:
+    def _restore(self, method: Method, order: RoundOrder) -> dict[str, Tensor]:
         """Fill the method with the global model and this site's own layers; the value is all that was kept."""
         federation = order.study.federation
         kept: dict[str, Tensor] = {}
@@ -113,9 +114,14 @@ class Site:
         method.to(self.runtime.device)
         return kept
 
-    def _train(self, method: GradientMethod, order: RoundOrder, kept: Mapping[str, Tensor]) -> dict[str, float]:
+    def _train(
+        self, method: GradientMethod | FittedMethod, order: RoundOrder, kept: Mapping[str, Tensor]
+    ) -> dict[str, float]:
         """Local steps; mean loss terms over them. What stays here is kept for the next round."""
         study = order.study
+        if isinstance(method, FittedMethod):
+            method.fit(batches(self.images.train, study.evaluation.batch_size))
+            return {}
         end = order.start_step + order.steps
         quiet = study.training.model_copy(update={"steps": end + 1, "validate_every": end + 1})
         seed = derive_seed(study.seed, "site", self.config.data.site)
@@ -138,7 +144,7 @@ class Site:
             Kept.of(self.state, study, order.run).save(order.round, own, order.base_round, order.best_round)
         return {name: total / order.steps for name, total in sums.items()}
 
-    def _validation_error(self, method: GradientMethod, study: StudyConfig) -> float:
+    def _validation_error(self, method: Method, study: StudyConfig) -> float:
         return validation_error(method, self.images.val, study.training.batch_size, self.runtime.device)
 
     def _fingerprint(self) -> str:

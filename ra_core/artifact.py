@@ -18,8 +18,8 @@ from ra_core.config import PreprocessingConfig
 from ra_core.errors import ArtifactError
 from ra_core.files import write_atomically
 from ra_core.hashing import tensor_digest
-from ra_core.models.method import GradientMethod
-from ra_core.models.ra_config import RAConfig
+from ra_core.models.configs import MethodConfig
+from ra_core.models.method import Method
 from ra_core.models.registry import build_method
 from ra_core.models.shared import load_shared, shared_tensors
 from ra_core.settings import Config, first_problem
@@ -70,7 +70,7 @@ class Card(Config):
     """
 
     format: Literal[3] = 3
-    method: RAConfig
+    method: MethodConfig
     preprocessing: PreprocessingConfig
     seed: int
     arm: Arm
@@ -91,11 +91,11 @@ class Card(Config):
 class Artifact:
     """A model ready to use: the method in evaluation mode, and its card."""
 
-    method: GradientMethod
+    method: Method
     card: Card
 
 
-def model_hash(method: GradientMethod) -> str:
+def model_hash(method: Method) -> str:
     """SHA-256 over all shared tensors sorted by name (name, dtype, shape, little-endian bytes)."""
     return tensor_digest(shared_tensors(method))
 
@@ -160,14 +160,14 @@ def card_text(card: Card) -> bytes:
     return (card.model_dump_json(indent=2) + "\n").encode()
 
 
-def _build(path: Path, card: Card) -> GradientMethod:
+def _build(path: Path, card: Card) -> Method:
     try:
         return build_method(card.method, card.preprocessing.size, card.seed)
     except ValueError as error:
         raise ArtifactError(f"{path}: {error}", "the card was edited") from None
 
 
-def _fill(path: Path, method: GradientMethod, card: Card, tensors: Mapping[str, Tensor]) -> None:
+def _fill(path: Path, method: Method, card: Card, tensors: Mapping[str, Tensor]) -> None:
     """Load the weights, checked against architecture and hash."""
     try:
         load_shared(method, None, tensors)

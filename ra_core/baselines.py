@@ -14,6 +14,7 @@ from ra_core.data import SiteImages
 from ra_core.evaluation import evaluate
 from ra_core.groups import Cases
 from ra_core.metrics import Estimate
+from ra_core.models.configs import NearestNeighbourConfig, PCAConfig
 from ra_core.models.method import FittedMethod
 from ra_core.models.nearest import NearestNeighbour
 from ra_core.models.pca import PCA
@@ -26,7 +27,10 @@ from ra_core.table import Table
 
 __all__ = ["BASELINES", "evaluate_baselines"]
 
-BASELINES: dict[str, type[FittedMethod]] = {"nearest_neighbour": NearestNeighbour, "pca": PCA}
+BASELINES: dict[str, Callable[[int], FittedMethod]] = {
+    "nearest_neighbour": lambda size: NearestNeighbour(NearestNeighbourConfig(), size),
+    "pca": lambda size: PCA(PCAConfig(), size),
+}
 PLAIN = tuple(scoring for scoring in SCORINGS if scoring.factors == ("residual",))
 MEAN = ScoringConfig(name="mean", factors=("residual",))
 """How the maps of shortcuts become image scores."""
@@ -40,15 +44,15 @@ def evaluate_baselines(
     A baseline that can't be had from these training images gets one row without a value, with the reason.
     """
     rows, cases = [], Cases.of(images, table.config.batch_size)
-    for name, kind in BASELINES.items():
+    for name, build in BASELINES.items():
         progress(f"baseline: {name}")
-        statistics = kind.statistics(batches(images.train, table.config.batch_size))
+        fitted = build(images.test.preprocessing.size)
         try:
-            fitted = kind.from_statistics(statistics)
+            fitted.fit(batches(images.train, table.config.batch_size))
         except ValueError as error:
             rows.append(table.row(name, PLAIN[0].name, "auroc", Estimate(None, None, None, 0, 0, str(error))))
             continue
-        scorings = [scoring for scoring in PLAIN if not (scoring.standardise and kind.memorises)]
+        scorings = [scoring for scoring in PLAIN if not (scoring.standardise and fitted.memorises)]
         device = torch.device("cpu")
         rows += evaluate(fitted, name, Scorer(None), images, table, device=device, scorings=scorings).rows
     progress("shortcuts")

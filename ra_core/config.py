@@ -13,7 +13,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from ra_core.address import split_address
-from ra_core.models.ra_config import RAConfig
+from ra_core.models.configs import MethodConfig, PerceptualConfig, RAConfig
 from ra_core.settings import BesideFile, Config
 
 __all__ = [
@@ -98,13 +98,6 @@ class TrainingConfig(Config):
     ema_decay: float = Field(0.0, ge=0, lt=1, description="moving average of the weights; 0 switches it off")
     precision: Precision = Field("auto", description="fp32, bf16, or auto: bf16 where a site's processor is fast at it")
     augmentation: AugmentationConfig = AugmentationConfig()
-
-
-class PerceptualConfig(Config):
-    """The pretrained network behind LPIPS."""
-
-    net: Literal["alex", "vgg", "squeeze"] = Field("alex", description="backbone; the authors scored with squeeze")
-    weights: Path | None = Field(None, description="file with the backbone's weights; searched for when empty")
 
 
 class EvaluationConfig(Config):
@@ -278,8 +271,8 @@ class FederationConfig(Config):
 
     rounds: int = Field(20, ge=1, description="times the model goes out to the sites and comes back")
     local_steps: int = Field(200, ge=1, description="optimizer steps a site takes each round")
-    parts: tuple[str, ...] = Field(
-        ("encoder", "decoder"), min_length=1, description="parts that are shared; the rest stays at each site"
+    parts: tuple[str, ...] | None = Field(
+        None, min_length=1, description="parts that are shared, the rest stays at each site; null: all are"
     )
     local_norms: bool = Field(False, description="keep the parameters of norm layers at each site (FedBN)")
     proximal_mu: float = Field(
@@ -318,7 +311,7 @@ class StudyConfig(Config):
 
     seed: int = Field(0, ge=0, description="of initial weights, batches, augmentation, noise and bootstrap")
     preprocessing: PreprocessingConfig = PreprocessingConfig()
-    method: RAConfig = RAConfig()
+    method: MethodConfig = RAConfig()
     training: TrainingConfig = TrainingConfig()
     federation: FederationConfig = FederationConfig()
     perceptual: PerceptualConfig = PerceptualConfig()
@@ -326,19 +319,34 @@ class StudyConfig(Config):
 
     @model_validator(mode="after")
     def _steps_go_beyond_the_warmup(self) -> StudyConfig:
-        if self.training.steps <= self.method.warmup_steps:
+        if self.training.steps <= self.method.unselectable_steps:
             raise ValueError(
-                f"training.steps {self.training.steps} end within the warm-up of {self.method.warmup_steps} steps "
-                "(method.warmup_steps), so nothing but a plain VAE would come out"
+                f"training.steps {self.training.steps} end within the warm-up of {self.method.unselectable_steps} "
+                "steps (method.warmup_steps), from which no weights are kept"
             )
         return self
 
     @model_validator(mode="after")
     def _size_suits_the_method(self) -> StudyConfig:
-        step = 2 ** len(self.method.channels)
+        step = self.method.side_multiple
         if self.preprocessing.size % step:
             raise ValueError(
-                f"preprocessing.size {self.preprocessing.size} is no multiple of {step}: "
-                f"method.channels has {len(self.method.channels)} widths, and each halves the image"
+                f"preprocessing.size {self.preprocessing.size} is no multiple of {step}, as {self.method.name} with "
+                "these settings needs it (each level of method.channels halves the image)"
             )
         return self
+
+    @model_validator(mode="after")
+    def _a_fitted_method_has_one_step(self) -> StudyConfig:
+        counts = (self.training.steps, self.federation.rounds, self.federation.local_steps)
+        if self.method.fitted and counts != (1, 1, 1):
+            raise ValueError(
+                f"{self.method.name} is computed in one pass over the training images: training.steps, "
+                "federation.rounds and federation.local_steps have to be 1"
+            )
+        return self
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Parts of the method that sites share."""
+        return self.method.parts if self.federation.parts is None else self.federation.parts

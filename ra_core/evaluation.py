@@ -18,11 +18,11 @@ from ra_core.calibration import Calibration
 from ra_core.data import ImageSet, SiteImages
 from ra_core.groups import Cases
 from ra_core.metrics import Estimate
-from ra_core.models.method import Method
+from ra_core.models.method import Method, Reconstruction
 from ra_core.perceptual import Perceptual
 from ra_core.results import ResultRow
 from ra_core.rng import generator
-from ra_core.scoring import SCORINGS, Scorer, ScoringConfig
+from ra_core.scoring import Scorer, ScoringConfig
 from ra_core.selection import choose_scoring, image_threshold, pixel_threshold, synthetic_auroc
 from ra_core.site_scorer import SiteScorer, batches
 from ra_core.synthetic import KINDS
@@ -83,7 +83,7 @@ def evaluate(
     table: Table,
     *,
     device: torch.device,
-    scorings: Sequence[ScoringConfig] = SCORINGS,
+    scorings: Sequence[ScoringConfig] | None = None,
     progress: Progress = lambda _: None,
 ) -> Evaluation:
     """Measure a method under all scorings and choose one of them.
@@ -95,13 +95,13 @@ def evaluate(
         images: of the site.
         table: makes the rows.
         device: where the method is.
-        scorings: to be measured.
+        scorings: to be measured; all of the method's if not given.
         progress: told what is being done.
 
     Raises:
         ValueError: too few healthy images to standardise or to choose, or a perceptual scoring without a network.
     """
-    config = table.config
+    config, scorings = table.config, scorings or method.scorings
     progress("healthy reference maps")
     reference = torch.randperm(len(images.train), generator=generator(table.seed, "reference images")).tolist()
     reference = sorted(reference[: config.reference_images])
@@ -112,7 +112,8 @@ def evaluate(
 
     progress("test images")
     scores, rows = _on_test(site, name, images, table, val)
-    rows += _reconstruction(site, name, images.test, table)
+    if isinstance(method, Reconstruction):
+        rows += _reconstruction(site, name, images.test, table)
     for s in () if table.borrowed else scorings:  # they would look like the site's own
         told = "on validation images", _network(scorer, s)
         rows += [table.row(name, s.name, "auroc", val.auroc[s.name, k], f"synthetic: {k}", *told) for k in KINDS]

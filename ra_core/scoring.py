@@ -24,9 +24,19 @@ from torch import Tensor
 from ra_core.perceptual import Perceptual
 from ra_core.settings import Config
 
-__all__ = ["SCORINGS", "HealthyMoments", "HealthyStatistics", "Scorer", "ScoringConfig", "equalize", "image_scores"]
+__all__ = [
+    "DISTANCE_SCORINGS",
+    "SCORINGS",
+    "HealthyMoments",
+    "HealthyStatistics",
+    "Scorer",
+    "ScoringConfig",
+    "equalize",
+    "image_scores",
+]
 
-Factor = Literal["residual", "clahe_residual", "perceptual", "clahe_perceptual"]
+Factor = Literal["residual", "clahe_residual", "perceptual", "clahe_perceptual", "distance"]
+"""`distance` is what a method without reconstruction measures itself; it stands alone."""
 
 
 class ScoringConfig(Config):
@@ -45,6 +55,8 @@ class ScoringConfig(Config):
     def _no_factor_twice(self) -> ScoringConfig:
         if len(set(self.factors)) < len(self.factors):
             raise ValueError("a factor stands twice")
+        if "distance" in self.factors and len(self.factors) > 1:
+            raise ValueError("the factor 'distance' stands alone")
         return self
 
     @property
@@ -69,7 +81,15 @@ SCORINGS: tuple[ScoringConfig, ...] = (
         standardise=True,
     ),
 )
-"""The scorings every report shows: the paper's, each of its factors, the plain residual, and standardised ones."""
+"""The scorings of reconstructions: the paper's, each of its factors, the plain residual, and standardised ones."""
+
+DISTANCE_SCORINGS: tuple[ScoringConfig, ...] = (
+    ScoringConfig(name="distance", factors=("distance",)),
+    ScoringConfig(name="distance_top", factors=("distance",), pool="top"),
+    ScoringConfig(name="standardised_distance", factors=("distance",), smooth=1.0, standardise=True),
+    ScoringConfig(name="standardised_distance_top", factors=("distance",), smooth=1.0, standardise=True, pool="top"),
+)
+"""The scorings of methods that measure a distance themselves."""
 
 
 TOP_SHARE = 0.05
@@ -162,6 +182,15 @@ class Scorer:
                 factors[prefix + "perceptual"] = self._distance(b, a)
         return {scoring.name: _combine(factors, scoring) for scoring in scorings}
 
+    def distance_maps(self, distance: Tensor, scorings: Iterable[ScoringConfig]) -> dict[str, Tensor]:
+        """Unstandardised anomaly maps by scoring name, from a method's own distance (N, 1, H, W), at least 0.
+
+        Raises:
+            ValueError: a distance is NaN or infinite, or a scoring asks for a reconstruction.
+        """
+        _require_finite(distance, "distance")
+        return {scoring.name: _combine({"distance": distance.float()}, scoring) for scoring in scorings}
+
     def _distance(self, a: Tensor, b: Tensor) -> Tensor:
         if self.perceptual is None:
             raise ValueError("this scoring needs a perceptual network, and none was given")
@@ -190,6 +219,8 @@ def image_scores(maps: Tensor, scoring: ScoringConfig) -> np.ndarray:
 def _combine(factors: dict[str, Tensor], scoring: ScoringConfig) -> Tensor:
     product = torch.ones(())
     for name in scoring.factors:
+        if name not in factors:
+            raise ValueError(f"scoring '{scoring.name}' needs the factor '{name}', which this method doesn't have")
         blur = scoring.perceptual_blur if name.endswith("perceptual") else 0.0
         product = product * _blur(factors[name], blur)
     return _blur(product, scoring.smooth)
@@ -204,7 +235,11 @@ def _blur(maps: Tensor, sigma: float) -> Tensor:
 
 
 def _valid(x: Tensor, what: str) -> Tensor:
+    _require_finite(x, what)
+    return x.float().clamp(0, 1)
+
+
+def _require_finite(x: Tensor, what: str) -> None:
     bad = (~torch.isfinite(x)).flatten(1).any(1).nonzero().flatten().tolist()
     if bad:
         raise ValueError(f"{what} {bad[0]} of the batch holds NaN or infinity")
-    return x.float().clamp(0, 1)

@@ -114,7 +114,7 @@ def _keys(kind: type[Config], prefix: str = "") -> Iterator[str]:
     yield from (prefix + name for name in kind.shorthands)
     for name, field in kind.model_fields.items():
         yield prefix + name
-        nested = nested_config(field.annotation)
+        nested = type(field.default) if isinstance(field.default, Config) else nested_config(field.annotation)
         if nested:
             yield from _keys(nested, f"{prefix}{name}.")
 
@@ -143,7 +143,7 @@ def _lines(kind: type[Config], example: dict[str, Any], indent: str) -> Iterator
     for name, field in kind.model_fields.items():
         default = None if field.default is PydanticUndefined else field.default
         value = example.get(name, default)
-        nested = nested_config(field.annotation)
+        nested = type(default) if isinstance(default, Config) else nested_config(field.annotation)
         if nested:
             given = value.model_dump(mode="json") if isinstance(value, Config) else value
             left_out = value is None and not field.is_required()

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ra_core.models.method import Images, Method
+from ra_core.models.method import Images, Method, Reconstruction
 from ra_core.scoring import HealthyMoments, HealthyStatistics, Scorer, ScoringConfig, image_scores
 
 __all__ = ["Scored", "SiteScorer", "batches"]
@@ -122,14 +122,20 @@ class SiteScorer:
             yield Scored({name: np.concatenate(parts) for name, parts in scores.items()}, files)
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        """Pseudo-healthy twins (N, 1, S, S) on the CPU."""
+        """Pseudo-healthy twins (N, 1, S, S) on the CPU.
+
+        Raises:
+            TypeError: the method makes none.
+        """
+        if not isinstance(self.method, Reconstruction):
+            raise TypeError(f"{type(self.method).__name__} makes no reconstruction")
         with torch.inference_mode():
             return self.method.reconstruct(x.to(self.device)).float().cpu()
 
     def _raw_maps(self, x: Tensor, scorings: Sequence[ScoringConfig]) -> dict[str, Tensor]:
         with torch.inference_mode():
             x = x.to(self.device)
-            maps = self.scorer.maps(*self.method.compared(x), scorings)
+            maps = self.method.maps(x, self.scorer, scorings)
         return {name: m.cpu() for name, m in maps.items()}
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ra_core.config import AugmentationConfig, TrainingConfig
 from ra_core.errors import NonFiniteError, TooFewImagesError
-from ra_core.models.method import GradientMethod, Images, StepState
+from ra_core.models.method import GradientMethod, Images, Method, StepState
 from ra_core.rng import generator
 from ra_core.runtime import Runtime
 
@@ -98,7 +98,7 @@ class LocalTrainer:
                 on_step(self, terms)
 
     def select_best(self) -> None:
-        """Load the weights with the lowest reconstruction error on healthy validation images.
+        """Load the weights with the lowest error on healthy validation images.
 
         Raises:
             ValueError: no weights could be selected yet.
@@ -202,15 +202,15 @@ class LocalTrainer:
         return {name: parameter.data for name, parameter in self.method.named_parameters()}
 
 
-def validation_error(method: GradientMethod, images: Images, batch_size: int, device: torch.device) -> float:
-    """Mean squared error per pixel of deterministic reconstructions, in float32, over all images; at least 0."""
+def validation_error(method: Method, images: Images, batch_size: int, device: torch.device) -> float:
+    """Mean `healthy_error` over all images, in float32; at least 0."""
     was_training = method.training
     method.eval()
     total = 0.0
     with torch.inference_mode():
         for start in range(0, len(images), batch_size):
             x = images.images(range(start, min(start + batch_size, len(images)))).to(device)
-            total += float((method.reconstruct(x) - x).square().flatten(1).mean(1).double().sum())
+            total += float(method.healthy_error(x).double().sum())
     method.train(was_training)
     return total / len(images)
 

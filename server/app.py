@@ -16,7 +16,7 @@ from ra_core.config import StudyConfig
 from ra_core.daemons.events import Events
 from ra_core.errors import ConfigError
 from ra_core.files import write_atomically
-from ra_core.models.method import GradientMethod
+from ra_core.models.method import Method
 from ra_core.models.registry import build_method
 from ra_core.models.shared import shared_tensors
 from ra_core.settings import load_config
@@ -74,7 +74,7 @@ class _Run:
 
     settings: RunSettings
     study: StudyConfig
-    method: GradientMethod
+    method: Method
     checkpoints: Checkpoints
     account: Account
     events: Events
@@ -131,7 +131,7 @@ def _end(end: Outcome, run: _Run | None, events: Events) -> None:
     events.tell("run_ended", state=end.state, reasons=reasons, code=end.code, model_hash=best, best_round=best_round)
 
 
-def _require_selectable(method: GradientMethod, study: StudyConfig) -> None:
+def _require_selectable(method: Method, study: StudyConfig) -> None:
     steps = study.federation.rounds * study.federation.local_steps
     if not method.ready_for_selection(steps):
         raise ConfigError(
@@ -140,7 +140,7 @@ def _require_selectable(method: GradientMethod, study: StudyConfig) -> None:
         )
 
 
-def _start(method: GradientMethod, study: StudyConfig) -> Progress:
+def _start(method: Method, study: StudyConfig) -> Progress:
     try:
         shared = shared_tensors(method, study.federation)
     except ValueError as error:

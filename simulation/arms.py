@@ -17,10 +17,11 @@ from ra_core.config import RuntimeConfig, StudyConfig
 from ra_core.console import Counter, graceful_stop
 from ra_core.data import ImageSet
 from ra_core.errors import ResumeError
-from ra_core.models.method import GradientMethod
+from ra_core.models.method import FittedMethod, Method
 from ra_core.models.registry import build_method
 from ra_core.models.shared import load_shared
 from ra_core.runtime import Runtime
+from ra_core.site_scorer import batches
 from ra_core.storage import load_tensors, save_tensors
 from ra_core.training import LocalTrainer
 from server.rounds.progress import Progress, RoundRecord
@@ -83,7 +84,7 @@ class Trained:
     """
 
     arm: Arm
-    method: GradientMethod
+    method: Method
     selected: int
     units: int
     history: Sequence[Mapping[str, float]]
@@ -121,6 +122,10 @@ def train_alone(
         ResumeError: the checkpoint is damaged.
     """
     method = build_method(study.method, study.preprocessing.size, study.seed)
+    if isinstance(method, FittedMethod):
+        with reporter.task(f"computing {arm.name}", None):
+            method.fit(batches(train, study.evaluation.batch_size))
+        return Trained(arm, method, 1, 1, [])
     trainer = LocalTrainer(method, train, val, study.training, runtime, study.seed)
     checkpoint = folder / "checkpoint.safetensors"
     if checkpoint.exists():

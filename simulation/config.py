@@ -75,9 +75,9 @@ class ExperimentConfig(Config):
     @model_validator(mode="after")
     def _the_whole_model_is_shared(self) -> ExperimentConfig:
         federation = self.study.federation
-        if self.federated and (set(federation.parts) != {"encoder", "decoder"} or federation.local_norms):
+        if self.federated and (set(self.study.parts) != set(self.study.method.parts) or federation.local_norms):
             raise ValueError(
                 "an experiment measures one model at all sites, and study.federation keeps layers at each site: "
-                "share encoder and decoder, with local_norms off"
+                "share all parts, with local_norms off"
             )
         return self

@@ -272,7 +272,7 @@ class Experiment:
             history=model.history,
             rounds=model.records,
             chosen=found.chosen(model.arm),
-            warmup_steps=self.study.method.warmup_steps,
+            warmup_steps=self.study.method.unselectable_steps,
         )
 
 

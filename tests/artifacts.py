@@ -2,7 +2,7 @@
 
 from ra_core.artifact import Artifact, Card, model_hash
 from ra_core.config import PreprocessingConfig
-from ra_core.models.ra_config import RAConfig
+from ra_core.models.configs import RAConfig
 from ra_core.models.registry import build_method
 
 METHOD = RAConfig(channels=(4, 8), latent=4)

@@ -16,6 +16,7 @@ from ra_core.artifact import Artifact
 from ra_core.calibration import Calibration
 from ra_core.data.readers.reading import USUAL_LIMITS
 from ra_core.model import Model
+from ra_core.models.method import Reconstruction
 from ra_core.scoring import ScoringConfig
 
 PLAIN = ScoringConfig(name="plain", factors=("residual",))
@@ -23,14 +24,14 @@ PATIENT = "Meyer-Lücke^Rosalinde"
 CPU = torch.device("cpu")
 
 
-class Blur(torch.nn.Module):
+class Blur(Reconstruction):
     """A method whose twin is the blurred image: its map is brightest where a small spot is."""
 
     def reconstruct(self, x):
         return torch.from_numpy(gaussian_filter(x.numpy(), (0, 0, 3, 3)))
 
-    def compared(self, x):
-        return x, self.reconstruct(x)
+    def shared_parts(self):
+        return {}
 
 
 def new_artifact(size=64, anatomy="", modality="", **preprocessing):

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -14,11 +14,9 @@ from torch.optim import Optimizer
 
 from ra_core.errors import NonFiniteError
 from ra_core.rng import generator
+from ra_core.scoring import DISTANCE_SCORINGS, SCORINGS, Scorer, ScoringConfig
 
-__all__ = ["FittedMethod", "GradientMethod", "Images", "MapFunction", "StepState"]
-
-MapFunction = Callable[[Tensor, Tensor], Tensor]
-"""(x, x̂), both (N, 1, H, W) in [0, 1] -> anomaly map (N, 1, H, W), at least 0."""
+__all__ = ["Detector", "FittedMethod", "GradientMethod", "Images", "Method", "Reconstruction", "StepState"]
 
 
 class Images(Protocol):
@@ -95,7 +93,45 @@ class StepState:
 
 
 class Method(nn.Module, ABC):
+    """A method that tells the healthy from what isn't.
+
+    How it looks at an image: a `Reconstruction` or a `Detector`. How it learns: a `GradientMethod` or a `FittedMethod`.
+    Each method is one of both.
+    """
+
+    scorings: ClassVar[tuple[ScoringConfig, ...]]
+    """What its maps can be scored with."""
+
+    @abstractmethod
+    def maps(self, x: Tensor, scorer: Scorer, scorings: Iterable[ScoringConfig]) -> dict[str, Tensor]:
+        """Anomaly maps by scoring name, before standardising, each (N, 1, H, W) float32, at least 0.
+
+        Deterministic, and each image by itself.
+        """
+
+    @abstractmethod
+    def healthy_error(self, x: Tensor) -> Tensor:
+        """How badly each healthy image is explained: (N, 1, H, W) -> (N,), at least 0, less is better. Deterministic.
+
+        The weights with the smallest mean over healthy validation images are chosen.
+        """
+
+    @abstractmethod
+    def shared_parts(self) -> dict[str, nn.Module]:
+        """The parts that a federation may exchange and a model file holds, by name."""
+
+    def ready_for_selection(self, step: int) -> bool:  # noqa: ARG002
+        """Whether the weights after `step` steps may be chosen as the final model."""
+        return True
+
+    def renew(self) -> None:
+        """Forget what was computed from the shared tensors: they have changed."""
+
+
+class Reconstruction(Method):
     """A method that turns an image into its pseudo-healthy twin."""
+
+    scorings = SCORINGS
 
     @abstractmethod
     def reconstruct(self, x: Tensor) -> Tensor:
@@ -105,9 +141,31 @@ class Method(nn.Module, ABC):
         """The image as the method sees it and its pseudo-healthy twin: (N, 1, H, W) -> two of the same."""
         return x, self.reconstruct(x)
 
-    def anomaly_map(self, x: Tensor, scorer: MapFunction) -> Tensor:
-        """Anomaly map, at least 0: (N, 1, H, W) -> (N, 1, H, W)."""
-        return scorer(*self.compared(x))
+    def maps(self, x: Tensor, scorer: Scorer, scorings: Iterable[ScoringConfig]) -> dict[str, Tensor]:
+        """What differs between an image and its twin."""
+        return scorer.maps(*self.compared(x), scorings)
+
+    def healthy_error(self, x: Tensor) -> Tensor:
+        """Mean squared error per pixel."""
+        return (self.reconstruct(x) - x).square().flatten(1).mean(1)
+
+
+class Detector(Method):
+    """A method that measures how far from healthy each place of an image is."""
+
+    scorings = DISTANCE_SCORINGS
+
+    @abstractmethod
+    def distance(self, x: Tensor) -> Tensor:
+        """Distance from healthy, deterministic: (N, 1, H, W) in [0, 1] -> (N, 1, H, W), at least 0."""
+
+    def maps(self, x: Tensor, scorer: Scorer, scorings: Iterable[ScoringConfig]) -> dict[str, Tensor]:
+        """The distance itself."""
+        return scorer.distance_maps(self.distance(x), scorings)
+
+    def healthy_error(self, x: Tensor) -> Tensor:
+        """Mean distance."""
+        return self.distance(x).flatten(1).mean(1)
 
 
 class GradientMethod(Method):
@@ -128,29 +186,25 @@ class GradientMethod(Method):
             NonFiniteError: a term is NaN or infinite.
         """
 
-    @abstractmethod
-    def shared_parts(self) -> dict[str, nn.Module]:
-        """The parts that a federation may exchange, by name."""
-
-    def ready_for_selection(self, step: int) -> bool:  # noqa: ARG002
-        """Whether the weights after `step` steps may be chosen as the final model."""
-        return True
-
 
 class FittedMethod(Method):
-    """A method computed from statistics of the healthy training images, without gradient steps."""
+    """A method computed in one pass over the healthy training images, without gradient steps.
 
-    memorises = False
+    Where its shared tensors are means over images (moments), a weighted mean of several sites' tensors is what all
+    their images together would have given: one round of federated averaging is exact, up to the rounding of updates.
+    """
+
+    memorises: ClassVar[bool] = False
     """Whether training images come back unchanged: then what is left of them says nothing about healthy images."""
-    federates: bool
-    """Whether the statistics are sums, which hospitals can add up without showing a single image."""
 
-    @classmethod
     @abstractmethod
-    def statistics(cls, batches: Iterable[Tensor]) -> dict[str, Tensor]:
-        """Statistics of batches of (N, 1, H, W)."""
+    def fit(self, batches: Iterable[Tensor]) -> None:
+        """Take in all training images, batches of (N, 1, H, W) in [0, 1].
 
-    @classmethod
-    @abstractmethod
-    def from_statistics(cls, statistics: Mapping[str, Tensor]) -> FittedMethod:
-        """The fitted method."""
+        Raises:
+            ValueError: there are too few of them, or nothing to learn from.
+        """
+
+    def ready_for_selection(self, step: int) -> bool:
+        """Its only step is the pass."""
+        return step > 0

@@ -2,43 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ra_core.models.blocks import enlarge, shrink
-from ra_core.models.method import FittedMethod
+from ra_core.models.configs import NearestNeighbourConfig
+from ra_core.models.method import FittedMethod, Reconstruction
 
 __all__ = ["NearestNeighbour"]
 
 SIDE = 64
 
 
-class NearestNeighbour(FittedMethod):
-    """The nearest healthy image by squared distance at 64 x 64. It can't be federated: its bank holds images.
+class NearestNeighbour(Reconstruction, FittedMethod):
+    """The nearest healthy image by squared distance at SIDE x SIDE. Its bank holds images, so it leaves no site.
 
-    Args:
+    Attributes:
         bank: (M, 1, SIDE, SIDE) in [0, 1].
     """
 
-    federates = False
     memorises = True
 
-    def __init__(self, bank: Tensor) -> None:
+    def __init__(self, config: NearestNeighbourConfig, size: int) -> None:  # noqa: ARG002
         super().__init__()
-        self.register_buffer("bank", bank)
+        self.register_buffer("bank", torch.zeros(0, 1, SIDE, SIDE))
         self.bank: Tensor
 
-    @classmethod
-    def statistics(cls, batches: Iterable[Tensor]) -> dict[str, Tensor]:
-        """The reduced images themselves."""
-        return {"bank": torch.cat([shrink(batch, SIDE) for batch in batches])}
+    def fit(self, batches: Iterable[Tensor]) -> None:
+        """Keep the reduced images themselves."""
+        kept = [shrink(batch, SIDE) for batch in batches]
+        if not kept:
+            raise ValueError("0 training images: at least one is needed")
+        self.bank = torch.cat(kept)
 
-    @classmethod
-    def from_statistics(cls, statistics: Mapping[str, Tensor]) -> NearestNeighbour:
-        """A bank ready to search."""
-        return cls(statistics["bank"])
+    def shared_parts(self) -> dict[str, nn.Module]:
+        """None: it holds images."""
+        return {}
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """The nearest image of the bank, at the size of x: (N, 1, S, S) in [0, 1] -> the same."""

@@ -2,76 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import numpy as np
 import torch
 from scipy.linalg.blas import dsymv
 from scipy.sparse.linalg import LinearOperator, eigsh
 from threadpoolctl import threadpool_limits
-from torch import Tensor
+from torch import Tensor, nn
 
 from ra_core.models.blocks import enlarge, shrink
-from ra_core.models.method import FittedMethod
+from ra_core.models.configs import PCAConfig
+from ra_core.models.method import FittedMethod, Reconstruction
+from ra_core.models.moments import Moments
 
-__all__ = ["PCA"]
+__all__ = ["PCA", "SIDE"]
 
 SIDE = 64
 """Images are reduced to this side: the covariance has SIDE to the fourth entries."""
 
+NOISE = 1e-6
+"""Variance below this share of the mean square is rounding: moments are kept in float32."""
 
-class PCA(FittedMethod):
-    """Reconstruction from at most 64 principal components of healthy images.
 
-    The statistics are a count and two sums, so hospitals could add them up.
+class PCA(Reconstruction, FittedMethod):
+    """Reconstruction from the leading principal components of healthy images, at SIDE x SIDE."""
 
-    Args:
-        mean: (SIDE²,) mean image.
-        components: (K, SIDE²) orthonormal rows.
-    """
-
-    federates = True
-
-    def __init__(self, mean: Tensor, components: Tensor) -> None:
+    def __init__(self, config: PCAConfig, size: int) -> None:  # noqa: ARG002
         super().__init__()
-        self.register_buffer("mean", mean)
-        self.register_buffer("components", components)
-        self.mean: Tensor
-        self.components: Tensor
+        self.config = config
+        self.moments = Moments(1, SIDE**2)
+        self._components: Tensor | None = None
 
-    @classmethod
-    def statistics(cls, batches: Iterable[Tensor]) -> dict[str, Tensor]:
-        """Count (), sum (SIDE²,) and sum of outer products (SIDE², SIDE²), float64, of (N, 1, S, S) batches."""
-        count = torch.zeros((), dtype=torch.float64)
-        total, outer = torch.zeros(SIDE**2, dtype=torch.float64), torch.zeros(SIDE**2, SIDE**2, dtype=torch.float64)
-        for batch in batches:
-            flat = shrink(batch, SIDE).flatten(1).double()
-            count, total = count + len(flat), total + flat.sum(0)
-            outer.addmm_(flat.T, flat)
-        return {"count": count, "sum": total, "outer": outer}
+    def fit(self, batches: Iterable[Tensor]) -> None:
+        """As its base has it."""
+        self.moments.fit(shrink(batch, SIDE).flatten(1)[:, None] for batch in batches)
+        self.renew()
+        self.components()
 
-    @classmethod
-    def from_statistics(cls, statistics: Mapping[str, Tensor]) -> PCA:
-        """The leading 64 components, or one fewer than there were images.
+    def shared_parts(self) -> dict[str, nn.Module]:
+        """The moments."""
+        return {"moments": self.moments}
+
+    def renew(self) -> None:
+        """The components have to be computed again."""
+        self._components = None
+
+    def components(self) -> Tensor:
+        """(K, SIDE²) orthonormal rows, the greatest variance last; computed once.
 
         Raises:
-            ValueError: fewer than two images, or all the same.
+            ValueError: there is no variance.
         """
-        count = int(statistics["count"])
-        if count < 2:
-            raise ValueError(f"PCA of {count} images: at least two are needed")
-        mean = statistics["sum"] / count
-        # Scatter is covariance times count. Reading one triangle of it is half the work: memory is the bottleneck.
-        scatter = torch.addr(statistics["outer"], mean, statistics["sum"], alpha=-1).numpy()
-        # No variance beyond rounding: images that differ in one pixel by one grey level have a thousand times more.
-        if scatter.trace() <= 1e-12 * float(statistics["outer"].trace()):
-            raise ValueError(f"PCA of {count} images that are all the same: there is nothing to find")
-        product = LinearOperator(scatter.shape, matvec=lambda v: dsymv(1.0, scatter.T, v), dtype=scatter.dtype)
-        # A fixed start vector: the iteration begins at a random one otherwise, and no two runs would agree. SciPy's
-        # BLAS has threads of its own, as many as cores, and their number changes the bits: here it takes torch's.
-        with threadpool_limits(limits=torch.get_num_threads(), user_api="blas"):
-            _, vectors = eigsh(product, k=min(64, count - 1), v0=np.ones(len(scatter)))
-        return cls(mean.float(), torch.from_numpy(np.ascontiguousarray(vectors.T)).float())
+        if self._components is None:
+            noise = NOISE * float(self.moments.second.double().diagonal(dim1=1, dim2=2).sum())
+            self._components = _leading(self.moments.covariance()[0], self.config.components, noise)
+        return self._components.to(self.moments.mean.device)
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """Projection onto the components, at the size of x: (N, 1, S, S) in [0, 1] -> the same."""
@@ -83,5 +69,21 @@ class PCA(FittedMethod):
         return enlarge(low, x), enlarge(self._project(low), x)
 
     def _project(self, low: Tensor) -> Tensor:
-        centred = low.flatten(1) - self.mean
-        return (self.mean + centred @ self.components.T @ self.components).view_as(low)
+        mean, components = self.moments.mean[0], self.components()
+        centred = low.flatten(1) - mean
+        return (mean + centred @ components.T @ components).view_as(low)
+
+
+def _leading(covariance: Tensor, count: int, noise: float) -> Tensor:
+    """At most `count` leading eigenvectors, float32 rows; those whose variance is below `noise` are left out."""
+    matrix = covariance.cpu().numpy()
+    if matrix.trace() <= noise:
+        raise ValueError("the training images are all the same: there is nothing to find")
+    # Reading one triangle is half the work: memory is the bottleneck.
+    product = LinearOperator(matrix.shape, matvec=lambda v: dsymv(1.0, matrix.T, v), dtype=matrix.dtype)
+    # A fixed start vector: the iteration begins at a random one otherwise, and no two runs would agree. SciPy's BLAS
+    # has threads of its own, as many as cores, and their number changes the bits: here it takes torch's.
+    with threadpool_limits(limits=torch.get_num_threads(), user_api="blas"):
+        values, vectors = eigsh(product, k=count, v0=np.ones(len(matrix)))
+    kept = vectors[:, values > noise]
+    return torch.from_numpy(np.ascontiguousarray(kept.T)).float()

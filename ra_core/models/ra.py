@@ -28,8 +28,8 @@ from ra_core.losses import (
     squared_error,
 )
 from ra_core.models.blocks import ResidualBlock, norm_layer
-from ra_core.models.method import GradientMethod, StepState
-from ra_core.models.ra_config import RAConfig
+from ra_core.models.configs import RAConfig
+from ra_core.models.method import GradientMethod, Reconstruction, StepState
 
 __all__ = ["RA"]
 
@@ -82,7 +82,7 @@ class Decoder(nn.Module):
         return torch.sigmoid(self.head(self.last(h)))
 
 
-class RA(GradientMethod):
+class RA(Reconstruction, GradientMethod):
     """Reversed Autoencoder for square grey images.
 
     Args:
@@ -123,7 +123,7 @@ class RA(GradientMethod):
 
     def ready_for_selection(self, step: int) -> bool:
         """Only weights from the introspective phase are an RA."""
-        return step > self.config.warmup_steps
+        return step > self.config.unselectable_steps
 
     def training_step(self, batch: Tensor, state: StepState) -> dict[str, float]:
         """A VAE step during the warm-up, else an encoder step followed by a decoder step."""

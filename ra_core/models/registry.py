@@ -1,23 +1,35 @@
 """From the settings of a method to the method itself."""
 
+from importlib import import_module
+
 import torch
 
-from ra_core.models.method import GradientMethod
-from ra_core.models.ra import RA
-from ra_core.models.ra_config import RAConfig
+from ra_core.models.configs import MethodSettings
+from ra_core.models.method import FittedMethod, GradientMethod
 from ra_core.rng import derive_seed
 
 __all__ = ["build_method"]
 
 
-def build_method(config: RAConfig, size: int, seed: int) -> GradientMethod:
+METHODS = {
+    "ra": "ra.RA",
+    "nearest_neighbour": "nearest.NearestNeighbour",
+    "pca": "pca.PCA",
+}
+"""Where each method is, by name: a module of this package and a class. Modules are imported when a method is built."""
+
+
+def build_method(config: MethodSettings, size: int, seed: int) -> GradientMethod | FittedMethod:
     """A method with fresh weights that depend on settings and seed alone.
 
     Args:
-        config: the method's settings; their class decides the method.
+        config: the method's settings; their name decides the method.
         size: side of the square images.
         seed: of the initial weights.
     """
+    module, _, name = METHODS[config.name].partition(".")
+    kind = getattr(import_module(f"ra_core.models.{module}"), name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "initial weights"))
-        return RA(config, size)
+        method: GradientMethod | FittedMethod = kind(config, size)
+    return method

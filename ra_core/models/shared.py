@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from ra_core.config import FederationConfig
-from ra_core.models.method import GradientMethod
+from ra_core.models.method import Method
 
 __all__ = ["load_shared", "shared_tensors"]
 
 NORMS = (nn.GroupNorm, nn.BatchNorm2d, nn.LayerNorm)
 
 
-def shared_tensors(method: GradientMethod, federation: FederationConfig | None = None) -> dict[str, Tensor]:
+def shared_tensors(method: Method, federation: FederationConfig | None = None) -> dict[str, Tensor]:
     """The live floating-point tensors, parameters and running statistics, of the parts that are shared.
 
     A batch norm's count of batches is an integer, and never shared.
@@ -27,7 +27,7 @@ def shared_tensors(method: GradientMethod, federation: FederationConfig | None =
         ValueError: the method has no part of a name that the federation shares.
     """
     parts = method.shared_parts()
-    shared = tuple(parts) if federation is None else federation.parts
+    shared = tuple(parts) if federation is None or federation.parts is None else federation.parts
     unknown = sorted(set(shared) - set(parts))
     if unknown:
         raise ValueError(f"the method has no part '{unknown[0]}', only {', '.join(parts)}")
@@ -40,7 +40,7 @@ def shared_tensors(method: GradientMethod, federation: FederationConfig | None =
     return found
 
 
-def load_shared(method: GradientMethod, federation: FederationConfig | None, tensors: Mapping[str, Tensor]) -> None:
+def load_shared(method: Method, federation: FederationConfig | None, tensors: Mapping[str, Tensor]) -> None:
     """Copy tensors into the method: exactly those that `shared_tensors` gives.
 
     Raises:
@@ -60,6 +60,7 @@ def load_shared(method: GradientMethod, federation: FederationConfig | None, ten
             raise ValueError(f"'{name}' is not finite")
     for name, target in targets.items():
         target.copy_(tensors[name])
+    method.renew()
 
 
 def _norms(part: nn.Module) -> set[str]:

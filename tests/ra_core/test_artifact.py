@@ -10,7 +10,7 @@ from ra_core.artifact import Artifact, Card, DataSummary, load_artifact, model_h
 from ra_core.config import PreprocessingConfig
 from ra_core.errors import ArtifactError
 from ra_core.hashing import tensor_digest
-from ra_core.models.ra_config import RAConfig
+from ra_core.models.configs import RAConfig
 from ra_core.models.registry import build_method
 from ra_core.models.shared import shared_tensors
 from ra_core.rng import generator

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from scipy.ndimage import gaussian_filter
 from skimage.exposure import equalize_adapthist
 
-from ra_core.models.ra_config import RAConfig
+from ra_core.models.configs import RAConfig
 from ra_core.models.registry import build_method
 from ra_core.rng import generator
 from ra_core.scoring import SCORINGS, HealthyMoments, Scorer, ScoringConfig, equalize, image_scores

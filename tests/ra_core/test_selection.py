@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from support import Tensors
 
 from ra_core.metrics import Estimate, Resampling
-from ra_core.models.ra_config import RAConfig
+from ra_core.models.configs import RAConfig
 from ra_core.models.registry import build_method
 from ra_core.rng import generator
 from ra_core.scoring import HealthyMoments, Scorer, ScoringConfig, image_scores

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from ra_core.config import RuntimeConfig, SiteConfig, StudyConfig, TrainingConfig
 from ra_core.errors import ConfigError
-from ra_core.models.ra_config import RAConfig
+from ra_core.models.configs import RAConfig
 from ra_core.settings import commented_yaml, load_config
 
 CONFIGS = Path(__file__).resolve().parents[2] / "site_configs"

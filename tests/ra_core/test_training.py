@@ -9,7 +9,7 @@ from support import Tensors
 from ra_core.config import AugmentationConfig, RuntimeConfig, TrainingConfig
 from ra_core.errors import NonFiniteError, TooFewImagesError
 from ra_core.hashing import tensor_digest
-from ra_core.models.ra_config import RAConfig
+from ra_core.models.configs import RAConfig
 from ra_core.models.registry import build_method
 from ra_core.rng import generator
 from ra_core.runtime import Runtime

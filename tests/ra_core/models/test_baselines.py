@@ -7,9 +7,12 @@ from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from ra_core.models.blocks import enlarge, shrink
+from ra_core.models.configs import NearestNeighbourConfig, PCAConfig
 from ra_core.models.nearest import NearestNeighbour
 from ra_core.models.pca import PCA, SIDE
+from ra_core.models.shared import load_shared, shared_tensors
 from ra_core.rng import generator
+from ra_core.scoring import Scorer, ScoringConfig
 
 N = 80
 
@@ -21,24 +24,34 @@ def pictures(n=N, size=SIDE, seed=0):
     return (0.8 * smooth + 0.2 * torch.rand(n, 1, size, size, generator=g)).clamp(0, 1)
 
 
-def residual(x, x_hat):
-    return (x - x_hat).abs()
+RESIDUAL = [ScoringConfig(name="residual", factors=("residual",))]
+
+
+def residual(method, x):
+    return method.maps(x, Scorer(None), RESIDUAL)["residual"]
+
+
+def fitted(*batches):
+    pca = PCA(PCAConfig(), SIDE)
+    pca.fit(batches)
+    return pca
+
+
+def bank_of(x):
+    nearest = NearestNeighbour(NearestNeighbourConfig(), SIDE)
+    nearest.fit(x.split(3))
+    return nearest
 
 
 @pytest.fixture(scope="module")
-def statistics():
-    return PCA.statistics(pictures().split(32))
-
-
-@pytest.fixture(scope="module")
-def pca(statistics):
-    return PCA.from_statistics(statistics)
+def pca():
+    return fitted(*pictures().split(32))
 
 
 def test_pca_is_scikit_learns(pca):
     reference = decomposition.PCA(64, svd_solver="full").fit(pictures().flatten(1).double().numpy())
-    np.testing.assert_allclose(pca.mean, reference.mean_, atol=1e-6)
-    assert pca.components.shape == reference.components_.shape
+    np.testing.assert_allclose(pca.moments.mean[0], reference.mean_, atol=1e-6)
+    assert pca.components().shape == reference.components_.shape
     x = pictures(5, seed=1)
     expected = reference.inverse_transform(reference.transform(x.flatten(1).double().numpy()))
     np.testing.assert_allclose(pca.reconstruct(x).flatten(1), expected.clip(0, 1), atol=2e-5)
@@ -47,33 +60,41 @@ def test_pca_is_scikit_learns(pca):
 def test_pca_of_larger_images_is_that_of_the_reduced_ones(pca):
     x = pictures(3, 2 * SIDE, seed=1)
     low = shrink(x, SIDE)
-    torch.testing.assert_close(PCA.statistics([x])["sum"], low.flatten(1).double().sum(0))
+    torch.testing.assert_close(fitted(x).moments.mean[0], low.flatten(1).mean(0))
     seen, twin = pca.compared(x)
     torch.testing.assert_close(seen, enlarge(low, x))
     torch.testing.assert_close(twin, enlarge(pca.compared(low)[1], x))
-    torch.testing.assert_close(pca.anomaly_map(x, residual), residual(seen, twin))
+    torch.testing.assert_close(residual(pca, x), (seen - twin.clamp(0, 1)).abs())
     assert pca.reconstruct(x).shape == x.shape
 
 
-def test_pca_statistics_of_two_hospitals_add_up_to_those_of_both(statistics):
-    a, b = (PCA.statistics([half]) for half in pictures().split([30, 50]))
-    for name, whole in statistics.items():
-        torch.testing.assert_close(a[name] + b[name], whole, rtol=1e-10, atol=1e-10)
+def test_pca_of_two_hospitals_is_the_weighted_mean_of_their_moments(pca):
+    a, b = (shared_tensors(fitted(half)) for half in pictures().split([30, 50]))
+    both = PCA(PCAConfig(), SIDE)
+    load_shared(both, None, {name: (30 * a[name] + 50 * b[name]) / 80 for name in a})
+    x = pictures(5, seed=1)
+    torch.testing.assert_close(both.reconstruct(x), pca.reconstruct(x), atol=1e-4, rtol=0)
 
 
-def test_pca_has_the_same_bits_each_time(pca, statistics):
+def test_pca_has_the_same_bits_each_time(pca):
     torch.rand(3)
-    assert torch.equal(PCA.from_statistics(statistics).components, pca.components)
+    assert torch.equal(fitted(*pictures().split(32)).components(), pca.components())
+
+
+def test_pca_forgets_its_components_when_its_moments_change(pca):
+    other = fitted(pictures(20, seed=3))
+    load_shared(other, None, shared_tensors(pca))
+    assert torch.equal(other.components(), pca.components())
 
 
 def test_pca_components_are_orthonormal(pca):
-    torch.testing.assert_close(pca.components @ pca.components.T, torch.eye(64), atol=1e-5, rtol=0)
+    torch.testing.assert_close(pca.components() @ pca.components().T, torch.eye(64), atol=1e-5, rtol=0)
 
 
 def test_pca_of_few_images_reproduces_them():
     x = pictures(5)
-    few = PCA.from_statistics(PCA.statistics([x]))
-    assert few.components.shape == (4, SIDE**2)
+    few = fitted(x)
+    assert few.components().shape == (4, SIDE**2)
     torch.testing.assert_close(few.reconstruct(x), x, atol=1e-4, rtol=0)
 
 
@@ -82,19 +103,19 @@ def test_pca_reconstructions_are_in_range_and_maps_not_negative(pca):
     x_hat = pca.reconstruct(x)
     assert x_hat.min() >= 0
     assert x_hat.max() <= 1
-    assert pca.anomaly_map(x, residual).min() >= 0
+    assert residual(pca, x).min() >= 0
 
 
 def test_pca_needs_two_images_that_differ():
-    with pytest.raises(ValueError, match="1 images"):
-        PCA.from_statistics(PCA.statistics([pictures(1)]))
+    with pytest.raises(ValueError, match="1 training images"):
+        fitted(pictures(1))
     with pytest.raises(ValueError, match="all the same"):
-        PCA.from_statistics(PCA.statistics([torch.full((3, 1, SIDE, SIDE), 0.5)]))
+        fitted(torch.full((3, 1, SIDE, SIDE), 0.5))
     with pytest.raises(ValueError, match="all the same"):  # though sums of them are rounded
-        PCA.from_statistics(PCA.statistics([pictures(1).expand(7, -1, -1, -1)]))
+        fitted(pictures(1).expand(7, -1, -1, -1))
 
 
-def test_pca_is_computed_on_as_many_threads_as_torch_has(statistics, monkeypatch):
+def test_pca_is_computed_on_as_many_threads_as_torch_has(monkeypatch):
     found = []
 
     def spy(*args, **kwargs):
@@ -104,29 +125,29 @@ def test_pca_is_computed_on_as_many_threads_as_torch_has(statistics, monkeypatch
     monkeypatch.setattr("ra_core.models.pca.eigsh", spy)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     with threadpool_limits(limits=2, user_api="blas"):
-        PCA.from_statistics(statistics)
+        fitted(pictures())
     assert found
     assert set(found) == {1}
 
 
-def test_only_pca_federates():
-    assert PCA.federates
-    assert not NearestNeighbour.federates
+def test_a_bank_of_images_is_no_part_of_any_file():
+    assert shared_tensors(bank_of(pictures(7))) == {}
+    assert NearestNeighbourConfig.local_only
 
 
 @pytest.mark.parametrize("size", [SIDE, 2 * SIDE])
 def test_the_nearest_neighbour_of_a_training_image_is_itself(size):
     x = pictures(7, size)
-    nearest = NearestNeighbour.from_statistics(NearestNeighbour.statistics(x.split(3)))
+    nearest = bank_of(x)
     assert torch.equal(nearest.bank, shrink(x, SIDE))
     torch.testing.assert_close(nearest.reconstruct(x), enlarge(shrink(x, SIDE), x))
-    assert nearest.anomaly_map(x, residual).max() == 0
+    assert residual(nearest, x).max() == 0
 
 
 def test_nearest_neighbours_are_scikit_learns():
     x, bank = pictures(9, seed=1), pictures(20)
-    nearest = NearestNeighbour.from_statistics({"bank": bank})
+    nearest = bank_of(bank)
     reference = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(bank.flatten(1))
     expected = bank[reference.kneighbors(x.flatten(1), return_distance=False)[:, 0]]
     assert torch.equal(nearest.reconstruct(x), expected)
-    torch.testing.assert_close(nearest.anomaly_map(x, residual), (x - expected).abs())
+    torch.testing.assert_close(residual(nearest, x), (x - expected).abs())

@@ -6,9 +6,9 @@ from support import Tensors
 from torch import nn
 
 from ra_core.losses import reversed_similarity
+from ra_core.models.configs import RAConfig
 from ra_core.models.method import StepState
 from ra_core.models.ra import RA
-from ra_core.models.ra_config import RAConfig
 from ra_core.models.registry import build_method
 from ra_core.rng import generator
 from ra_core.training import LocalTrainer

@@ -3,7 +3,7 @@ import torch
 from support import Tensors
 
 from ra_core.config import FederationConfig, TrainingConfig
-from ra_core.models.ra_config import RAConfig
+from ra_core.models.configs import RAConfig
 from ra_core.models.registry import build_method
 from ra_core.models.shared import NORMS, load_shared, shared_tensors
 from ra_core.rng import generator

@@ -1,0 +1,58 @@
+"""What the settings of every method have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from pydantic import model_validator
+
+from ra_core.settings import Config
+
+__all__ = ["MethodSettings"]
+
+
+class MethodSettings(Config):
+    """Settings of a method; `preset: paper` or `small` may stand first.
+
+    Attributes:
+        presets: by name, values of settings; `small` is what CPUs can train, `paper` what the method's authors or the
+            RA paper's baselines had.
+        source: where the method comes from.
+        parts: names of the parts that a federation can share.
+        fitted: whether it is computed in one pass over the training images; that pass is its only step.
+        local_only: why no federation can train it; empty where one can.
+        reconstructs: whether it makes a pseudo-healthy twin; else it measures how far from healthy each place is.
+    """
+
+    shorthands: ClassVar[dict[str, str]] = {
+        "preset": "small or paper; stands for all keys below, so delete those that it shall set"
+    }
+    presets: ClassVar[Mapping[str, Mapping[str, object]]] = {"small": {}, "paper": {}}
+    source: ClassVar[str]
+    name: str
+    parts: ClassVar[tuple[str, ...]] = ("encoder", "decoder")
+    fitted: ClassVar[bool] = False
+    local_only: ClassVar[str] = ""
+    reconstructs: ClassVar[bool] = True
+
+    @property
+    def unselectable_steps(self) -> int:
+        """First steps, a warm-up, from which no weights may be chosen."""
+        return 0
+
+    @property
+    def side_multiple(self) -> int:
+        """What the side of images has to be a multiple of."""
+        return 1
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand_preset(cls, data: Any) -> Any:
+        """Replace `preset` by what it stands for; keys beside it win."""
+        if not isinstance(data, dict) or "preset" not in data:
+            return data
+        given = {key: value for key, value in data.items() if key != "preset"}
+        if data["preset"] not in tuple(cls.presets):  # a list has no hash
+            raise ValueError(f"preset must be one of {', '.join(cls.presets)}")
+        return dict(cls.presets[data["preset"]]) | given

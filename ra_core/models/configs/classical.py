@@ -1,0 +1,33 @@
+"""Settings of methods that are computed rather than trained, from pixels."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from ra_core.models.configs.base import MethodSettings
+
+__all__ = ["NearestNeighbourConfig", "PCAConfig"]
+
+
+class PCAConfig(MethodSettings):
+    """PCA residual: what the leading principal components of healthy images can't express."""
+
+    source: ClassVar[str] = "Pearson 1901; as a baseline, Meissen et al. 2022, arXiv 2109.06023"
+    parts: ClassVar[tuple[str, ...]] = ("moments",)
+    fitted: ClassVar[bool] = True
+
+    name: Literal["pca"] = Field("pca", description="the method")
+    components: int = Field(64, ge=1, le=1024, description="leading components kept, at most")
+
+
+class NearestNeighbourConfig(MethodSettings):
+    """Nearest neighbour: the healthy training image most like the input stands for its healthy twin."""
+
+    source: ClassVar[str] = "Cover and Hart 1967"
+    parts: ClassVar[tuple[str, ...]] = ()
+    fitted: ClassVar[bool] = True
+    local_only: ClassVar[str] = "its bank holds training images, which may not leave their site"
+
+    name: Literal["nearest_neighbour"] = Field("nearest_neighbour", description="the method")
