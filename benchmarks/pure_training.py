@@ -30,7 +30,7 @@ def main():
 
     done("imports")
     site, study = load_config(Path(sys.argv[2]), SiteConfig), load_config(Path(sys.argv[3]), StudyConfig)
-    images = open_site(site, study, data_root(site, None), cache_folder() / "images")
+    images = open_site(site, study.preprocessing, data_root(site, None), cache_folder() / "images")
     runtime = Runtime.resolve(site.runtime, study.training.precision)
     done("images")
     method = build_method(study.method, study.preprocessing.size, study.seed).to(runtime.device)

@@ -18,7 +18,7 @@ from client.delivery import take_delivery
 from client.policy import release
 from client.rounds import Site
 from client.site import data_root, open_site
-from ra_core.config import RuntimeConfig, SiteConfig, StudyConfig
+from ra_core.config import PreprocessingConfig, RuntimeConfig, SiteConfig, StudyConfig
 from ra_core.data import SiteImages
 from ra_core.errors import ConfigError
 from ra_core.files import cache_folder
@@ -126,9 +126,9 @@ def _site(settings: Settings, config: SiteConfig, study: StudyConfig) -> Site:
     cache = Path(settings.get("cache") or cache_folder() / "images")
     manifest = root / config.data.manifest
     if config.data.folder or not manifest.exists():  # a folder may change at any time
-        images = open_site(config, study, root, cache)
+        images = open_site(config, study.preprocessing, root, cache)
     else:
-        images = _of_manifest(config, study, root, cache, manifest.stat().st_mtime_ns)
+        images = _of_manifest(config, study.preprocessing, root, cache, manifest.stat().st_mtime_ns)
     return Site(
         config,
         images,
@@ -150,6 +150,12 @@ def _state(config: SiteConfig, settings: Settings) -> Path:
 
 
 @lru_cache(maxsize=16)
-def _of_manifest(config: SiteConfig, study: StudyConfig, root: Path, cache: Path, manifest_time: int) -> SiteImages:  # noqa: ARG001
+def _of_manifest(
+    config: SiteConfig,
+    preprocessing: PreprocessingConfig,
+    root: Path,
+    cache: Path,
+    manifest_time: int,  # noqa: ARG001
+) -> SiteImages:
     """Kept between rounds where the process is: a manifest takes long to check. A changed manifest is read anew."""
-    return open_site(config, study, root, cache)
+    return open_site(config, preprocessing, root, cache)

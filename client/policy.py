@@ -33,6 +33,9 @@ ALLOWED_METRICS = frozenset(
         "vae",
         "encoder",
         "decoder",
+        "loss",
+        "log_likelihood",
+        "perceptual",
     }
 )
 """Numbers that summarise all of a site's images in a round; none is about a single image."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ra_core.config import PreprocessingConfig, SiteConfig, StudyConfig
+from ra_core.config import PreprocessingConfig, SiteConfig
 from ra_core.data import ImageSet, Manifest, Row, SiteImages
 from ra_core.data.checks import FEWEST
 from ra_core.data.scan import Scan, ScanRules, rows_of, scan
@@ -111,7 +111,11 @@ def survey(
 
 
 def open_site(
-    site: SiteConfig, study: StudyConfig, root: Path, cache: Path | None, progress: Progress | None = None
+    site: SiteConfig,
+    preprocessing: PreprocessingConfig,
+    root: Path,
+    cache: Path | None,
+    progress: Progress | None = None,
 ) -> SiteImages:
     """The site's images, checked for being enough to take part.
 
@@ -120,7 +124,7 @@ def open_site(
         ManifestError: as `survey`.
         TooFewImagesError: too few healthy images to train or validate.
     """
-    images = survey(site, study.preprocessing, root, cache, progress).images(site, study.preprocessing, cache)
+    images = survey(site, preprocessing, root, cache, progress).images(site, preprocessing, cache)
     for split, fewest in FEWEST.items():
         found = len(getattr(images, split))
         if found < fewest:

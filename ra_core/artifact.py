@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError, model_validator
 from torch import Tensor
 
 from ra_core.config import PreprocessingConfig
@@ -19,6 +19,8 @@ from ra_core.errors import ArtifactError
 from ra_core.files import write_atomically
 from ra_core.hashing import tensor_digest
 from ra_core.models.configs import MethodConfig
+from ra_core.models.configs.features import FeatureSettings
+from ra_core.models.features import features_hash
 from ra_core.models.method import Method
 from ra_core.models.registry import build_method
 from ra_core.models.shared import load_shared, shared_tensors
@@ -34,6 +36,7 @@ __all__ = [
     "card_text",
     "load_artifact",
     "model_hash",
+    "require_features",
     "save_artifact",
 ]
 
@@ -67,9 +70,11 @@ class Card(Config):
         data: one a site.
         metrics: what is told of the model.
         model_hash: as `model_hash`.
+        features: SHA-256 of the pretrained network that a method of `FeatureSettings` looks at images through, which
+            is no part of the model (`Perceptual.digest`); empty for others. Cards of format 3 have none.
     """
 
-    format: Literal[3] = 3
+    format: Literal[3, 4] = 4
     method: MethodConfig
     preprocessing: PreprocessingConfig
     seed: int
@@ -85,6 +90,13 @@ class Card(Config):
     software: dict[str, str]
     metrics: tuple[dict[str, Any], ...]
     model_hash: str
+    features: str = Field("", pattern="^([0-9a-f]{64})?$")
+
+    @model_validator(mode="after")
+    def _features_are_told_where_there_are_any(self) -> Card:
+        if isinstance(self.method, FeatureSettings) != bool(self.features):
+            raise ValueError(f"features {self.features[:12]!r} can't be those of {self.method.name}")
+        return self
 
 
 @dataclass(frozen=True)
@@ -104,10 +116,15 @@ def save_artifact(folder: Path, artifact: Artifact) -> None:
     """Write a model folder; each file atomically, the card last.
 
     Raises:
+        ArtifactError: the method has no parts that may leave a site; or it looks at images through another pretrained
+            network than the card says.
         ValueError: the card's hash is not the method's.
+        WeightsError: it looks at images through a pretrained network that this machine doesn't have.
     """
+    _require_parts(folder, artifact.method, artifact.card)
     if model_hash(artifact.method) != artifact.card.model_hash:
         raise ValueError("the card's model_hash is not the method's")
+    require_features(folder, artifact.card, features_hash(artifact.card.method))
     save_tensors(folder / "model.safetensors", shared_tensors(artifact.method), {})
     write_atomically(folder / "card.json", card_text(artifact.card))
 
@@ -142,8 +159,8 @@ def assemble(text: bytes, tensors: Mapping[str, Tensor], card_path: Path, weight
         weights_path: likewise.
 
     Raises:
-        ArtifactError: the card is no good, or the weights are of another architecture, not finite, or don't match the
-            card's hash.
+        ArtifactError: the card is no good or of a method without model files, or the weights are of another
+            architecture, not finite, or don't match the card's hash.
     """
     try:
         card = Card.model_validate_json(text)
@@ -151,13 +168,42 @@ def assemble(text: bytes, tensors: Mapping[str, Tensor], card_path: Path, weight
         hint = "the card was edited, or made by another version of federated-ra"
         raise ArtifactError(f"{card_path}: {first_problem(error, 'card')}", hint) from None
     method = _build(card_path, card)
+    _require_parts(card_path, method, card)
     _fill(weights_path, method, card, tensors)
     return Artifact(method.eval(), card)
+
+
+def require_features(model: Path, card: Card, found: str) -> None:
+    """Refuse a model whose features come from another pretrained network than those that it was made with.
+
+    Args:
+        model: for the error.
+        card: of the model.
+        found: SHA-256 of the network that is there; empty where there is none.
+
+    Raises:
+        ArtifactError: the two differ.
+    """
+    if found != card.features:
+        raise ArtifactError(
+            f"{model}: {card.method.name} needs the features of pretrained network {card.features[:12]}, and these are "
+            f"of {found[:12]}",
+            "give the weights that the model was made with, torchvision's for ImageNet as a rule",
+        )
 
 
 def card_text(card: Card) -> bytes:
     """A card as it is written."""
     return (card.model_dump_json(indent=2) + "\n").encode()
+
+
+def _require_parts(path: Path, method: Method, card: Card) -> None:
+    """Refuse a method that is nothing but the images of a site."""
+    if not method.shared_parts():
+        raise ArtifactError(
+            f"{path}: there are no model files of {card.method.name}: {card.method.local_only}",
+            "use it where it was made, or choose another method",
+        )
 
 
 def _build(path: Path, card: Card) -> Method:

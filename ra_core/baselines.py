@@ -37,14 +37,17 @@ MEAN = ScoringConfig(name="mean", factors=("residual",))
 
 
 def evaluate_baselines(
-    images: SiteImages, table: Table, progress: Callable[[str], None] = lambda _: None
+    images: SiteImages, table: Table, progress: Callable[[str], None] = lambda _: None, without: str = ""
 ) -> list[ResultRow]:
     """Rows of nearest neighbour, PCA residual and the shortcuts on the same images.
 
-    A baseline that can't be had from these training images gets one row without a value, with the reason.
+    A baseline that can't be had from these training images gets one row without a value, with the reason. One that is
+    measured already, as the method in question, is left out by its name.
     """
     rows, cases = [], Cases.of(images, table.config.batch_size)
     for name, build in BASELINES.items():
+        if name == without:
+            continue
         progress(f"baseline: {name}")
         fitted = build(images.test.preprocessing.size)
         try:
@@ -68,7 +71,9 @@ def _shortcut(name: str, images: SiteImages, cases: Cases, table: Table) -> list
     for start, x in enumerate(batches(images.test, size)):
         found = maps(x)
         scores.append(image_scores(found, MEAN))
-        known.append(found[cases.lesions.of_batch(start * size, len(x)), 0].numpy())
+        known.append(found[cases.of_batch(start * size, len(x)), 0].numpy())
     threshold = image_threshold(healthy, table.config.image_fpr)
     rows = table.image_level("shortcut", name, np.concatenate(scores), cases, threshold)
-    return rows + table.pixel_level("shortcut", name, np.concatenate(known), cases)
+    mapped = np.concatenate(known)
+    rows += table.pixel_level("shortcut", name, mapped[cases.with_lesions], cases)
+    return rows + table.box_level("shortcut", name, mapped[cases.with_boxes], cases)

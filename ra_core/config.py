@@ -292,7 +292,9 @@ class FederationConfig(Config):
         False, description="sites keep their optimizers' state between rounds; it never leaves them"
     )
     max_update_norm: float | None = Field(
-        1000.0, gt=0, description="an update with a larger L2 norm is rejected; null: none is"
+        1000.0,
+        gt=0,
+        description="an update with a larger L2 norm is rejected; null, or a method computed in one pass: none is",
     )
     clip_update_norm: float | None = Field(
         None, gt=0, description="an update with a larger L2 norm is shortened to it, its weight kept; null: none is"
@@ -345,6 +347,27 @@ class StudyConfig(Config):
                 "federation.rounds and federation.local_steps have to be 1"
             )
         return self
+
+    @model_validator(mode="after")
+    def _moments_are_averaged_as_they_are(self) -> StudyConfig:
+        federation = self.federation
+        changed = {
+            "optimizer": federation.optimizer.name != "none" or federation.optimizer.learning_rate != 1,
+            "aggregation": federation.aggregation != "mean",
+            "clip_update_norm": federation.clip_update_norm is not None,
+        }
+        if self.method.fitted and any(changed.values()):
+            key = next(name for name, is_changed in changed.items() if is_changed)
+            raise ValueError(
+                f"federation.{key}: {self.method.name} is computed from plain means over all images: leave the default"
+            )
+        return self
+
+    @property
+    def why_local(self) -> str:
+        """Why no federation can train this; empty where one can."""
+        reason = self.method.local_only
+        return f"no federation can train {self.method.name}: {reason}" if reason else ""
 
     @property
     def parts(self) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ Nothing here is chosen on test images: scoring and thresholds come from healthy 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -32,6 +32,9 @@ __all__ = ["CHOSEN_NOTE", "Evaluation", "evaluate"]
 
 CHOSEN_NOTE = "scoring chosen on synthetic anomalies"
 """Remark of the rows of that scoring."""
+
+NO_MAP = "not estimable: gives one number an image, no map"
+"""Note of what can't be had of a method that doesn't localise."""
 
 Progress = Callable[[str], None]
 """Told what is being done."""
@@ -144,16 +147,25 @@ def _on_validation(site: SiteScorer, others: Tensor, images: SiteImages, table: 
 def _on_test(
     site: SiteScorer, name: str, images: SiteImages, table: Table, val: _Selected
 ) -> tuple[Mapping[str, np.ndarray], list[ResultRow]]:
-    """Image scores by scoring name, and rows of images and pixels."""
+    """Image scores by scoring name, and rows of images, pixels and boxes."""
     cases, rows = Cases.of(images, table.config.batch_size), []
-    with site.scored(batches(images.test, table.config.batch_size), cases.lesions.of_batch) as test:
+    with site.scored(batches(images.test, table.config.batch_size), cases.of_batch) as test:
         for s in site.scorings:
             note = CHOSEN_NOTE if s == val.chosen else ""
             told = note, _network(site.scorer, s)
             rows += table.image_level(name, s.name, test.scores[s.name], cases, val.image_thresholds[s.name], *told)
-            maps = test.maps(s.name).reshape(cases.lesions.masks.shape)
-            rows += table.pixel_level(name, s.name, maps, cases, val.pixel_thresholds[s.name], *told)
+            maps = test.maps(s.name).reshape(len(cases.mapped), *cases.lesions.masks.shape[1:])
+            threshold = val.pixel_thresholds[s.name]
+            places = table.pixel_level(name, s.name, maps[cases.with_lesions], cases, threshold, *told)
+            places += table.box_level(name, s.name, maps[cases.with_boxes], cases, threshold, *told)
+            rows += places if site.method.localises else [_untold(row) for row in places]
     return test.scores, rows
+
+
+def _untold(row: ResultRow) -> ResultRow:
+    """A row about places, of a method that tells none."""
+    counts = row.estimate.n_healthy, row.estimate.n_anomalous
+    return replace(row, estimate=Estimate(None, None, None, *counts, NO_MAP))
 
 
 def _reconstruction(site: SiteScorer, name: str, test: ImageSet, table: Table) -> list[ResultRow]:

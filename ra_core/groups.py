@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 
-from ra_core.data import KnownMasks, Row, SiteImages
-from ra_core.metrics.inputs import BoolArray, FloatArray
+from ra_core.data import KnownBoxes, KnownMasks, Row, SiteImages
+from ra_core.metrics.inputs import BoolArray, FloatArray, IntArray
 from ra_core.shortcuts import foreground
 from ra_core.site_scorer import batches
 
@@ -30,11 +30,13 @@ class Cases:
         rows: N images.
         lesions: of the K among them whose lesions, or health, are known.
         groups: by name, bool (N,): anomalous images that get rows of their own.
+        boxes: of the images among them that have any.
     """
 
     rows: Sequence[Row]
     lesions: KnownMasks
     groups: Mapping[str, BoolArray]
+    boxes: KnownBoxes = field(default_factory=lambda: KnownBoxes([], [], []))
 
     @classmethod
     def of(cls, images: SiteImages, batch_size: int) -> Cases:
@@ -42,7 +44,26 @@ class Cases:
         lesions = images.lesions
         seen = [foreground(x).sum((1, 2, 3)).numpy() for x in batches(images.test, batch_size, lesions.indices)]
         shares = lesions.masks.sum((1, 2)) / np.maximum(np.concatenate([np.zeros(0), *seen]), 1)
-        return cls(images.test.rows, lesions, groups(images.test.rows, lesions.indices, shares))
+        return cls(images.test.rows, lesions, groups(images.test.rows, lesions.indices, shares), images.boxes)
+
+    @cached_property
+    def mapped(self) -> list[int]:
+        """Images whose maps are measured by pixel, ascending: M of them, with known lesions or boxes."""
+        return sorted({*self.lesions.indices, *self.boxes.indices})
+
+    def of_batch(self, start: int, size: int) -> list[int]:
+        """Places of mapped images in a batch of `size` images that begins at image `start`."""
+        return [index - start for index in self.mapped if start <= index < start + size]
+
+    @cached_property
+    def with_lesions(self) -> IntArray:
+        """Places among the mapped images of those whose lesions, or health, are known."""
+        return np.searchsorted(self.mapped, self.lesions.indices)
+
+    @cached_property
+    def with_boxes(self) -> IntArray:
+        """Places among the mapped images of those with boxes."""
+        return np.searchsorted(self.mapped, self.boxes.indices)
 
     @cached_property
     def anomalous(self) -> BoolArray:
@@ -60,6 +81,12 @@ class Cases:
         known = {name: images[self.lesions.indices] for name, images in self.groups.items()}
         healthy = ~self.anomalous[self.lesions.indices]
         return {name: images | healthy for name, images in known.items() if images.sum() >= SMALLEST_GROUP}
+
+    @cached_property
+    def box_groups(self) -> dict[str, BoolArray]:
+        """By name, those of the images with boxes that belong to a group that is large enough among them."""
+        boxed = {name: images[self.boxes.indices] for name, images in self.groups.items()}
+        return {name: images for name, images in boxed.items() if images.sum() >= SMALLEST_GROUP}
 
 
 def groups(rows: Sequence[Row], known: Sequence[int], shares: FloatArray) -> dict[str, BoolArray]:

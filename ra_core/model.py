@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ra_core.artifact import Artifact, load_artifact
+from ra_core.artifact import Artifact, load_artifact, require_features
 from ra_core.calibration import Calibration, load_calibration
 from ra_core.config import LimitsConfig, PerceptualConfig
 from ra_core.data.geometry import Geometry
@@ -25,6 +25,8 @@ from ra_core.data.readers.refusal import Reason
 from ra_core.data.scan.rules import ScanRules
 from ra_core.errors import DataError, WeightsError
 from ra_core.finding import find
+from ra_core.models.features import FeatureDetector, pretrained
+from ra_core.models.method import Method
 from ra_core.perceptual import Perceptual
 from ra_core.scoring import SCORINGS, Scorer, ScoringConfig, image_scores
 from ra_core.site_scorer import SiteScorer
@@ -33,7 +35,10 @@ from ra_core.studies import Study, Terms, array_study, file_study, series_study
 __all__ = ["UNCALIBRATED", "Model", "Result", "load"]
 
 UNCALIBRATED: ScoringConfig = next(scoring for scoring in SCORINGS if scoring.name == "residual_top")
-"""The scoring of a model without a calibration: it needs neither a site's statistics nor a perceptual network."""
+"""The scoring of a model without a calibration: it needs neither a site's statistics nor a perceptual network.
+
+A model that measures a distance itself has that, and the mean of its highest values where it localises.
+"""
 
 UNCALIBRATED_SCALE = 0.3
 """Map value at the top of the colour scale where no threshold says more, as a share of the grey range."""
@@ -117,7 +122,7 @@ class Model:
         any_part: bool = False,
     ) -> None:
         self.card, self.calibration = artifact.card, calibration
-        self.scoring = calibration.scoring if calibration else UNCALIBRATED
+        self.scoring = calibration.scoring if calibration else _uncalibrated(artifact.method)
         asked = ("", "") if any_part else (self.card.anatomy, self.card.modality)
         self.terms = Terms(self.card.preprocessing, ScanRules(limits, *asked))
         self.scale = 3 * calibration.pixel_threshold if calibration else UNCALIBRATED_SCALE
@@ -234,18 +239,37 @@ def load(
         any_part: score what a header says to be of another body part or modality than the model was trained on.
 
     Raises:
-        ArtifactError: model or calibration is missing or damaged, or they don't belong together.
+        ArtifactError: model or calibration is missing or damaged, or they don't belong together; or the model was made
+            with another pretrained network than the weights are of.
         WeightsError: the perceptual weights are nowhere, or are not those of the calibration.
     """
     artifact = load_artifact(Path(model))
     folder = Path(calibration) if calibration is not None else _beside(Path(model))
     found = load_calibration(folder, artifact.card) if folder else None
     where = torch.device(device)
+    _give_network(Path(model), artifact, weights, where)
     return Model(artifact, found, _perceptual(found, weights, where), where, limits, any_part)
+
+
+def _uncalibrated(method: Method) -> ScoringConfig:
+    if UNCALIBRATED in method.scorings:
+        return UNCALIBRATED
+    return [scoring for scoring in method.scorings if not scoring.standardise][-1]
 
 
 def _beside(model: Path) -> Path | None:
     return model if (model / "calibration.json").exists() else None
+
+
+def _give_network(model: Path, artifact: Artifact, weights: FileName | None, device: torch.device) -> None:
+    """A method that looks at images through a pretrained network gets the one that it was made with."""
+    method = artifact.method
+    if not isinstance(method, FeatureDetector):
+        return
+    config = PerceptualConfig.model_validate({"net": method.config.net, "weights": weights})
+    network = pretrained(config, str(device))
+    require_features(model, artifact.card, network.digest)
+    method.look_through(network)
 
 
 def _perceptual(calibration: Calibration | None, weights: FileName | None, device: torch.device) -> Perceptual | None:
@@ -267,6 +291,7 @@ def _identity(artifact: Artifact, calibration: Calibration | None, scoring: Scor
     arrays = (healthy.mean, healthy.spread) if healthy else ()
     facts = {
         "model": artifact.card.model_hash,
+        "features": artifact.card.features,
         "preprocessing": artifact.card.preprocessing.digest(),
         "scoring": scoring.digest(),
         "thresholds": [calibration.image_threshold, calibration.pixel_threshold] if calibration else None,

@@ -52,7 +52,8 @@ class ResultRow:
         anomaly: "all", one finding, "size: small", "size: medium", "size: large", or "synthetic: KIND" (then on
             validation images); "healthy" where only healthy images are reconstructed.
         metric: auroc, auprc, detection_rate, false_alarm_rate, pixel_auroc, pixel_auprc, dice, oracle_dice, ssim,
-            lpips, squared_error.
+            lpips, squared_error; where there are boxes also box_recall, box_precision, box_f1, box_f1_scale_free,
+            box_auroc.
         estimate: the number with its interval and counts; without a value where it can't be had.
         seed: of the run.
         remark: what a reader has to know beside the estimate's own note.

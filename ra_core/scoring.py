@@ -31,6 +31,7 @@ __all__ = [
     "HealthyStatistics",
     "Scorer",
     "ScoringConfig",
+    "blur",
     "equalize",
     "image_scores",
 ]
@@ -221,13 +222,13 @@ def _combine(factors: dict[str, Tensor], scoring: ScoringConfig) -> Tensor:
     for name in scoring.factors:
         if name not in factors:
             raise ValueError(f"scoring '{scoring.name}' needs the factor '{name}', which this method doesn't have")
-        blur = scoring.perceptual_blur if name.endswith("perceptual") else 0.0
-        product = product * _blur(factors[name], blur)
-    return _blur(product, scoring.smooth)
+        sigma = scoring.perceptual_blur if name.endswith("perceptual") else 0.0
+        product = product * blur(factors[name], sigma)
+    return blur(product, scoring.smooth)
 
 
-def _blur(maps: Tensor, sigma: float) -> Tensor:
-    """Gaussian blur of each map, float32."""
+def blur(maps: Tensor, sigma: float) -> Tensor:
+    """Gaussian blur of each map (N, 1, H, W), sigma in pixels; 0 is none."""
     if not sigma:
         return maps
     out = gaussian_filter(maps.cpu().numpy(), (0, 0, sigma, sigma))

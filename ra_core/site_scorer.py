@@ -18,7 +18,7 @@ from ra_core.scoring import HealthyMoments, HealthyStatistics, Scorer, ScoringCo
 __all__ = ["Scored", "SiteScorer", "batches"]
 
 Places = Callable[[int, int], list[int]]
-"""From the number of a batch's first image and the batch's size to places in it; `KnownMasks.of_batch` is one."""
+"""From the number of a batch's first image and the batch's size to places in it; `Cases.of_batch` is one."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class SiteScorer:
                     scores[s.name].append(image_scores(maps[s.name], s))
                     maps[s.name][keep].numpy().tofile(files[s.name])
                 start += len(x)
-            yield Scored({name: np.concatenate(parts) for name, parts in scores.items()}, files)
+            yield Scored({name: np.concatenate([np.zeros(0), *parts]) for name, parts in scores.items()}, files)
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """Pseudo-healthy twins (N, 1, S, S) on the CPU.

@@ -107,3 +107,20 @@ class Table:
         lesions, groups = cases.lesions, cases.pixel_groups
         found = metrics.pixel_level(maps, lesions.masks, lesions.patients, threshold, groups, **self.settings)
         return [self.row(method, scoring, metric, e, group, note, perceptual) for (metric, group), e in found.items()]
+
+    def box_level(
+        self,
+        method: str,
+        scoring: str,
+        maps: np.ndarray,
+        cases: Cases,
+        threshold: float | None = None,
+        note: str = "",
+        perceptual: str = "",
+    ) -> list[ResultRow]:
+        """How well maps (K, S, S) of the images with boxes mark these: see `metrics.box_level`; none without boxes."""
+        if not cases.boxes.indices:
+            return []
+        boxes, patients = cases.boxes.boxes, cases.boxes.patients
+        found = metrics.box_level(maps, boxes, patients, threshold, cases.box_groups, **self.settings)
+        return [self.row(method, scoring, metric, e, group, note, perceptual) for (metric, group), e in found.items()]

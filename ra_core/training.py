@@ -6,12 +6,12 @@ alone, so a trainer restored at step k goes on exactly as the one that wrote it 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from ra_core.config import AugmentationConfig, TrainingConfig
 from ra_core.errors import NonFiniteError, TooFewImagesError
@@ -36,6 +36,7 @@ class LocalTrainer:
         seed: of batches, augmentation and noise.
         start_step: steps that the method has behind it.
         proximal_mu: weight of a pull towards the weights that training starts from (FedProx); 0 is none.
+        frozen: parameters that stay as they are.
 
     Attributes:
         step: steps done.
@@ -55,6 +56,7 @@ class LocalTrainer:
         seed: int,
         start_step: int = 0,
         proximal_mu: float = 0.0,
+        frozen: Set[nn.Parameter] = frozenset(),
     ) -> None:
         if not len(train) or not len(val):
             raise TooFewImagesError(
@@ -69,6 +71,8 @@ class LocalTrainer:
         self.anchors = {p: p.detach().clone() for p in method.parameters()} if proximal_mu else {}
         self.history: list[Row] = []
         self.optimizers = method.optimizers()
+        for group in (group for optimizer in self.optimizers.values() for group in optimizer.param_groups):
+            group["params"] = [parameter for parameter in group["params"] if parameter not in frozen]
         self.average = _copy(self._parameters()) if config.ema_decay else {}
         self.best: dict[str, Tensor] = {}
         self.best_error = float("inf")

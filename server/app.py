@@ -16,17 +16,17 @@ from ra_core.config import StudyConfig
 from ra_core.daemons.events import Events
 from ra_core.errors import ConfigError
 from ra_core.files import write_atomically
+from ra_core.models.features import features_hash
 from ra_core.models.method import Method
 from ra_core.models.registry import build_method
 from ra_core.models.shared import shared_tensors
-from ra_core.settings import load_config
 from server.rounds.account import Account
 from server.rounds.card import save_model
 from server.rounds.checkpoint import Checkpoints
 from server.rounds.orders import model_digest
 from server.rounds.outcome import Outcome, failed, outcome
 from server.rounds.progress import Progress
-from server.rounds.run_settings import RunSettings, folder_of
+from server.rounds.run_settings import RunSettings, folder_of, load_study
 from server.rounds.strategy import FederatedAveraging
 from server.run_files import EVENTS, FAILURE, MODEL
 
@@ -43,9 +43,10 @@ def main(grid: Grid, context: Context) -> None:
     """Run a study to its end; `server.rounds.run_settings.RunSettings` says what the run's settings are.
 
     Raises:
-        ConfigError: a setting is missing or bad, or no round of the study could be selected.
+        ConfigError: a setting is missing or bad, no federation can train the method, or no round could be selected.
         QuorumError: too few sites joined, or answered usably in an exchange.
         ResumeError: the folder's checkpoints are damaged or of other settings.
+        WeightsError: the method looks at images through a pretrained network that this machine doesn't have.
     """
     folder = folder_of(context.run_config)
     with FileLock(folder / ".app.lock", timeout=EARLIER_SECONDS):
@@ -83,7 +84,8 @@ class _Run:
     @classmethod
     def opened(cls, folder: Path, run_config: Mapping[str, Any], events: Events) -> _Run:
         settings = RunSettings.of(run_config)
-        study = load_config(settings.study_file, StudyConfig)
+        study = load_study(settings.study_file)
+        features_hash(study.method)  # the model's card needs it at the end
         method = build_method(study.method, study.preprocessing.size, study.seed)
         _require_selectable(method, study)
         checkpoints = Checkpoints(folder, study.digest(), settings.bundle)

@@ -121,7 +121,7 @@ def train_alone(
         NonFiniteError: training diverged.
         ResumeError: the checkpoint is damaged.
     """
-    method = build_method(study.method, study.preprocessing.size, study.seed)
+    method = build_method(study.method, study.preprocessing.size, study.seed).to(runtime.device)
     if isinstance(method, FittedMethod):
         with reporter.task(f"computing {arm.name}", None):
             method.fit(batches(train, study.evaluation.batch_size))

@@ -7,6 +7,7 @@ from enum import StrEnum
 from pathlib import Path, PurePath
 from typing import Annotated
 
+import click
 import typer
 from rich.table import Table
 
@@ -22,6 +23,8 @@ from simulation.compare import compare
 from simulation.config import ExperimentConfig, SiteEntry
 from simulation.engines import run_flower, run_in_process
 from simulation.experiment import Experiment
+from simulation.grid import Grid, GridConfig
+from simulation.importers import PUBLIC_SETS, Imported, import_set
 from simulation.places import open_places
 from simulation.weights import fetch_with_progress, load_or_fetch
 
@@ -104,7 +107,7 @@ def quickstart(
 
 
 @app.command()
-def study(
+def experiment(
     config: Annotated[Path, typer.Argument(help="Experiment (YAML); simulation/studies/ holds brain and chest.")],
     out: Out,
     data: Data = None,
@@ -120,6 +123,34 @@ def study(
     """
     settings = _overridden(load_config(config, ExperimentConfig), precision, threads, seed)
     _run(settings, config.parent, data, out, engine, cache)
+
+
+@app.command()
+def study(
+    config: Annotated[Path, typer.Argument(help="Study (YAML); simulation/studies/grid_*.yaml are examples.")],
+    out: Annotated[Path, typer.Option(help="Folder of the study; the same command goes on with what isn't finished.")],
+    data: Data = None,
+    cache: Cache = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Cells at a time, each with the threads of `runtime`.")] = 1,
+    only: Annotated[list[str] | None, typer.Option(help="Only cells of this method or arm; repeatable.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=0, help="Begin no further cell after so long; the same command goes on later.")
+    ] = None,
+) -> None:
+    """Compare methods, ways to train and seeds at every site: cell by cell, resumable, with paired differences.
+
+    Every finished cell is a small file under OUT/cells; the page is made anew from all there are.
+    """
+    reporter, settings = TerminalReporter(), load_config(config, GridConfig)
+    image_cache = (cache or cache_folder()) / "images"
+    sweep(image_cache)
+    grid = Grid(config, settings, data, image_cache, out, reporter)
+    perceptual = load_or_fetch(settings.study.perceptual, settings.runtime.device, reporter)
+    try:
+        grid.run(perceptual, jobs, only or (), None if minutes is None else 60 * minutes)
+    except KeyboardInterrupt:
+        reporter.say(f"stopped; the same command goes on where it was in {out}")
+        raise
 
 
 @app.command()
@@ -176,7 +207,7 @@ def _run(
     image_cache = (cache or cache_folder()) / "images"
     sweep(image_cache)
     runtime = Runtime.resolve(config.runtime, config.study.training.precision)
-    places = open_places(config.sites, base, config.study, root, image_cache, reporter)
+    places = open_places(config.sites, base, config.study.preprocessing, root, image_cache, reporter)
     for place in places:
         images, role = place.images, "" if place.trained or config.local == (place.name,) else ", held out"
         reporter.say(
@@ -227,6 +258,34 @@ def cohort(
     They are files with a manifest, read as any hospital's: data for trying things out where there is none.
     """
     typer.echo(str(_make_cohort(CohortConfig(size=size, seed=seed), out)))
+
+
+@app.command("import")
+def import_(
+    name: Annotated[
+        str, typer.Argument(metavar="SET", help=", ".join(PUBLIC_SETS), click_type=click.Choice([*PUBLIC_SETS]))
+    ],
+    source: Annotated[Path, typer.Argument(help="The folder that the set was unpacked to.")],
+    out: Annotated[
+        Path, typer.Option(help="The manifest to write, in that folder or one above it: paths in it go from there.")
+    ],
+) -> None:
+    """Write the manifest of a public set that the paper is measured on; no pixel is copied.
+
+    docs/data.md says where the sets are from, and how their folders have to look.
+    """
+    for line in _told(import_set(name, source, out)):
+        typer.echo(line, err=True)
+    typer.echo(str(out))
+
+
+def _told(done: Imported) -> list[str]:
+    """What was counted, a line each."""
+    total = sum(done.images.values())
+    lines = [f"{total} images of {done.patients} patients; {done.boxed} with boxes, {done.masked} with lesion masks"]
+    lines += [f"  {split:12} {label:10} {done.images[split, label]}" for split, label in sorted(done.images)]
+    lines += [f"left aside: {count} {reason}" for reason, count in done.left.items()]
+    return lines + [f"note: {note}" for note in done.notes]
 
 
 @app.command()

@@ -61,6 +61,12 @@ class ExperimentConfig(Config):
         return self
 
     @model_validator(mode="after")
+    def _the_method_can_be_federated(self) -> ExperimentConfig:
+        if self.federated and self.study.why_local:
+            raise ValueError(f"study.method: {self.study.why_local}; set federated to false")
+        return self
+
+    @model_validator(mode="after")
     def _budgets_are_equal(self) -> ExperimentConfig:
         federation, steps = self.study.federation, self.study.training.steps
         if self.federated and federation.rounds * federation.local_steps != steps:

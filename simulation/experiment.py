@@ -18,9 +18,11 @@ from ra_core.artifact import Artifact, Card, model_hash, save_artifact
 from ra_core.baselines import evaluate_baselines
 from ra_core.calibration import save_calibration
 from ra_core.config import StudyConfig
-from ra_core.errors import ConfigError
+from ra_core.errors import ConfigError, TooFewImagesError
 from ra_core.evaluation import CHOSEN_NOTE, Evaluation, evaluate
 from ra_core.files import write_atomically
+from ra_core.models.features import features_hash
+from ra_core.models.method import FittedMethod, Method
 from ra_core.perceptual import Perceptual
 from ra_core.results import ResultRow, average_rows, write_results
 from ra_core.runtime import Runtime, software_versions
@@ -72,10 +74,16 @@ class Experiment:
 
         Raises:
             ConfigError: a local model is asked of no site that is trained on.
+            TooFewImagesError: a site has nothing to be measured on.
             ResumeError: the folder holds another run or a damaged checkpoint, or another process is at work in it.
             RAError: of any kind: what ended training early; the record tells it too.
         """
         arms = self._arms()
+        untested = [place.name for place in self.places if not len(place.images.test)]
+        if untested:
+            raise TooFewImagesError(
+                f"site '{untested[0]}' has no test images", "give some healthy and anomalous images the split test"
+            )
         begun = time.monotonic()
         self._read_images()
         reading = time.monotonic() - begun
@@ -99,7 +107,7 @@ class Experiment:
             "status": "degraded" if absent else "completed",
             "command": self.command,
             "absent": absent,
-            "model_hash": {model.arm.name: model_hash(model.method) for model in trained},
+            "model_hash": {model.arm.name: _hash(model.method) for model in trained},
             "chosen_scoring": {model.arm.name: found.chosen(model.arm) for model in trained},
         }
 
@@ -136,6 +144,7 @@ class Experiment:
             "study": self.study.model_dump(mode="json"),
             "runtime": self.runtime.record(),
             "perceptual_hash": self.perceptual.digest,
+            "features_hash": features_hash(self.study.method),
             "data": {
                 place.name: {split: getattr(place.images, split).fingerprint() for split in ("train", "val", "test")}
                 for place in self.places
@@ -163,13 +172,19 @@ class Experiment:
                     device = self.runtime.device
                     name = self.study.method.name
                     model.method.to(device)
-                    evaluation = evaluate(model.method, name, scorer, place.images, table, device=device)
+                    memorises = isinstance(model.method, FittedMethod) and model.method.memorises
+                    known = memorises and place.reference in model.arm.sites
+                    scorings = [s for s in model.method.scorings if not (s.standardise and known)]
+                    evaluation = evaluate(
+                        model.method, name, scorer, place.images, table, device=device, scorings=scorings
+                    )
                     found.by_place[model.arm, place.name] = evaluation
                     found.rows.extend(evaluation.rows)
                     if model is trained[0]:
                         found.galleries.append(self._gallery(model.arm, place, evaluation))
                 move(next(count), f"simple baselines at {place.name}")
-                found.rows.extend(evaluate_baselines(place.images, self._table("local", place.reference, place)))
+                table = self._table("local", place.reference, place)
+                found.rows.extend(evaluate_baselines(place.images, table, without=self.study.method.name))
             move(next(count), "")
         found.rows.extend(self._averages(found.rows))
         return found
@@ -200,6 +215,8 @@ class Experiment:
         for model in trained:
             name = model.arm.folder
             write_atomically(self.out / "arms" / name / "training.csv", _history_csv(model.history))
+            if self.study.method.local_only:  # then nothing of it can be used elsewhere
+                continue
             save_artifact(self.out / "models" / name, Artifact(model.method, self._card(model, found)))
             for place in self.places:
                 calibration = found.by_place[model.arm, place.name].calibration(
@@ -246,6 +263,7 @@ class Experiment:
                 for row in told
             ),
             model_hash=model_hash(model.method),
+            features=features_hash(self.study.method),
         )
 
     def _report(self, trained: Sequence[Trained], found: _Found, record: Mapping[str, Any]) -> ReportData:
@@ -267,13 +285,18 @@ class Experiment:
             train_sites=model.arm.train_sites,
             steps=self.study.training.steps,
             selected=model.selection,
-            model_hash=model_hash(model.method),
+            model_hash=_hash(model.method),
             seconds=seconds[f"training {model.arm.name}"],
             history=model.history,
             rounds=model.records,
             chosen=found.chosen(model.arm),
             warmup_steps=self.study.method.unselectable_steps,
         )
+
+
+def _hash(method: Method) -> str:
+    """The model's; empty where it has no model file."""
+    return model_hash(method) if method.shared_parts() else ""
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from client.site import data_root, open_site, survey
 from ra_core.artifact import DataSummary
-from ra_core.config import SiteConfig, StudyConfig
+from ra_core.config import PreprocessingConfig, SiteConfig
 from ra_core.data import SiteImages
-from ra_core.errors import ConfigError, TooFewImagesError
+from ra_core.errors import ConfigError
 from ra_core.settings import load_config
 from simulation.arms import Reporter
 from simulation.config import SiteEntry
@@ -90,7 +90,7 @@ class Place:
 def open_places(
     entries: Sequence[SiteEntry],
     base: Path,
-    study: StudyConfig,
+    preprocessing: PreprocessingConfig,
     root: Path | None,
     cache: Path | None,
     reporter: Reporter,
@@ -100,7 +100,7 @@ def open_places(
     Args:
         entries: of the experiment.
         base: folder that the paths of site configs are relative to.
-        study: how images are preprocessed.
+        preprocessing: how images are preprocessed.
         root: data root; None takes that of each site's config.
         cache: folder for preprocessed images.
         reporter: told what goes on.
@@ -108,7 +108,7 @@ def open_places(
     Raises:
         ConfigError: a site config is bad, a site stands there twice, or healthy images are asked of no site there is.
         DataError, ManifestError: the data root or a manifest is no good.
-        TooFewImagesError: a site has too few healthy images, or none to test on.
+        TooFewImagesError: a site has too few healthy images.
     """
     files = [(base / entry.config).resolve() for entry in entries]
     configs = [load_config(file, SiteConfig) for file in files]
@@ -121,15 +121,11 @@ def open_places(
     for entry, config, own_root in zip(entries, configs, roots, strict=True):
         if not entry.healthy_of:
             with reporter.counted(f"looking at {config.data.site}") as progress:
-                whole[config.data.site] = open_site(config, study, own_root, cache, progress)
+                whole[config.data.site] = open_site(config, preprocessing, own_root, cache, progress)
     places = []
     for entry, file, config, own_root in zip(entries, files, configs, roots, strict=True):
         reference = entry.healthy_of or config.data.site
-        images = whole.get(config.data.site) or _borrowing(config, reference, whole, study, own_root, cache)
-        if not len(images.test):
-            raise TooFewImagesError(
-                f"site '{config.data.site}' has no test images", "give some healthy and anomalous images the split test"
-            )
+        images = whole.get(config.data.site) or _borrowing(config, reference, whole, preprocessing, own_root, cache)
         places.append(Place(file, own_root, config, images, entry.is_trained_on, reference))
     return places
 
@@ -138,7 +134,7 @@ def _borrowing(
     config: SiteConfig,
     reference: str,
     whole: Mapping[str, SiteImages],
-    study: StudyConfig,
+    preprocessing: PreprocessingConfig,
     root: Path,
     cache: Path | None,
 ) -> SiteImages:
@@ -148,5 +144,5 @@ def _borrowing(
             f"healthy_of '{reference}' of site '{config.data.site}' is no site with healthy images here",
             f"name one of {', '.join(whole) or 'the other sites'}",
         )
-    own = survey(config, study.preprocessing, root, cache).images(config, study.preprocessing, cache)
+    own = survey(config, preprocessing, root, cache).images(config, preprocessing, cache)
     return replace(own, train=whole[reference].train, val=whole[reference].val)

@@ -14,15 +14,27 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ra_core.config import LimitsConfig, PreprocessingConfig
+from ra_core.data.boxes import parse_boxes
 from ra_core.data.cache import ArrayCache, content_hash
-from ra_core.data.geometry import Geometry
+from ra_core.data.geometry import Geometry, Place
 from ra_core.data.image import prepare
 from ra_core.data.manifest import Row
-from ra_core.data.readers import READER_VERSION, Facts, Reading, Reason, Source, kind_of, open_mask, open_source, usable
+from ra_core.data.readers import (
+    READER_VERSION,
+    Facts,
+    Reading,
+    Reason,
+    Source,
+    kind_of,
+    open_mask,
+    open_source,
+    upright_box,
+    usable,
+)
 from ra_core.data.readers.reading import USUAL_LIMITS
 from ra_core.errors import DataError
 
-__all__ = ["ImageSet"]
+__all__ = ["ImageSet", "boxes_on_square"]
 
 
 class ImageSet:
@@ -97,6 +109,15 @@ class ImageSet:
         """
         return [self._mask(index) for index in indices]
 
+    def boxes(self, indices: Sequence[int]) -> list[tuple[Place, ...]]:
+        """Boxes around the anomalies of each image, in whole pixels of (S, S); none where none are known.
+
+        Raises:
+            DataError: the boxes are those of a volume or of several frames, reach beyond their picture by more than a
+                pixel, or the file can't be read.
+        """
+        return [self._boxes(self.rows[index]) if self.rows[index].boxes else () for index in indices]
+
     def prepare(self, progress: Callable[[int, int], None] | None = None) -> None:
         """Read every image once, which fills the cache; `progress(done, total)` is called after each.
 
@@ -111,8 +132,8 @@ class ImageSet:
     def fingerprint(self) -> str:
         """SHA-256, in hex, over all that a result depends on, in the order of the indices.
 
-        Of each image: its file's content, frame, label, pathology, lesion mask and which of the set's patients it
-        shows. It tells whether a resumed run sees the same data, and holds no name.
+        Of each image: its file's content, frame, label, pathology, lesion mask, boxes and which of the set's patients
+        it shows. It tells whether a resumed run sees the same data, and holds no name.
 
         Raises:
             DataError: a file can't be read.
@@ -122,7 +143,7 @@ class ImageSet:
         for row, frame in zip(self.rows, self.frames, strict=True):
             files = [content_hash(self.root / name) for name in (row.path, row.lesion_mask) if name]
             patient = patients.setdefault(row.patient_id, len(patients))
-            facts.append([*files, frame, row.label, row.pathology, patient])
+            facts.append([*files, frame, row.label, row.pathology, patient, *([row.boxes] if row.boxes else [])])
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
     def _usable(self, path: Path) -> list[int]:
@@ -162,6 +183,34 @@ class ImageSet:
         facts = _opened(path, self._reading, *_state(path)).facts
         inside = _opened_mask(mask, facts, self._reading, *_state(mask)).picture(self.frames[index]).pixels > 0
         return torch.from_numpy(Geometry.of(facts.shape, facts.spacing, size).to_square(inside))
+
+    def _boxes(self, row: Row) -> tuple[Place, ...]:
+        path = self.root / row.path
+        return boxes_on_square(row, _opened(path, self._reading, *_state(path)).facts, path, self.preprocessing.size)
+
+
+def boxes_on_square(row: Row, facts: Facts, path: Path, size: int) -> tuple[Place, ...]:
+    """A row's boxes, drawn on the picture as its file stores it, in pixels of the preprocessed image of side `size`.
+
+    Args:
+        row: of the manifest.
+        facts: of its file.
+        path: of its file, for the error.
+        size: S.
+
+    Raises:
+        DataError: as `ImageSet.boxes`.
+    """
+    if facts.kind == "nifti" or facts.frames > 1:
+        hint = "give a lesion_mask, or the slices in files of their own"
+        raise DataError(f"{path}: boxes don't say on which slice they are", hint, Reason.BOX_UNFIT)
+    height, width = facts.turn.pair(facts.shape)
+    boxes = parse_boxes(row.boxes)
+    if any(box.right > width + 1 or box.bottom > height + 1 for box in boxes):
+        hint = "give boxes in pixels of the file's own picture, from its upper left corner"
+        raise DataError(f"{path}: a box reaches beyond {height} × {width} pixels", hint, Reason.BOX_UNFIT)
+    upright = (upright_box(box, facts.turn, facts.shape) for box in boxes)
+    return Geometry.of(facts.shape, facts.spacing, size).boxes_to_square(upright)
 
 
 # One file is held, and one mask: the slices of a volume, asked for one after another, are read together.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +11,12 @@ import PIL.Image
 from numpy.typing import NDArray
 from PIL.Image import Resampling
 
-__all__ = ["Geometry", "resample", "square_shape"]
+from ra_core.data.boxes import Box
+
+__all__ = ["Geometry", "Place", "resample", "square_shape"]
+
+Place = tuple[slice, slice]
+"""A rectangle of whole pixels: rows and columns, so that `x[place]` are its pixels."""
 
 _SQUARE_WITHIN = 0.02
 
@@ -78,6 +85,13 @@ class Geometry:
         coverage = self.to_size(mask.astype(np.float32), Resampling.BOX)
         return np.asarray((coverage > 0) & (coverage >= min(0.5, coverage.max())))
 
+    def boxes_to_square(self, boxes: Iterable[Box]) -> tuple[Place, ...]:
+        """Take boxes on a picture (H, W) through the geometry: each as pixels of (S, S).
+
+        Those whose centres are in the box, and one at least; what lies beyond the picture is cut off.
+        """
+        return tuple((self._pixels(0, box.top, box.bottom), self._pixels(1, box.left, box.right)) for box in boxes)
+
     def to_native(self, x: NDArray[np.floating]) -> NDArray[np.float32]:
         """A map (S, S) on the picture's own grid: float32 (H, W)."""
         step = self.size / self.side
@@ -85,6 +99,17 @@ class Geometry:
         rows, columns = self.squared
         box = (left * step, top * step, (left + columns) * step, (top + rows) * step)
         return resample(x, self.shape, box=box)
+
+    def _pixels(self, axis: int, start: float, stop: float) -> slice:
+        """Pixels of the image whose centres lie between two places of the picture, or the one at their middle."""
+        scale, margin = self.squared[axis] / self.shape[axis], self.margins[axis][0]
+        step = self.size / self.side
+        begin, end = ((min(max(place, 0), self.shape[axis]) * scale + margin) * step for place in (start, stop))
+        first, last = math.ceil(begin - 0.5), math.ceil(end - 0.5)
+        if first >= last:
+            first = min(math.floor((begin + end) / 2), self.size - 1)
+            last = first + 1
+        return slice(first, last)
 
 
 def resample(

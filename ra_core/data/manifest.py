@@ -6,14 +6,15 @@ import csv
 import io
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Literal, cast, get_args
 
+from ra_core.data.boxes import parse_boxes
 from ra_core.errors import DataError, ManifestError
 
-__all__ = ["COLUMNS", "LABELS", "SPLITS", "Label", "Manifest", "Row", "Split"]
+__all__ = ["COLUMNS", "LABELS", "SPLITS", "Label", "Manifest", "Row", "Split", "manifest_bytes"]
 
 Split = Literal["train", "val", "calibration", "test"]
 Label = Literal["healthy", "anomalous"]
@@ -28,7 +29,8 @@ LABELS: tuple[Label, ...] = get_args(Label)
 class Row:
     """One image. Paths are relative to the data root, with forward slashes; an empty text means "not known".
 
-    `line` is the line of the manifest file on which the row ends, as an editor counts them.
+    `line` is the line of the manifest file on which the row ends, as an editor counts them; `boxes` are around the
+    anomalies of a file of one picture, as `ra_core.data.boxes` has them.
     """
 
     path: str
@@ -43,12 +45,13 @@ class Row:
     source: str
     lesion_mask: str
     line: int
+    boxes: str = ""
 
 
 COLUMNS = tuple(field.name for field in fields(Row) if field.name != "line")
 """All columns, in the order in which we write them; they may be read in any."""
 
-_OPTIONAL = ("pathology", "region_mask", "source", "lesion_mask")
+_OPTIONAL = ("pathology", "region_mask", "source", "lesion_mask", "boxes")
 _OURS = re.compile("all|healthy|(size|synthetic):.*")
 """Results have groups of test images of these names beside those of pathologies."""
 _REQUIRED = tuple(name for name in COLUMNS if name not in _OPTIONAL)
@@ -108,6 +111,17 @@ class Manifest:
         wanted = {"site": site, "split": split, "label": label}
         fitting = (r for r in self.rows if all(v in (None, getattr(r, k)) for k, v in wanted.items()))
         return tuple(sorted(fitting, key=lambda row: row.path))
+
+
+def manifest_bytes(rows: Iterable[Mapping[str, str]]) -> bytes:
+    """The file of these rows, by column; `boxes` is left out where no row has any, as versions before it refuse it."""
+    every = list(rows)
+    columns = [name for name in COLUMNS if name != "boxes" or any(row.get(name) for row in every)]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(every)
+    return text.getvalue().encode()
 
 
 def _refuse(path: Path, problems: list[_Problem]) -> None:
@@ -203,8 +217,14 @@ def _value_problems(row: Row) -> Iterator[_Problem]:
     taken = [name for name in re.split("[,;]", row.pathology.lower()) if _OURS.fullmatch(name.strip())]
     if taken:
         yield _Problem(row.line, f"pathology '{taken[0].strip()}' is a name that results use", "call it otherwise")
-    if row.label == "healthy" and row.lesion_mask:
-        yield _Problem(row.line, "a healthy image with a lesion_mask", "correct the label or empty the cell")
+    for name in ("lesion_mask", "boxes"):
+        if row.label == "healthy" and getattr(row, name):
+            some = f"a {name}" if name == "lesion_mask" else name
+            yield _Problem(row.line, f"a healthy image with {some}", "correct the label or empty the cell")
+    try:
+        parse_boxes(row.boxes)
+    except ValueError as error:
+        yield _Problem(row.line, f"boxes: {error}", "write x0 y0 x1 y1 in pixels, with a semicolon between boxes")
 
 
 def _file_problems(row: Row, column: str, root: Path) -> Iterator[_Problem]:

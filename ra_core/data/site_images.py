@@ -8,8 +8,9 @@ from functools import cached_property
 import numpy as np
 
 from ra_core.data.dataset import ImageSet
+from ra_core.data.geometry import Place
 
-__all__ = ["KnownMasks", "SiteImages"]
+__all__ = ["KnownBoxes", "KnownMasks", "SiteImages"]
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,30 @@ class KnownMasks:
         none = np.zeros((0, test.preprocessing.size, test.preprocessing.size), bool)
         return cls(known, np.stack(found) if found else none, [test.rows[index].patient_id for index in known])
 
-    def of_batch(self, start: int, size: int) -> list[int]:
-        """Places in a batch of `size` images that begins at image `start`."""
-        return [index - start for index in self.indices if start <= index < start + size]
+
+@dataclass(frozen=True)
+class KnownBoxes:
+    """The images with boxes around their anomalies.
+
+    Attributes:
+        indices: K images of the test set, ascending.
+        boxes: of each of them, rows and columns of its (S, S) image.
+        patients: K ids.
+    """
+
+    indices: list[int]
+    boxes: list[tuple[Place, ...]]
+    patients: list[str]
+
+    @classmethod
+    def of(cls, test: ImageSet) -> KnownBoxes:
+        """All that have any.
+
+        Raises:
+            DataError: as `ImageSet.boxes`.
+        """
+        indices = [index for index, row in enumerate(test.rows) if row.boxes]
+        return cls(indices, test.boxes(indices), [test.rows[index].patient_id for index in indices])
 
 
 @dataclass(frozen=True)
@@ -64,3 +86,8 @@ class SiteImages:
     def lesions(self) -> KnownMasks:
         """Of the test images; each mask file is read once."""
         return KnownMasks.of(self.test)
+
+    @cached_property
+    def boxes(self) -> KnownBoxes:
+        """Of the test images."""
+        return KnownBoxes.of(self.test)

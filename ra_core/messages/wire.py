@@ -65,7 +65,8 @@ class Order:
 
         Raises:
             VersionError: the server has other packages, which may give the fields another meaning.
-            MessageError: a part is missing, unknown, of the wrong type or out of range.
+            MessageError: a part is missing, unknown, of the wrong type or out of range; or the study is of a method
+                that knows single images, which no order can have from a site.
         """
         found = record.config_records.get("order")
         if found is None or found.get("package_hash") != package_hash():
@@ -78,9 +79,12 @@ class Order:
         if not (order["run"].isprintable() and 0 < len(order["run"]) <= 128):
             raise MessageError("'order.run' is no name")
         try:
-            return order | {"study": StudyConfig.model_validate_json(order["study"])}
+            study = StudyConfig.model_validate_json(order["study"])
         except ValidationError as error:
             raise MessageError(f"the study's settings are not valid ({error.error_count()} errors)") from None
+        if study.why_local:
+            raise MessageError(study.why_local)
+        return order | {"study": study}
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """How well anomalies are found and images reconstructed, each number with its counts and its patient-level interval."""
 
 from ra_core.metrics.bootstrap import Estimate, Resampling, average
+from ra_core.metrics.boxes import box_level
 from ra_core.metrics.detection import (
     dice,
     image_auprc,
@@ -17,6 +18,7 @@ __all__ = [
     "Estimate",
     "Resampling",
     "average",
+    "box_level",
     "detection_rate",
     "dice",
     "false_alarm_rate",

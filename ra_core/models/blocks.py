@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ra_core.models.norms import Norm
 
-__all__ = ["FrozenBatchNorm2d", "ResidualBlock", "enlarge", "norm_layer", "shrink"]
+__all__ = ["FrozenBatchNorm2d", "ResidualBlock", "enlarge", "means", "norm_layer", "shrink"]
 
 
 class FrozenBatchNorm2d(nn.BatchNorm2d):
@@ -59,3 +59,8 @@ def shrink(x: Tensor, side: int) -> Tensor:
 def enlarge(low: Tensor, like: Tensor) -> Tensor:
     """Bilinear interpolation to the height and width of `like`."""
     return F.interpolate(low, size=like.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def means(**terms: Tensor) -> dict[str, float]:
+    """Loss terms as numbers, each averaged over the batch."""
+    return {name: float(value.detach().mean()) for name, value in terms.items()}

@@ -79,6 +79,8 @@ class StepState:
         self.check(**{name: loss})
         optimizers = [self.optimizers[n] for n in names]
         parameters = [p for o in optimizers for group in o.param_groups for p in group["params"]]
+        if not parameters:  # all of them are frozen
+            return
         gradients = torch.autograd.grad(loss, parameters)
         self.check(**{f"gradient of {name}": torch.nn.utils.get_total_norm(gradients)})
         for parameter, gradient in zip(parameters, gradients, strict=True):
@@ -101,6 +103,8 @@ class Method(nn.Module, ABC):
 
     scorings: ClassVar[tuple[ScoringConfig, ...]]
     """What its maps can be scored with."""
+    localises: ClassVar[bool] = True
+    """Whether its maps say where; a map that is the same everywhere is a number in disguise."""
 
     @abstractmethod
     def maps(self, x: Tensor, scorer: Scorer, scorings: Iterable[ScoringConfig]) -> dict[str, Tensor]:
@@ -195,7 +199,7 @@ class FittedMethod(Method):
     """
 
     memorises: ClassVar[bool] = False
-    """Whether training images come back unchanged: then what is left of them says nothing about healthy images."""
+    """Whether it knows training images by heart: then its maps of them say nothing about healthy images."""
 
     @abstractmethod
     def fit(self, batches: Iterable[Tensor]) -> None:

@@ -44,7 +44,7 @@ class Moments(nn.Module):
         total = torch.zeros(self.mean.shape, dtype=torch.float64)
         products = torch.zeros(self.second.shape, dtype=torch.float64)
         for batch in batches:
-            by_place = batch.double().cpu().transpose(0, 1)  # (P, N, F)
+            by_place = batch.cpu().double().transpose(0, 1)  # (P, N, F)
             count += by_place.shape[1]
             total += by_place.sum(1)
             products.baddbmm_(by_place.transpose(1, 2), by_place)
@@ -57,4 +57,6 @@ class Moments(nn.Module):
     def covariance(self) -> Tensor:
         """(P, F, F) float64, of the population."""
         mean = self.mean.double()
-        return self.second.double().baddbmm(mean.unsqueeze(2), mean.unsqueeze(1), alpha=-1)
+        # In place of a copy: with many features this is the largest thing in memory.
+        wide = self.second.to(torch.float64, copy=True)
+        return wide.baddbmm_(mean.unsqueeze(2), mean.unsqueeze(1), alpha=-1)

@@ -13,8 +13,19 @@ __all__ = ["build_method"]
 
 METHODS = {
     "ra": "ra.RA",
+    "soft_intro_vae": "soft_intro_vae.SoftIntroVAE",
+    "vae": "vae.VAE",
+    "beta_vae": "beta_vae.BetaVAE",
+    "dae": "dae.DAE",
+    "ae_perceptual": "ae_perceptual.PerceptualAE",
+    "mae": "mae.MAE",
+    "ddpm": "ddpm.DDPM",
+    "padim": "padim.PaDiM",
+    "patchcore": "patchcore.PatchCore",
+    "flow": "flow.FlowDetector",
     "nearest_neighbour": "nearest.NearestNeighbour",
     "pca": "pca.PCA",
+    "mahalanobis": "mahalanobis.Mahalanobis",
 }
 """Where each method is, by name: a module of this package and a class. Modules are imported when a method is built."""
 

@@ -24,7 +24,7 @@ from ra_core.perceptual.weights import load_backbone
 if TYPE_CHECKING:
     import lpips
 
-__all__ = ["Perceptual"]
+__all__ = ["Perceptual", "unit_length"]
 
 
 class Perceptual:
@@ -91,10 +91,11 @@ class Perceptual:
             raise ValueError(f"expected two images of one shape, not {tuple(a.shape)} and {tuple(b.shape)}")
         pairs = zip(self._net.lins, self.features(a), self.features(b), strict=True)
         with _exact_float32(self.device):
-            return [head((_unit_length(u) - _unit_length(v)) ** 2) for head, u, v in pairs]
+            return [head((unit_length(u) - unit_length(v)) ** 2) for head, u, v in pairs]
 
 
-def _unit_length(features: Tensor) -> Tensor:
+def unit_length(features: Tensor) -> Tensor:
+    """Features (N, C, H, W) divided by their length over channels, at every place."""
     # the gradient of a norm is finite at 0, that of a root is not
     norm: Tensor = torch.linalg.vector_norm(features, dim=1, keepdim=True)
     return features / (norm + 1e-10)  # the constant is LPIPS' own

@@ -13,7 +13,7 @@ from ra_core.daemons.events import Events
 from ra_core.errors import FlowerError, RAError
 from server.consortium import Consortium
 from server.flower import Flower, NodeState, RunState
-from server.operation.run_record import RunRecord
+from server.operation.run_record import RunRecord, Why
 from server.operation.runs import Run
 from server.operation.verdict import delivery_due, end_of, given_up, pause
 from server.provisioning.registry import load_sites
@@ -175,8 +175,7 @@ class Keeper:
     def _deliver(self, run: Run, record: RunRecord) -> None:
         lacking = [str(site) for site in run.result().get("undelivered") or ()]
         if lacking and delivery_due(record, lacking, self._online or {}, dt.datetime.now(dt.UTC)):
-            run.submit(self.flower, "delivery")
-            self.events.tell("resubmitted", run=run.name, why=f"{', '.join(lacking)}: without the model so far")
+            self._submit(run, record, "delivery", f"{', '.join(lacking)}: without the model so far")
 
     def _attend(self, run: Run, record: RunRecord, watched: _Watched) -> None:
         """A run that goes on, as far as is known."""
@@ -191,8 +190,8 @@ class Keeper:
             watched.failed_at = None
             self._look_at_queue(run, record, state)
         elif end := end_of(state, run.result(), run.failure()) or given_up(record, run.rounds_done(), state):
-            run.close(end)
-            self.events.tell("run_ended", run=run.name, state=end.state, reasons=list(end.reasons))
+            if run.close(end, record):
+                self.events.tell("run_ended", run=run.name, state=end.state, reasons=list(end.reasons))
         else:
             self._start_again(run, record, watched, state)
 
@@ -220,8 +219,11 @@ class Keeper:
         if now - watched.failed_at < pause(record, run.rounds_done()):
             return
         watched.failed_at = None
-        run.submit(self.flower, "again")
-        self.events.tell("resubmitted", run=run.name, why=f"Flower has failed: {state.details or state.status}")
+        self._submit(run, record, "again", f"Flower has failed: {state.details or state.status}")
+
+    def _submit(self, run: Run, record: RunRecord, why: Why, told: str) -> None:
+        if run.submit(self.flower, why, record):
+            self.events.tell("resubmitted", run=run.name, why=told)
 
 
 def _at_work(story: RunStory) -> bool:

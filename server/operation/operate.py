@@ -16,6 +16,7 @@ from server.operation.daemon import running
 from server.operation.follow import follow, raise_unless_complete
 from server.operation.runs import Run
 from server.provisioning.registry import load_sites
+from server.rounds.run_settings import load_study
 
 __all__ = ["resume_run", "start_run", "stop_run"]
 
@@ -33,7 +34,7 @@ def start_run(consortium: Consortium, study_file: Path, name: str, sites: Sequen
         RAError: of any kind: whatever the run ended with, unless it is completed.
     """
     refuse_foreign()
-    study = load_config(study_file, StudyConfig)
+    study = load_study(study_file)
     agreed = _agreed(consortium, sites)
     _require_daemon(consortium)
     run = Run(consortium, name or study_file.stem)

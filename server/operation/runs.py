@@ -94,8 +94,16 @@ class Run:
             reason = first_problem(error, "record")
             raise ResumeError(f"{self._file}: {reason}", "give another --name for a new run") from None
 
-    def submit(self, flower: Flower, why: Why) -> RunRecord:
+    def submit(self, flower: Flower, why: Why, known: RunRecord | None = None) -> bool:
         """Start it at Flower, from its last checkpoint; nothing happens where it goes on already, or was just stopped.
+
+        Args:
+            flower: control commands.
+            why: as of `Submission`.
+            known: the record that the decision comes from; nothing happens either where it was submitted since.
+
+        Returns:
+            Whether it was started.
 
         Raises:
             FlowerError: Flower doesn't take it.
@@ -104,8 +112,8 @@ class Run:
         with self._edited():
             record = self.record()
             goes_on = bool(record.submissions) and record.end is None
-            if goes_on != (why == "again"):
-                return record
+            if goes_on != (why == "again") or _submitted_since(record, known):
+                return False
             (self.folder / FAILURE).unlink(missing_ok=True)
             app = self.consortium.flower / "app"
             write_app(app)
@@ -113,7 +121,8 @@ class Run:
             now = timestamp(dt.datetime.now(dt.UTC))
             last = Submission(number=number, when=now, why=why, rounds_done=self.rounds_done())
             self._events.tell("submitted", run=self.name, number=str(number), why=why)
-            return self._save(record.model_copy(update={"submissions": (*record.submissions, last), "end": None}))
+            self._save(record.model_copy(update={"submissions": (*record.submissions, last), "end": None}))
+            return True
 
     def stop(self, flower: Flower) -> None:
         """End it on the operator's word; the checkpoint stays.
@@ -132,14 +141,25 @@ class Run:
                 flower.stop(number)
             self._close(STOPPED)
 
-    def close(self, end: End) -> None:
+    def close(self, end: End, known: RunRecord | None = None) -> bool:
         """Note how it ended; who is the first to know it tells it to those who read the events.
+
+        Args:
+            end: what is known.
+            known: the record that it is known from; where the run was submitted since, it is of the past, and nothing
+                happens: asking Flower takes seconds, in which an operator may stop and resume it.
+
+        Returns:
+            Whether it was noted.
 
         Raises:
             RAError: the record is missing or damaged.
         """
         with self._edited():
+            if _submitted_since(self.record(), known):
+                return False
             self._close(end)
+            return True
 
     def rounds_done(self) -> int:
         """How many rounds were finished, those before a resume included."""
@@ -192,6 +212,10 @@ class Run:
         self.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self.folder / ".lock"):
             yield
+
+
+def _submitted_since(record: RunRecord, known: RunRecord | None) -> bool:
+    return known is not None and record.submissions != known.submissions
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from ra_core.artifact import Artifact, Card, DataSummary, save_artifact
 from ra_core.config import StudyConfig
 from ra_core.hashing import tensor_digest
 from ra_core.messages import JoinReply
+from ra_core.models.features import features_hash
 from ra_core.models.registry import build_method
 from ra_core.models.shared import load_shared, shared_tensors
 from ra_core.runtime import software_versions
@@ -33,7 +34,11 @@ def save_model(folder: Path, study: StudyConfig, progress: Progress) -> None:
 
 
 def model_card(study: StudyConfig, progress: Progress) -> Card:
-    """Of the best model; its sites are those whose answers count in it."""
+    """Of the best model; its sites are those whose answers count in it.
+
+    Raises:
+        WeightsError: the method looks at images through a pretrained network that this machine doesn't have.
+    """
     teachers = [site for site in sorted(progress.joined) if progress.counted(site, progress.best_round)]
     told = [progress.joined[site] for site in teachers]
     return Card(
@@ -52,6 +57,7 @@ def model_card(study: StudyConfig, progress: Progress) -> Card:
         software=software_versions(),
         metrics=tuple(_errors(progress)),
         model_hash=tensor_digest({name: torch.from_numpy(array) for name, array in progress.best.items()}),
+        features=features_hash(study.method),
     )
 
 

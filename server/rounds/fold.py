@@ -85,7 +85,8 @@ class Fold:
         federation = self.order.study.federation
         # Before it is shortened: what is out of range is not let in by that.
         check_update(reply.update, reply.n_images, self._combiner.count, self._shapes)
-        if federation.max_update_norm is not None:
+        # Moments of images are no update of weights: theirs is as large as the images are bright.
+        if federation.max_update_norm is not None and not self.order.study.method.fitted:
             norm = update_norm(reply.update)
             if norm > federation.max_update_norm:
                 raise MessageError(f"its update's norm is {norm:.3g}, more than {federation.max_update_norm:g}")

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ra_core.config import DIGEST, SITE_NAME
+from ra_core.config import DIGEST, SITE_NAME, StudyConfig
 from ra_core.errors import ConfigError
+from ra_core.settings import load_config
 
-__all__ = ["RunSettings", "folder_of"]
+__all__ = ["RunSettings", "folder_of", "load_study"]
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,18 @@ def folder_of(run_config: Mapping[str, Any]) -> Path:
         ConfigError: it is not given.
     """
     return Path(_required(run_config, "folder"))
+
+
+def load_study(path: Path) -> StudyConfig:
+    """A run's study.
+
+    Raises:
+        ConfigError: the file is no good, or no federation can train its method.
+    """
+    study = load_config(path, StudyConfig)
+    if study.why_local:
+        raise ConfigError(f"{path}: {study.why_local}", "train it at each site alone: `ra-simulate train`")
+    return study
 
 
 def _required(run_config: Mapping[str, Any], name: str) -> str:

@@ -1,6 +1,5 @@
 """A cohort on disk: images, masks, one manifest, and a site config for every hospital."""
 
-import csv
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ra_core.config import SiteConfig
-from ra_core.data.manifest import COLUMNS
+from ra_core.data.manifest import COLUMNS, manifest_bytes
 from ra_core.errors import DataError
 from ra_core.settings import commented_yaml
 from simulation.cohort.appearance import CONTRASTS
@@ -62,7 +61,7 @@ def _write(config: CohortConfig, out: Path, progress: Callable[[int, int], None]
             progress(done, len(todo))
     for hospital in config.hospitals:
         _write_site(hospital, out / "site_configs")
-    _write_manifest(rows, out / "manifest.csv")
+    (out / "manifest.csv").write_bytes(manifest_bytes(rows))
 
 
 def _write_patient(patient: VirtualPatient, hospital: HospitalConfig, out: Path, folder: Path) -> dict[str, str]:
@@ -98,10 +97,3 @@ def _write_site(hospital: HospitalConfig, folder: Path) -> None:
     site = {"name": hospital.name, "anatomy": "brain", "modality": modality, "data": {"site": hospital.name}}
     text = commented_yaml(SiteConfig, site)
     (folder / f"{hospital.name}.yaml").write_text(text, encoding="utf-8")
-
-
-def _write_manifest(rows: list[dict[str, str]], path: Path) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)

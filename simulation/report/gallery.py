@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ra_core.data import ImageSet
 from ra_core.evaluation import Evaluation
+from ra_core.models.method import Reconstruction
 
 __all__ = ["draw_gallery", "spread"]
 
@@ -95,7 +96,10 @@ def _draw_row(axes: Sequence[Axes], test: ImageSet, evaluation: Evaluation, inde
     found = evaluation.scorer.maps(x)[evaluation.chosen.name][0, 0].numpy()
     threshold = evaluation.pixel_thresholds[evaluation.chosen.name]
     axes[0].imshow(x[0, 0].numpy(), cmap="gray", vmin=0, vmax=1)
-    axes[1].imshow(evaluation.scorer.reconstruct(x)[0, 0].numpy(), cmap="gray", vmin=0, vmax=1)
+    if isinstance(evaluation.scorer.method, Reconstruction):
+        axes[1].imshow(evaluation.scorer.reconstruct(x)[0, 0].numpy(), cmap="gray", vmin=0, vmax=1)
+    else:
+        _draw_nothing(axes[1], "makes none")
     picture = axes[2].imshow(found, cmap=mpl.colormaps["inferno"], vmin=0, vmax=3 * threshold)
     if found.min() < threshold < found.max():
         axes[2].contour(found, [threshold], colors="white", linewidths=0.4)
@@ -105,6 +109,10 @@ def _draw_row(axes: Sequence[Axes], test: ImageSet, evaluation: Evaluation, inde
 
 def _draw_mask(axis: Axes, x: Tensor, mask: Tensor | None) -> None:
     if mask is None:
-        axis.text(0.5, 0.5, "not known", ha="center", va="center", fontsize=7, transform=axis.transAxes)
+        _draw_nothing(axis, "not known")
         return
     axis.imshow(torch.where(mask, 1.0, 0.35 * x[0, 0]).numpy(), cmap="gray", vmin=0, vmax=1)
+
+
+def _draw_nothing(axis: Axes, why: str) -> None:
+    axis.text(0.5, 0.5, why, ha="center", va="center", fontsize=7, transform=axis.transAxes)

@@ -20,6 +20,22 @@ METRICS = {
         "Oracle Dice",
         "the highest Dice over all thresholds; looks at the labels, so nobody can have it in practice",
     ),
+    "box_auroc": (
+        "Box AUROC",
+        "how likely a pixel in a box around an anomaly has a higher map value than one outside all boxes of the image: "
+        "1 at best, 0.5 is chance",
+    ),
+    "box_f1": (
+        "Box F1 (the authors')",
+        "a box counts if more than 10 % of it are above the threshold set on healthy validation pixels, less for what "
+        "is marked outside; depends on the size of the map's values, so compare it within one scoring only",
+    ),
+    "box_f1_scale_free": (
+        "Box F1, scale-free",
+        "the same, with what is marked outside measured by what is marked inside",
+    ),
+    "box_recall": ("Box recall", "share of the boxes of which more than 10 % are above that threshold"),
+    "box_precision": ("Box precision (the authors')", "their precision, averaged over boxes"),
     "auroc": (
         "Image AUROC",
         "how likely a sick image scores higher than a healthy one of the same site: 1 at best, 0.5 is chance",

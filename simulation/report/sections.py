@@ -22,6 +22,8 @@ SIZES = ("size: small", "size: medium", "size: large")
 
 QUESTIONS = {
     "pixel_auprc": "Where is the lesion?",
+    "box_auroc": "Are the boxes marked?",
+    "box_f1_scale_free": "Are the boxes marked, at a threshold?",
     "auroc": "Which image is sick?",
     "detection_rate": "With a threshold",
 }
@@ -49,14 +51,17 @@ class Section:
 
 
 def results(findings: Findings) -> list[Section]:
-    """Localisation, detection, and detection at a threshold: all methods at all places."""
+    """Localisation, boxes where there are any, detection, and detection at a threshold: all methods at all places."""
     aim = float(findings.study["evaluation"]["image_fpr"])
     rates = f"The threshold is the score that at most {aim:.0%} of the healthy validation images exceed (dotted line)."
-    return [
+    made = [
         _result(findings, "", ("pixel_auprc",), None),
+        _result(findings, "The dotted line is chance.", ("box_auroc",), 0.5),
+        _result(findings, "", ("box_f1_scale_free", "box_f1"), None),
         _result(findings, "The dotted line is chance.", ("auroc",), 0.5),
         _result(findings, rates, ("detection_rate", "false_alarm_rate"), aim),
     ]
+    return [section for section in made if section.tables]
 
 
 def _result(findings: Findings, remark: str, metrics: Sequence[str], reference: float | None) -> Section:

@@ -98,7 +98,7 @@ def test_private_parts_stay_at_the_site_and_survive_a_repeated_run(hospitals, tm
 def site(hospitals, tmp_path):
     study = tiny_federation(parts=["encoder"])
     config = load_config(hospitals[0].site_config, SiteConfig)
-    images = open_site(config, study, hospitals[0].data_root, None)
+    images = open_site(config, study.preprocessing, hospitals[0].data_root, None)
     return Site(config, images, client_app.Runtime.resolve(config.runtime, "auto"), tmp_path / "state" / "anna")
 
 

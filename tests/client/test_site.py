@@ -64,7 +64,7 @@ BOTH = pytest.mark.parametrize("how", ["manifest", "folder"])
 
 @BOTH
 def test_a_site_is_opened(root, tiny_study, how):
-    images = open_site(described(root, how), tiny_study, root, None)
+    images = open_site(described(root, how), tiny_study.preprocessing, root, None)
     assert (len(images.train), len(images.val), len(images.test)) == (30, 5, 7)
     assert (images.declared, images.used) == (42, 42)
     assert [row.label for row in images.test.rows].count("anomalous") == 4
@@ -75,7 +75,7 @@ def test_a_site_is_opened(root, tiny_study, how):
 def test_a_lost_image_is_counted_and_left_out(root, tiny_study, how):
     config = described(root, how).model_copy(update={"limits": site({"max_lost": 0.05}).limits})
     (root / "train" / "7.png").write_bytes(b"")
-    images = open_site(config, tiny_study, root, None)
+    images = open_site(config, tiny_study.preprocessing, root, None)
     assert (images.declared, images.used, len(images.train)) == (42, 41, 29)
     images.train.images(range(29))
 
@@ -86,7 +86,7 @@ def test_a_small_rest_is_never_trained_on_unnoticed(root, tiny_study, how):
     (root / "train" / "7.png").write_bytes((root / "train" / "7.png").read_bytes()[:900])
     (root / "train" / "8.png").write_bytes(b"")
     with pytest.raises(DataError, match=r"lost 2 of 42 images \(1 empty_file, 1 truncated\), .* \(2\.0%\)") as caught:
-        open_site(config, tiny_study, root, None)
+        open_site(config, tiny_study.preprocessing, root, None)
     assert "7" not in caught.value.message
     assert "check" in caught.value.hint
 
@@ -96,7 +96,7 @@ def test_what_is_left_aside_as_expected_is_not_lost(root, tiny_study):
         (root / name).parent.mkdir(exist_ok=True)
         (root / name).write_text("x")
     save_noise(root / "train" / "copy.png", 0)
-    images = open_site(site(folder=RULES), tiny_study, root, None)
+    images = open_site(site(folder=RULES), tiny_study.preprocessing, root, None)
     assert (images.declared, images.used) == (42, 42)
 
 
@@ -132,7 +132,7 @@ def test_too_few_images_are_refused(root, tiny_study, how, where):
     for number in range(2):
         (root / "val" / f"{number}.png").unlink()
     with pytest.raises(TooFewImagesError, match="3 healthy val images") as caught:
-        open_site(described(root, how), tiny_study, root, None)
+        open_site(described(root, how), tiny_study.preprocessing, root, None)
     assert where in caught.value.hint
 
 
@@ -140,7 +140,7 @@ def test_a_broken_manifest_is_told_before_anything_is_read(root, tiny_study):
     config = by_manifest(root)
     (root / "val" / "0.png").unlink()
     with pytest.raises(ManifestError, match="no such file"):
-        open_site(config, tiny_study, root, None)
+        open_site(config, tiny_study.preprocessing, root, None)
 
 
 class TestPaths:

@@ -320,3 +320,50 @@ def test_groups_of_a_site_have_rows_of_methods_baselines_and_shortcuts(method, i
         assert {row.method for row in of_group} == {"ra", "nearest_neighbour", "pca", "shortcut"}
         assert all(row.value is not None and row.n_anomalous == count for row in of_group)
     assert {row.anomaly for row in found} >= {"size: medium"} or {row.anomaly for row in found} >= {"size: large"}
+
+
+BOX = ["box_recall", "box_precision", "box_f1", "box_f1_scale_free", "box_auroc"]
+
+
+def boxed(images, keep_masks):
+    """The same images, the sick ones with a box around the hole."""
+    mask = {} if keep_masks else {"lesion_mask": ""}
+    rows = [replace(row, boxes="32 24 45 37", **mask) if row.lesion_mask else row for row in images.test.rows]
+    return with_test_rows(images, rows)
+
+
+@pytest.mark.parametrize("keep_masks", [True, False])
+def test_boxes_are_measured_where_there_are_any(method, images, table, keep_masks):
+    with_boxes = quick(method, boxed(images, keep_masks), table)
+    maps = with_boxes.scorer.maps(images.test.images(range(12)))
+    sick = [i for i, row in enumerate(images.test.rows) if row.label == "anomalous"]
+    inside = np.s_[24:37, 32:45]
+    for scoring in FEW:
+        rows = {row.metric: row for row in select(with_boxes.rows, scoring=scoring.name, anomaly="all")}
+        assert sorted(name for name in rows if name.startswith("box")) == sorted(BOX)
+        values = maps[scoring.name][sick, 0].numpy()
+        share = (values[:, *inside] > with_boxes.pixel_thresholds[scoring.name]).mean((1, 2))
+        assert rows["box_recall"].value == (share > 0.1).mean()
+        assert (rows["box_auroc"].n_healthy, rows["box_auroc"].n_anomalous) == (0, 6)
+        assert "6 boxes" in rows["box_auroc"].note
+    others = [row for row in with_boxes.rows if row.metric not in BOX]
+    plain = images if keep_masks else with_test_rows(images, [replace(r, lesion_mask="") for r in images.test.rows])
+    assert others == quick(method, plain, table).rows
+
+
+def test_shortcuts_have_boxes_without_a_threshold(images, table):
+    rows = select(evaluate_baselines(boxed(images, keep_masks=False), table), method="shortcut")
+    assert {row.metric for row in rows if row.metric.startswith("box")} == {"box_auroc"}
+    assert {row.scoring for row in rows if row.metric == "box_auroc"} == set(SHORTCUTS)
+
+
+def test_a_group_of_boxes_needs_ten_images_with_any():
+    rows = [
+        Row(f"{i}", "s", "", "", "test", "anomalous", "a" if i < 12 else "b", f"{i}", "", "", "", 0) for i in range(30)
+    ]
+    known = groups.KnownBoxes([*range(11), *range(12, 21)], [((slice(0, 4), slice(0, 4)),)] * 20, ["p"] * 20)
+    masks = KnownMasks([], np.zeros((0, 8, 8), bool), [])
+    cases = Cases(rows, masks, groups.groups(rows, [], np.zeros(0)), known)
+    assert {name: images.sum() for name, images in cases.box_groups.items()} == {"a": 11}
+    assert cases.mapped == known.indices
+    assert cases.of_batch(8, 8) == [0, 1, 2, 4, 5, 6, 7]

@@ -64,7 +64,7 @@ def experiment(hospitals, untrained_perceptual, site_root, tmp_path):
         config = ExperimentConfig.model_validate(settings)
         runtime = Runtime.resolve(config.runtime, "fp32")
         cache = hospitals[0].cache
-        places = open_places(config.sites, tmp_path, config.study, site_root, cache, Silent())
+        places = open_places(config.sites, tmp_path, config.study.preprocessing, site_root, cache, Silent())
         return Experiment(
             config, places, cache, untrained_perceptual, runtime, out, engine, "ra-simulate study", Silent()
         )
@@ -87,7 +87,7 @@ def finished(hospitals, untrained_perceptual, site_root, tmp_path_factory):
         }
     )
     out = tmp_path_factory.mktemp("finished") / "out"
-    places = open_places(config.sites, out, config.study, site_root, hospitals[0].cache, Silent())
+    places = open_places(config.sites, out, config.study.preprocessing, site_root, hospitals[0].cache, Silent())
     runtime = Runtime.resolve(config.runtime, "fp32")
     Experiment(
         config,

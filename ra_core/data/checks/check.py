@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ra_core.config import SiteConfig, StudyConfig
+from ra_core.data.checks.boxes import check_boxes
 from ra_core.data.checks.counts import check_reading
 from ra_core.data.checks.enough import check_enough
 from ra_core.data.checks.finding import Finding, Level
@@ -47,6 +48,7 @@ def check(
     found = [
         *check_reading(scan, site.limits.max_lost),
         *check_masks(scan, rows, Reading.of(study.preprocessing, site.limits)),
+        *check_boxes(scan, rows, study.preprocessing.size),
         *check_patients(scan, rows),
         *check_left_copies(scan, rows),
         *check_copies(pictures),

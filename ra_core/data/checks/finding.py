@@ -32,6 +32,7 @@ class Code(StrEnum):
     MASK_UNREADABLE = "mask_unreadable"
     MASK_OTHER_GRID = "mask_other_grid"
     MASK_NOT_BINARY = "mask_not_binary"
+    BOX_UNFIT = "box_unfit"
     # splits
     PATIENT_IN_TWO_SPLITS = "patient_in_two_splits"
     COPIES_ACROSS_SPLITS = "copies_across_splits"

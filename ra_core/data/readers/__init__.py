@@ -18,7 +18,7 @@ from ra_core.data.readers.reading import USUAL, Reading, in_range, refuse_shape
 from ra_core.data.readers.refusal import Reason, Refusal
 from ra_core.data.readers.sniff import sniff
 from ra_core.data.readers.source import Facts, Kind, Note, RawImage, Source
-from ra_core.data.readers.turn import STAYS, Turn, stored, upright
+from ra_core.data.readers.turn import STAYS, Turn, stored, upright, upright_box
 from ra_core.errors import DataError
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "read_pixels",
     "stored",
     "upright",
+    "upright_box",
     "usable",
 ]
 

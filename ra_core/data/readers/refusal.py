@@ -49,6 +49,7 @@ class Reason(StrEnum):
     IMPLAUSIBLE_VALUES = "implausible_values"
     MASK_OTHER_GRID = "mask_other_grid"  # not of its image's size, or in another place
     MASK_NOT_BINARY = "mask_not_binary"  # more than two values
+    BOX_UNFIT = "box_unfit"  # on a volume, or beyond its picture
     UNSUPPORTED_CONTENT = "unsupported_content"  # several pictures in one, curves in place of windows, ...
 
     @property

@@ -7,7 +7,9 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["STAYS", "Turn", "stored", "upright"]
+from ra_core.data.boxes import Box
+
+__all__ = ["STAYS", "Turn", "stored", "upright", "upright_box"]
 
 Pair = TypeVar("Pair", tuple[int, int], tuple[float, float], tuple[float, float] | None)
 Kind = TypeVar("Kind", bound=np.generic)
@@ -44,6 +46,18 @@ def stored(x: NDArray[Kind], turn: Turn) -> NDArray[Kind]:
     """Turn an upright picture or map (H, W, ...) back to the grid that the file stores."""
     flipped = _flipped(x, turn)
     return flipped.swapaxes(0, 1) if turn.transpose else flipped
+
+
+def upright_box(box: Box, turn: Turn, shape: tuple[int, int]) -> Box:
+    """Where a box on the stored picture lies on the upright one, which has `shape` rows and columns."""
+    left, top, right, bottom = box
+    if turn.transpose:
+        left, top, right, bottom = top, left, bottom, right
+    if turn.flip_rows:
+        top, bottom = shape[0] - bottom, shape[0] - top
+    if turn.flip_columns:
+        left, right = shape[1] - right, shape[1] - left
+    return Box(left, top, right, bottom)
 
 
 def _flipped(x: NDArray[Kind], turn: Turn) -> NDArray[Kind]:

@@ -6,27 +6,63 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, SerializeAsAny, ValidationInfo
 
+from ra_core.models.configs.autoencoders import (
+    BetaVAEConfig,
+    DAEConfig,
+    EncoderDecoderSettings,
+    PerceptualAEConfig,
+    SoftIntroVAEConfig,
+    VAEConfig,
+    VariationalSettings,
+)
 from ra_core.models.configs.base import MethodSettings
-from ra_core.models.configs.classical import NearestNeighbourConfig, PCAConfig
+from ra_core.models.configs.classical import MahalanobisConfig, NearestNeighbourConfig, PCAConfig
+from ra_core.models.configs.ddpm import DDPMConfig
+from ra_core.models.configs.features import FlowConfig, PaDiMConfig, PatchCoreConfig
+from ra_core.models.configs.mae import MAEConfig
 from ra_core.models.configs.perceptual import PerceptualConfig
 from ra_core.models.configs.ra import RAConfig
 
 __all__ = [
     "CONFIGS",
+    "BetaVAEConfig",
+    "DAEConfig",
+    "DDPMConfig",
+    "EncoderDecoderSettings",
+    "FlowConfig",
+    "MAEConfig",
+    "MahalanobisConfig",
     "MethodConfig",
     "MethodSettings",
     "NearestNeighbourConfig",
     "PCAConfig",
+    "PaDiMConfig",
+    "PatchCoreConfig",
+    "PerceptualAEConfig",
     "PerceptualConfig",
     "RAConfig",
+    "SoftIntroVAEConfig",
+    "VAEConfig",
+    "VariationalSettings",
 ]
 
 CONFIGS: dict[str, type[MethodSettings]] = {
     kind.model_fields["name"].default: kind
     for kind in (
         RAConfig,
+        SoftIntroVAEConfig,
+        VAEConfig,
+        BetaVAEConfig,
+        DAEConfig,
+        PerceptualAEConfig,
+        MAEConfig,
+        DDPMConfig,
+        PaDiMConfig,
+        PatchCoreConfig,
+        FlowConfig,
         NearestNeighbourConfig,
         PCAConfig,
+        MahalanobisConfig,
     )
 }
 """Settings classes by the names of their methods."""

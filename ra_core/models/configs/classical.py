@@ -8,7 +8,7 @@ from pydantic import Field
 
 from ra_core.models.configs.base import MethodSettings
 
-__all__ = ["NearestNeighbourConfig", "PCAConfig"]
+__all__ = ["MahalanobisConfig", "NearestNeighbourConfig", "PCAConfig"]
 
 
 class PCAConfig(MethodSettings):
@@ -20,6 +20,20 @@ class PCAConfig(MethodSettings):
 
     name: Literal["pca"] = Field("pca", description="the method")
     components: int = Field(64, ge=1, le=1024, description="leading components kept, at most")
+
+
+class MahalanobisConfig(MethodSettings):
+    """Mahalanobis distance: how far an image is from the Gaussian of healthy ones; one number an image, no map."""
+
+    source: ClassVar[str] = "Mahalanobis 1936; the covariance is that of Tipping and Bishop 1999"
+    parts: ClassVar[tuple[str, ...]] = ("moments",)
+    fitted: ClassVar[bool] = True
+    reconstructs: ClassVar[bool] = False
+
+    name: Literal["mahalanobis"] = Field("mahalanobis", description="the method")
+    components: int = Field(
+        64, ge=1, le=1024, description="leading components with a variance of their own, at most; all else has one"
+    )
 
 
 class NearestNeighbourConfig(MethodSettings):

@@ -7,7 +7,14 @@ from pydantic import Field
 
 from ra_core.settings import Config
 
-__all__ = ["PerceptualConfig"]
+__all__ = ["CHANNELS", "PerceptualConfig"]
+
+CHANNELS = {
+    "alex": (64, 192, 384, 256, 256),
+    "vgg": (64, 128, 256, 512, 512),
+    "squeeze": (64, 128, 256, 384, 384, 512, 512),
+}
+"""By network, channels of each of the feature maps that LPIPS looks at, finest first."""
 
 
 class PerceptualConfig(Config):

@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from ra_core.data.boxes import Box
 from ra_core.data.geometry import Geometry, resample, square_shape
 
 FEW = settings(max_examples=60, deadline=None)
@@ -88,6 +89,34 @@ def test_a_mask_goes_where_its_image_goes_and_comes_back(
     assert image[~moved].mean() < 0.05
     back = geometry.to_native(moved.astype(np.float32)) > 0.5
     assert (back & mask).sum() > 0.5 * (back | mask).sum()
+
+
+@FEW
+@given(SHAPES, SPACINGS, st.sampled_from([32, 64, 96]), st.data())
+def test_a_box_goes_where_its_mask_goes(shape, spacing, size: int, data: st.DataObject) -> None:
+    """Within a pixel at each side, and never to nothing."""
+    ends = [sorted(data.draw(st.lists(st.integers(0, n), min_size=2, max_size=2, unique=True))) for n in shape]
+    mask = np.zeros(shape, np.bool_)
+    mask[slice(*ends[0]), slice(*ends[1])] = True
+    geometry = Geometry.of(shape, spacing, size)
+    box = Box(left=ends[1][0], top=ends[0][0], right=ends[1][1], bottom=ends[0][1])
+    ((rows, columns),) = geometry.boxes_to_square([box])
+    found = np.argwhere(geometry.to_square(mask))
+    for side, first, last in zip((rows, columns), found.min(0), found.max(0) + 1, strict=True):
+        assert 0 <= side.start < side.stop <= size
+        assert abs(side.start - first) <= 1
+        assert abs(side.stop - last) <= 1
+
+
+def test_a_box_in_pixels_that_are_not_square() -> None:
+    """100 × 50 pixels of 1 × 2 mm are 100 × 100 square ones."""
+    places = Geometry.of((100, 50), (1.0, 2.0), 50).boxes_to_square([Box(10, 10, 20, 50), Box(25.1, 99.6, 25.2, 99.7)])
+    assert places == ((slice(5, 25), slice(10, 20)), (slice(49, 50), slice(25, 26)))
+
+
+def test_what_of_a_box_lies_beyond_the_picture_is_cut_off() -> None:
+    places = Geometry.of((20, 40), None, 40).boxes_to_square([Box(-1, -1, 4, 4), Box(36, 16, 41, 21)])
+    assert places == ((slice(10, 14), slice(0, 4)), (slice(26, 30), slice(36, 40)))
 
 
 def test_a_thin_line_survives_and_a_full_mask_keeps_to_its_picture() -> None:

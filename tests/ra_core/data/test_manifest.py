@@ -1,8 +1,9 @@
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from ra_core.data import Manifest
+from ra_core.data import Manifest, manifest_bytes
 from ra_core.errors import DataError, ManifestError
 
 SHARED = Path(__file__).parents[3] / ".." / "shared" / "data"
@@ -113,6 +114,28 @@ def test_no_text_of_a_row_is_told(root: Path, column: int) -> None:
         assert "DOE" not in caught.value.message + caught.value.hint
     header = HEADER.replace(HEADER.split(",")[column], "DOE^JANE")
     assert "DOE" not in refused(root, *GOOD, header=header)
+
+
+@pytest.mark.parametrize(
+    ("label", "boxes", "reason"),
+    [
+        ("anomalous", "1 2 3", "line 2: boxes: box 1 is not four numbers"),
+        ("anomalous", "1 2 3 4; 9 9 9 12", "line 2: boxes: box 2 ends before it begins"),
+        ("anomalous", "1 2 3 4 ", "line 2: boxes begins or ends with a space"),
+        ("healthy", "1 2 3 4", "line 2: a healthy image with boxes"),
+    ],
+)
+def test_bad_boxes_are_refused_by_line(root: Path, label: str, boxes: str, reason: str) -> None:
+    row = f"b.png,x,brain,MR,test,{label},,p1,,,,{boxes}"
+    assert reason in refused(root, row, header=HEADER + ",boxes")
+
+
+def test_a_manifest_that_is_written_is_read(root: Path) -> None:
+    file = write(root, *[row + "," for row in GOOD[:1]], GOOD[1] + ",1 2 3.5 4; 0 0 9 9", header=HEADER + ",boxes")
+    rows = Manifest.load(file, root).rows
+    assert [row.boxes for row in rows] == ["", "1 2 3.5 4; 0 0 9 9"]
+    assert manifest_bytes(asdict(row) for row in rows) == file.read_bytes()
+    assert manifest_bytes([asdict(rows[0])]).decode().splitlines()[0] == HEADER
 
 
 def test_a_patient_in_two_splits_is_refused_without_naming_the_patient(root: Path) -> None:

@@ -9,7 +9,8 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from ra_core.models.blocks import enlarge, shrink
 from ra_core.models.configs import NearestNeighbourConfig, PCAConfig
 from ra_core.models.nearest import NearestNeighbour
-from ra_core.models.pca import PCA, SIDE
+from ra_core.models.pca import PCA
+from ra_core.models.principal import SIDE
 from ra_core.models.shared import load_shared, shared_tensors
 from ra_core.rng import generator
 from ra_core.scoring import Scorer, ScoringConfig
@@ -51,7 +52,7 @@ def pca():
 def test_pca_is_scikit_learns(pca):
     reference = decomposition.PCA(64, svd_solver="full").fit(pictures().flatten(1).double().numpy())
     np.testing.assert_allclose(pca.moments.mean[0], reference.mean_, atol=1e-6)
-    assert pca.components().shape == reference.components_.shape
+    assert pca.spectrum().components.shape == reference.components_.shape
     x = pictures(5, seed=1)
     expected = reference.inverse_transform(reference.transform(x.flatten(1).double().numpy()))
     np.testing.assert_allclose(pca.reconstruct(x).flatten(1), expected.clip(0, 1), atol=2e-5)
@@ -78,23 +79,25 @@ def test_pca_of_two_hospitals_is_the_weighted_mean_of_their_moments(pca):
 
 def test_pca_has_the_same_bits_each_time(pca):
     torch.rand(3)
-    assert torch.equal(fitted(*pictures().split(32)).components(), pca.components())
+    assert torch.equal(fitted(*pictures().split(32)).spectrum().components, pca.spectrum().components)
 
 
 def test_pca_forgets_its_components_when_its_moments_change(pca):
     other = fitted(pictures(20, seed=3))
     load_shared(other, None, shared_tensors(pca))
-    assert torch.equal(other.components(), pca.components())
+    assert torch.equal(other.spectrum().components, pca.spectrum().components)
 
 
 def test_pca_components_are_orthonormal(pca):
-    torch.testing.assert_close(pca.components() @ pca.components().T, torch.eye(64), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        pca.spectrum().components @ pca.spectrum().components.T, torch.eye(64), atol=1e-5, rtol=0
+    )
 
 
 def test_pca_of_few_images_reproduces_them():
     x = pictures(5)
     few = fitted(x)
-    assert few.components().shape == (4, SIDE**2)
+    assert few.spectrum().components.shape == (4, SIDE**2)
     torch.testing.assert_close(few.reconstruct(x), x, atol=1e-4, rtol=0)
 
 
@@ -122,7 +125,7 @@ def test_pca_is_computed_on_as_many_threads_as_torch_has(monkeypatch):
         found.extend(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
         return eigsh(*args, **kwargs)
 
-    monkeypatch.setattr("ra_core.models.pca.eigsh", spy)
+    monkeypatch.setattr("ra_core.models.principal.eigsh", spy)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     with threadpool_limits(limits=2, user_api="blas"):
         fitted(pictures())

@@ -9,6 +9,7 @@ from ra_core.errors import FlowerError, ResumeError
 from server.flower import RunState
 from server.operation import keeper as module
 from server.operation.keeper import Keeper
+from server.operation.run_record import STOPPED
 from server.operation.runs import Run
 from server.provisioning.registry import timestamp
 
@@ -81,6 +82,25 @@ def test_a_run_that_flower_failed_goes_on_from_its_checkpoint(keeper, flower, ru
     assert [last.why for last in run.record().submissions] == ["asked", "again", "again"]
     assert "No heartbeat" in told(keeper, "resubmitted")[0]["why"]
     assert {settings["folder"] for _, settings in flower.submitted} == {str(run.folder)}
+
+
+@pytest.mark.parametrize("status", ["finished:stopped", "finished:failed"])
+def test_an_answer_about_an_earlier_start_does_not_touch_a_later_one(keeper, flower, run, monkeypatch, status):
+    """Asking Flower takes seconds, in which the operator has stopped the run and gone on with it."""
+
+    def slowly(number):
+        if len(flower.submitted) == 1:
+            run.close(STOPPED)
+            run.submit(flower, "asked")
+        return RunState(status, "", "") if number == 1 else RunState("running", "", "")
+
+    monkeypatch.setattr(flower, "status", slowly)
+    keeper.look()
+    keeper.look()
+    record = run.record()
+    assert record.end is None
+    assert [last.why for last in record.submissions] == ["asked", "asked"]
+    assert told(keeper, "run_ended") == told(keeper, "resubmitted") == []
 
 
 def test_a_run_that_the_database_lost_goes_on_too(keeper, flower, run):

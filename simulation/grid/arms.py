@@ -1,0 +1,113 @@
+"""The ways to train that a study compares, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ra_core.models.configs import MethodSettings
+
+__all__ = ["ARMS", "ArmKind", "Variant", "refusal", "variants"]
+
+
+@dataclass(frozen=True)
+class ArmKind:
+    """A way to train.
+
+    Attributes:
+        meaning: one line for people.
+        source: where it comes from.
+        federation: what it changes in the study's `federation`; None is no federation.
+        members: which sites make one model: all, each (a model a site), all_but_one (a model a site left out), or
+            growing (the first two, three, ... sites).
+    """
+
+    meaning: str
+    source: str
+    federation: Mapping[str, Any] | None = None
+    members: str = "all"
+
+    @property
+    def private(self) -> bool:
+        """Whether sites keep parts of the model to themselves."""
+        changed = self.federation or {}
+        return bool(changed.get("parts") or changed.get("local_norms"))
+
+
+ARMS: dict[str, ArmKind] = {
+    "local": ArmKind("each site's own model, on its own images", "what a hospital has alone", members="each"),
+    "pooled": ArmKind("one model on all images in one place", "what federation gives up"),
+    "fedavg": ArmKind("federated averaging", "McMahan et al. 2017, arXiv 1602.05629", {}),
+    "fedprox": ArmKind(
+        "federated averaging with a pull towards the global model",
+        "Li et al. 2020, arXiv 1812.06127",
+        {"proximal_mu": 0.01},
+    ),
+    "fedavgm": ArmKind(
+        "federated averaging with momentum at the server",
+        "Hsu et al. 2019, arXiv 1909.06335",
+        {"optimizer": {"name": "momentum", "momentum": 0.9, "learning_rate": 0.3}},
+    ),
+    "fedadam": ArmKind(
+        "federated averaging with Adam at the server",
+        "Reddi et al. 2021, arXiv 2003.00295",
+        {"optimizer": {"name": "adam", "learning_rate": 0.003}},
+    ),
+    "local_norms": ArmKind(
+        "norm layers stay at each site", "FedBN, Li et al. 2021, arXiv 2102.07623", {"local_norms": True}
+    ),
+    "encoder_only": ArmKind(
+        "only the encoder is shared", "partial sharing, as FedDis, Bercea et al. 2022", {"parts": ("encoder",)}
+    ),
+    "decoder_only": ArmKind(
+        "only the decoder is shared", "partial sharing, as FedDis, Bercea et al. 2022", {"parts": ("decoder",)}
+    ),
+    "leave_one_out": ArmKind(
+        "federated averaging without one site, for each", "what a hospital gets that took no part", {}, "all_but_one"
+    ),
+    "growing": ArmKind(
+        "federated averaging of the first two, three, ... sites", "what another site adds", {}, "growing"
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One model, or one set of models with private parts, of an arm.
+
+    Attributes:
+        name: of it within the arm; empty where there is only one.
+        sites: trained on.
+    """
+
+    name: str
+    sites: tuple[str, ...] = field(default=())
+
+
+def variants(arm: str, sites: Sequence[str]) -> Iterator[Variant]:
+    """All of an arm over the sites that may be trained on; none where there are too few sites for it."""
+    members, everyone = ARMS[arm].members, tuple(sites)
+    if members == "each":
+        yield from (Variant(site, (site,)) for site in everyone)
+    elif members == "all_but_one":
+        if len(everyone) > 2:  # a federation of one is no federation
+            yield from (Variant(f"without {site}", tuple(s for s in everyone if s != site)) for site in everyone)
+    elif members == "growing":
+        yield from (Variant(f"{count} sites", everyone[:count]) for count in range(2, len(everyone)))
+    elif arm == "pooled" or len(everyone) > 1:
+        yield Variant("", everyone)
+
+
+def refusal(arm: str, method: MethodSettings) -> str:
+    """Why a method can't be trained in this way; empty where it can."""
+    kind = ARMS[arm]
+    if kind.federation is None:
+        return ""
+    if method.local_only:
+        return method.local_only
+    changed = kind.federation
+    if method.fitted and changed:
+        return "it has no steps of training that this would change"
+    lacking = sorted(set(changed.get("parts") or ()) - set(method.parts))
+    return f"it has no part '{lacking[0]}'" if lacking else ""

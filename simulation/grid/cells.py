@@ -1,0 +1,94 @@
+"""Which cells a study has, what each is trained with, and which there can't be."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ra_core.config import StudyConfig
+from simulation.grid.arms import ARMS, Variant, refusal, variants
+from simulation.grid.config import GridConfig
+
+__all__ = ["Cell", "Refused", "all_cells", "refused"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One model, or one set of models with private parts.
+
+    Attributes:
+        method: its name in the study.
+        arm: how it is trained.
+        variant: which of the arm's models.
+        seed: of training.
+        study: what it is trained with.
+    """
+
+    method: str
+    arm: str
+    variant: Variant
+    seed: int
+    study: StudyConfig
+
+    @property
+    def key(self) -> str:
+        """Of its file."""
+        middle = f".{self.variant.name.replace(' ', '_')}" if self.variant.name else ""
+        return f"{self.method.replace(' ', '_')}.{self.arm}{middle}.seed{self.seed}"
+
+    @property
+    def told(self) -> str:
+        """For people."""
+        variant = f" ({self.variant.name})" if self.variant.name else ""
+        return f"{self.method}, {self.arm}{variant}, seed {self.seed}"
+
+    def digest(self, data: str) -> str:
+        """Of all that its numbers depend on, but machine and software: settings, sites, and the data's digest."""
+        facts = [self.study.model_dump(mode="json"), self.arm, list(self.variant.sites), data]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A method that can't be trained in a way that the study asks for."""
+
+    method: str
+    arm: str
+    reason: str
+
+
+def all_cells(config: GridConfig, trained: Sequence[str]) -> list[Cell]:
+    """All cells in the order of the blocks, each once.
+
+    Args:
+        config: the study.
+        trained: sites that may be trained on, in the study's order.
+    """
+    found: dict[str, Cell] = {}
+    for method, arm, seed in _combinations(config):
+        if not refusal(arm, config.methods[method].settings):
+            study = config.study_of(method, arm, seed)
+            for variant in variants(arm, trained):
+                cell = Cell(method, arm, variant, seed, study)
+                found.setdefault(cell.key, cell)
+    return list(found.values())
+
+
+def refused(config: GridConfig) -> list[Refused]:
+    """What is asked for and can't be, each once."""
+    found = {}
+    for method, arm, _ in _combinations(config):
+        reason = refusal(arm, config.methods[method].settings)
+        if reason:
+            found[method, arm] = Refused(method, arm, reason)
+    return list(found.values())
+
+
+def _combinations(config: GridConfig) -> Iterator[tuple[str, str, int]]:
+    for block in config.blocks:
+        for method in config.methods if "all" in block.methods else block.methods:
+            for arm in ARMS if "all" in block.arms else block.arms:
+                for seed in block.seeds:
+                    yield method, arm, seed

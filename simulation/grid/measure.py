@@ -1,0 +1,86 @@
+"""Measuring a cell's models at every site."""
+
+from __future__ import annotations
+
+import time
+
+from ra_core.evaluation import Evaluation, evaluate
+from ra_core.metrics import Estimate
+from ra_core.models.method import FittedMethod, Method
+from ra_core.results import ResultRow
+from ra_core.runtime import Runtime, software_versions
+from ra_core.scoring import Scorer
+from ra_core.table import Table
+from simulation.grid.arms import ARMS
+from simulation.grid.cells import Cell
+from simulation.grid.result import CellResult, numbers
+from simulation.grid.train import Models
+from simulation.grid.workbench import Workbench
+from simulation.places import Place
+
+__all__ = ["KEPT", "MEASURING_SEED", "measure"]
+
+KEPT = ("residual", "paper", "distance", "reconstruction")
+"""Scorings of which every cell keeps numbers beside the chosen one: the plain residual, and RA's."""
+
+MEASURING_SEED = 0
+"""Of bootstrap, synthetic anomalies and reference images: the same for all cells, so that they can be paired."""
+
+NO_MODEL = "not estimable: parts of the model are each site's own, and this site took no part"
+
+
+def measure(cell: Cell, digest: str, models: Models, bench: Workbench, training_seconds: float) -> CellResult:
+    """A finished cell.
+
+    Args:
+        cell: what was trained.
+        digest: of what its numbers depend on.
+        models: what came out.
+        bench: sites and machine.
+        training_seconds: that training took.
+    """
+    began, scorer, machine = time.monotonic(), Scorer(bench.perceptual), bench.machine
+    found: dict[str, Evaluation] = {}
+    rows: list[ResultRow] = []
+    for place in bench.places:
+        table = _table(cell, place)
+        method = models.by_site.get(place.name)
+        if method is None:
+            rows.append(table.row(cell.method, "none", "auroc", Estimate(None, None, None, 0, 0, NO_MODEL)))
+            continue
+        found[place.name] = _evaluate(method, cell, scorer, place, table, machine)
+        rows += found[place.name].rows
+    chosen = {site: evaluation.chosen.name for site, evaluation in found.items()}
+    return CellResult(
+        key=cell.key,
+        method=cell.method,
+        arm=cell.arm,
+        variant=cell.variant.name,
+        seed=cell.seed,
+        train_sites=cell.variant.sites,
+        made_of=digest,
+        config=cell.study.method.name,
+        model_hash=models.hashes,
+        selected=models.selected,
+        chosen=chosen,
+        synthetic={site: evaluation.synthetic[chosen[site]] for site, evaluation in found.items()},
+        adapted=models.adapted,
+        degraded=models.degraded,
+        numbers=numbers(rows, chosen, (*KEPT, "none")),
+        seconds={"training": round(training_seconds, 1), "measuring": round(time.monotonic() - began, 1)},
+        machine=machine.record(),
+        software=software_versions(),
+    )
+
+
+def _evaluate(method: Method, cell: Cell, scorer: Scorer, place: Place, table: Table, machine: Runtime) -> Evaluation:
+    method.to(machine.device)
+    memorises = isinstance(method, FittedMethod) and method.memorises and place.name in cell.variant.sites
+    scorings = [s for s in method.scorings if not (s.standardise and memorises)]
+    return evaluate(method, cell.method, scorer, place.images, table, device=machine.device, scorings=scorings)
+
+
+def _table(cell: Cell, place: Place) -> Table:
+    sites = "+".join(cell.variant.sites)
+    arm = "federated" if ARMS[cell.arm].federation is not None else cell.arm
+    return Table(arm, sites, place.name, MEASURING_SEED, cell.study.evaluation, place.note, place.borrows)

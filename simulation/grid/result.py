@@ -1,0 +1,167 @@
+"""What a finished cell leaves: one small JSON file, enough for every table and every paired comparison."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from ra_core.errors import ResumeError
+from ra_core.files import write_atomically
+from ra_core.metrics import Estimate
+from ra_core.results import ResultRow
+from ra_core.settings import Config, first_problem
+
+__all__ = ["PAIRED", "CellResult", "Number", "load", "save"]
+
+PAIRED = ("auroc", "auprc", "pixel_auprc", "dice", "box_hit_rate")
+"""Metrics in [0, 1] whose bootstrap values are kept: cells of one study draw the same patients, so that the values of
+two of them differ by the paired difference."""
+
+STEPS = 65534
+"""Bootstrap values are kept as multiples of 1 / STEPS."""
+
+NONE = 65535
+"""What stands for a bootstrap value that is undefined."""
+
+
+class Number(Config):
+    """One number of a cell; attributes as of `ResultRow`."""
+
+    test_site: str
+    scoring: str
+    anomaly: str
+    metric: str
+    value: float | None
+    ci_low: float | None
+    ci_high: float | None
+    n_healthy: int
+    n_anomalous: int
+    note: str
+    perceptual: str
+    resampled: str = ""
+
+    @classmethod
+    def of(cls, row: ResultRow) -> Number:
+        """Six digits of a row; its bootstrap values where they are of use."""
+        keep = row.metric in PAIRED and row.anomaly == "all" and len(row.estimate.resampled)
+        return cls(
+            test_site=row.test_site,
+            scoring=row.scoring,
+            anomaly=row.anomaly,
+            metric=row.metric,
+            value=_short(row.value),
+            ci_low=_short(row.ci_low),
+            ci_high=_short(row.ci_high),
+            n_healthy=row.n_healthy,
+            n_anomalous=row.n_anomalous,
+            note=row.note,
+            perceptual=row.perceptual,
+            resampled=_packed(row.estimate.resampled) if keep else "",
+        )
+
+    @property
+    def estimate(self) -> Estimate:
+        """With the bootstrap values that were kept."""
+        found = _unpacked(self.resampled)
+        return Estimate(self.value, self.ci_low, self.ci_high, self.n_healthy, self.n_anomalous, self.note, found)
+
+
+class CellResult(Config):
+    """A finished cell.
+
+    Attributes:
+        key, method, arm, variant, seed, train_sites: which one.
+        made_of: digest of what its numbers depend on.
+        config: the name in the method's settings, as `ra`.
+        model_hash: of the model used at each site.
+        selected: which step or round was chosen.
+        chosen: the scoring that healthy validation images and synthetic anomalies chose, by site.
+        synthetic: its mean AUROC on those, by site.
+        adapted: steps that private parts were trained for at sites that took no part.
+        degraded: who was missing in training, and why.
+        numbers: of every site.
+        seconds: of training and of measuring.
+        machine, software: that it ran on.
+    """
+
+    key: str
+    method: str
+    arm: str
+    variant: str
+    seed: int
+    train_sites: tuple[str, ...]
+    made_of: str
+    config: str
+    model_hash: dict[str, str]
+    selected: str
+    chosen: dict[str, str]
+    synthetic: dict[str, float]
+    adapted: int
+    degraded: tuple[str, ...]
+    numbers: tuple[Number, ...]
+    seconds: dict[str, float]
+    machine: dict[str, str | int]
+    software: dict[str, str]
+
+    def find(self, site: str, metric: str, scoring: str | None = None, anomaly: str = "all") -> Number | None:
+        """A number; of the scoring that the site chose where none is given."""
+        wanted = scoring or self.chosen.get(site, "")
+        for number in self.numbers:
+            if (number.test_site, number.metric, number.scoring, number.anomaly) == (site, metric, wanted, anomaly):
+                return number
+        return None
+
+
+def save(folder: Path, result: CellResult) -> None:
+    """Write a cell's file, atomically."""
+    write_atomically(folder / f"{result.key}.json", (result.model_dump_json(indent=0) + "\n").encode())
+
+
+def load(folder: Path, key: str) -> CellResult | None:
+    """A cell's file; None where there is none.
+
+    Raises:
+        ResumeError: it can't be read.
+    """
+    path = folder / f"{key}.json"
+    try:
+        return CellResult.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValidationError as error:
+        raise ResumeError(f"{path}: {first_problem(error, 'cell')}", "delete it; the cell is computed again") from None
+
+
+def numbers(rows: Iterable[ResultRow], chosen: Mapping[str, str], kept: Iterable[str]) -> tuple[Number, ...]:
+    """Rows of each site's chosen scoring, and those on all images of a few others.
+
+    Args:
+        rows: of all sites.
+        chosen: scoring by site.
+        kept: names of further scorings.
+    """
+    others = set(kept)
+    return tuple(
+        Number.of(row)
+        for row in rows
+        if row.scoring == chosen.get(row.test_site) or (row.scoring in others and row.anomaly in ("all", "healthy"))
+    )
+
+
+def _short(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.6g}")
+
+
+def _packed(values: NDArray[np.float64]) -> str:
+    steps = np.where(np.isnan(values), NONE, np.rint(np.nan_to_num(values) * STEPS))
+    return base64.b64encode(steps.astype("<u2").tobytes()).decode()
+
+
+def _unpacked(text: str) -> NDArray[np.float64]:
+    steps = np.frombuffer(base64.b64decode(text), "<u2").astype(np.float64)
+    return np.where(steps == NONE, np.nan, steps / STEPS)

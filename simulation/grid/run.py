@@ -1,0 +1,210 @@
+"""A study from its settings to finished cells: resumable cell by cell, several at a time where there is room."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from multiprocessing import get_context
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from ra_core.errors import ResumeError
+from ra_core.files import sweep
+from ra_core.perceptual import Perceptual
+from ra_core.runtime import Runtime
+from ra_core.settings import load_config
+from ra_core.words import duration
+from simulation.arms import Reporter
+from simulation.grid.cells import Cell, all_cells
+from simulation.grid.config import GridConfig
+from simulation.grid.estimate import Estimator
+from simulation.grid.measure import measure
+from simulation.grid.result import CellResult, load, save
+from simulation.grid.silent import Silent
+from simulation.grid.train import train
+from simulation.grid.workbench import Workbench
+from simulation.places import Place, open_places
+
+__all__ = ["Grid"]
+
+CELLS, WORK = "cells", "work"
+
+
+@dataclass
+class Grid:
+    """A study in a folder.
+
+    Attributes:
+        file: its settings.
+        config: what stands there.
+        root: data root; None takes that of each site's config.
+        cache: folder for preprocessed images.
+        out: the study's folder: finished cells in `cells`, checkpoints of others in `work`.
+        reporter: told what goes on.
+    """
+
+    file: Path
+    config: GridConfig
+    root: Path | None
+    cache: Path
+    out: Path
+    reporter: Reporter
+
+    @cached_property
+    def places(self) -> list[Place]:
+        """The sites, opened."""
+        return open_places(
+            self.config.sites, self.file.parent, self.config.study.preprocessing, self.root, self.cache, self.reporter
+        )
+
+    @cached_property
+    def cells(self) -> list[Cell]:
+        """All of the study."""
+        return all_cells(self.config, [place.name for place in self.places if place.trained])
+
+    @cached_property
+    def data(self) -> str:
+        """Digest of all sites' data and roles."""
+        facts = [
+            [p.name, p.trained, p.reference, *(getattr(p.images, s).fingerprint() for s in ("train", "val", "test"))]
+            for p in self.places
+        ]
+        return hashlib.sha256(json.dumps([facts, self.config.adapt_steps]).encode()).hexdigest()
+
+    def finished(self) -> dict[str, CellResult]:
+        """Finished cells by key.
+
+        Raises:
+            ResumeError: a cell's file can't be read, or is of other settings or data.
+        """
+        found = {}
+        for cell in self.cells:
+            result = load(self.out / CELLS, cell.key)
+            if result is None:
+                continue
+            if result.made_of != cell.digest(self.data):
+                raise ResumeError(
+                    f"{self.out / CELLS / cell.key}.json: of other settings or data",
+                    "delete it to have it computed again, or give another --out",
+                )
+            found[cell.key] = result
+        return found
+
+    def run(self, perceptual: Perceptual, jobs: int = 1, only: Sequence[str] = (), limit: float | None = None) -> None:
+        """Compute what isn't finished yet.
+
+        Args:
+            perceptual: network behind LPIPS.
+            jobs: cells at a time, each with the threads of `runtime`.
+            only: names of methods or arms; other cells wait for another time.
+            limit: seconds after which no further cell is begun.
+
+        Raises:
+            ResumeError: a finished cell is of other settings, or another process is at work in the folder.
+            RAError: of any kind: a cell failed. Those finished before stay.
+        """
+        with self._claimed():
+            done = self.finished()
+            waiting = [cell for cell in self.cells if cell.key not in done and _wanted(cell, only)]
+            self.reporter.say(f"{len(self.cells)} cells, {len(done)} of them finished, {len(waiting)} to do")
+            if not waiting:
+                return
+            self._read_images()
+            bench = self.bench(perceptual)
+            with self.reporter.task("estimating the time", None):
+                estimator = Estimator(bench)
+                seconds = {cell.key: estimator.seconds(cell) for cell in waiting}
+            self.reporter.say(f"estimate: {duration(sum(seconds.values()) / jobs)} on this machine, {jobs} at a time")
+            self._compute(waiting, seconds, bench, jobs, limit)
+
+    def bench(self, perceptual: Perceptual) -> Workbench:
+        """What all cells share."""
+        machine = Runtime.resolve(self.config.runtime, self.config.study.training.precision)
+        return Workbench(self.places, self.config.runtime, machine, perceptual, self.cache, self.config.adapt_steps)
+
+    def _compute(
+        self, waiting: Sequence[Cell], seconds: dict[str, float], bench: Workbench, jobs: int, limit: float | None
+    ) -> None:
+        total, began, left = round(sum(seconds.values())), time.monotonic(), dict(seconds)
+        with self.reporter.task("cells", total) as move:
+            for cell in self._each(waiting, bench, jobs, None if limit is None else began + limit):
+                del left[cell.key]
+                move(total - round(sum(left.values())), f"{cell.told}; {len(left)} to go")
+        if left:
+            self.reporter.say(f"{len(left)} cells were not begun within the time; the same command goes on with them")
+
+    def _each(self, waiting: Sequence[Cell], bench: Workbench, jobs: int, until: float | None) -> Iterator[Cell]:
+        """Cells as they get finished."""
+        if jobs == 1:
+            for cell in waiting:
+                if until is not None and time.monotonic() > until:
+                    return
+                self.compute(cell, bench)
+                yield cell
+            return
+        task = _Task(self.file, self.root, self.cache, self.out)
+        queue, running = iter(waiting), dict[Future[None], Cell]()
+        with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
+            while True:
+                begin = jobs - len(running) if until is None or time.monotonic() < until else 0
+                running |= {pool.submit(task, cell.key): cell for cell in islice(queue, begin)}
+                if not running:
+                    return
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    future.result()
+                    yield running.pop(future)
+
+    def compute(self, cell: Cell, bench: Workbench) -> None:
+        """Train and measure one cell and write its file; checkpoints on the way are deleted at the end."""
+        work, began = self.out / WORK / cell.key, time.monotonic()
+        models = train(cell, bench, work, Silent())
+        result = measure(cell, cell.digest(self.data), models, bench, time.monotonic() - began)
+        save(self.out / CELLS, result)
+        shutil.rmtree(work, ignore_errors=True)
+
+    def _read_images(self) -> None:
+        sets = [getattr(place.images, split) for place in self.places for split in ("train", "val", "test")]
+        total, done = sum(len(images) for images in sets), 0
+        with self.reporter.task("reading images", total) as move:
+            for images in sets:
+                images.prepare(lambda n, _total, before=done: move(before + n, ""))
+                done += len(images)
+
+    @contextmanager
+    def _claimed(self) -> Iterator[None]:
+        self.out.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(self.out / ".lock", timeout=0):
+                sweep(self.out / CELLS)
+                yield
+        except Timeout:
+            raise ResumeError(f"{self.out}: another process is at work in it", "wait, or give another --out") from None
+
+
+@dataclass(frozen=True)
+class _Task:
+    """A cell in a process of its own."""
+
+    file: Path
+    root: Path | None
+    cache: Path
+    out: Path
+
+    def __call__(self, key: str) -> None:
+        config = load_config(self.file, GridConfig)
+        grid = Grid(self.file, config, self.root, self.cache, self.out, Silent())
+        cell = next(cell for cell in grid.cells if cell.key == key)
+        grid.compute(cell, grid.bench(Perceptual.load(config.study.perceptual, config.runtime.device)))
+
+
+def _wanted(cell: Cell, only: Sequence[str]) -> bool:
+    return not only or cell.method in only or cell.arm in only

@@ -1,0 +1,220 @@
+import csv
+import shutil
+
+import pytest
+import torch
+import yaml
+from hospitals import write_hospitals
+
+from ra_core.config import StudyConfig
+from ra_core.errors import ConfigError, ResumeError
+from ra_core.models.registry import build_method
+from ra_core.models.shared import shared_tensors
+from ra_core.runtime import Runtime
+from ra_core.settings import load_config
+from simulation.grid import Grid, GridConfig
+from simulation.grid.arms import ARMS, refusal, variants
+from simulation.grid.cells import all_cells, refused
+from simulation.grid.result import load
+from simulation.grid.silent import Silent
+from simulation.grid.train import adapt
+
+RA = {"settings": {"channels": [4, 8, 8], "latent": 8, "warmup_steps": 1}}
+STUDY = {
+    "preprocessing": {"size": 64},
+    "training": {"steps": 2, "batch_size": 4, "validate_every": 1, "precision": "fp32"},
+    "federation": {"rounds": 2},
+    "evaluation": {"bootstrap": 100, "reference_images": 8},
+}
+SETTINGS = {
+    "title": "Three",
+    "methods": {"ra": RA, "nearest": {"settings": {"name": "nearest_neighbour"}}},
+    "blocks": [{"methods": ["ra"], "arms": ["local", "encoder_only"]}, {"methods": ["nearest"], "arms": ["all"]}],
+    "adapt_steps": 1,
+    "runtime": {"threads": 1},
+    "study": STUDY,
+}
+
+
+@pytest.fixture(scope="module")
+def hospitals(site_root, tmp_path_factory):
+    return write_hospitals(site_root, tmp_path_factory.mktemp("hospitals"), ("anna", "berta", "clara"))
+
+
+@pytest.fixture(scope="module")
+def new_grid(hospitals, site_root, tmp_path_factory):
+    def make(folder=None, **settings):
+        folder = folder or tmp_path_factory.mktemp("grid")
+        sites = [{"config": str(node.site_config)} for node in hospitals]
+        sites[2]["held_out"] = True
+        file = folder / "grid.yaml"
+        file.write_text(yaml.safe_dump(SETTINGS | {"sites": sites} | settings))
+        config = load_config(file, GridConfig)
+        return Grid(file, config, site_root, hospitals[0].cache, folder / "out", Silent())
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def grid(new_grid, untrained_perceptual):
+    grid = new_grid()
+    grid.run(untrained_perceptual)
+    return grid
+
+
+@pytest.fixture(scope="module")
+def results(grid):
+    return grid.finished()
+
+
+def test_all_cells_are_finished_and_no_checkpoint_is_left(grid, results):
+    assert set(results) == {
+        "ra.local.anna.seed0",
+        "ra.local.berta.seed0",
+        "ra.encoder_only.seed0",
+        "nearest.local.anna.seed0",
+        "nearest.local.berta.seed0",
+        "nearest.pooled.seed0",
+    }
+    assert not list((grid.out / "work").iterdir())
+
+
+def test_what_can_not_be_federated_is_told_with_its_reason(grid):
+    told = refused(grid.config)
+    assert {one.arm for one in told} == {name for name, kind in ARMS.items() if kind.federation is not None}
+    assert all("training images" in one.reason for one in told)
+
+
+def test_every_cell_has_numbers_of_every_site(results):
+    for result in results.values():
+        assert {number.test_site for number in result.numbers} == {"anna", "berta", "clara"}
+        for site in ("anna", "berta", "clara"):
+            assert result.find(site, "auroc").value is not None
+            assert result.find(site, "auroc", "residual") is not None
+            assert result.find(site, "pixel_auprc").value is not None
+
+
+def test_bootstrap_values_are_kept_and_give_the_interval_again(results):
+    number = results["ra.local.anna.seed0"].find("berta", "auroc")
+    values = number.estimate.resampled
+    assert len(values) == 100
+    low, high = torch.tensor(values).quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    assert (low, high) == pytest.approx((number.ci_low, number.ci_high), abs=1e-4)
+
+
+def test_sites_that_keep_parts_have_models_of_their_own(results):
+    hashes = results["ra.encoder_only.seed0"].model_hash
+    assert len(set(hashes.values())) == 3
+    assert results["ra.encoder_only.seed0"].adapted == 1
+    assert len(set(results["ra.local.anna.seed0"].model_hash.values())) == 1
+
+
+def test_a_finished_study_computes_nothing_and_a_lost_cell_alone(grid, results, untrained_perceptual, monkeypatch):
+    computed = []
+    whole = Grid.compute
+    monkeypatch.setattr(
+        Grid, "compute", lambda self, cell, bench: computed.append(cell.key) or whole(self, cell, bench)
+    )
+    grid.run(untrained_perceptual)
+    assert computed == []
+    (grid.out / "cells" / "nearest.pooled.seed0.json").unlink()
+    grid.run(untrained_perceptual)
+    assert computed == ["nearest.pooled.seed0"]
+    again = load(grid.out / "cells", "nearest.pooled.seed0")
+    assert again.numbers == results["nearest.pooled.seed0"].numbers
+
+
+def test_two_at_a_time_give_the_same_numbers(new_grid, results, untrained_perceptual, monkeypatch):
+    # Only cells that score without the perceptual network could be equal here: the workers load the real one.
+    pytest.importorskip("torch")
+    grid = new_grid(blocks=[{"methods": ["nearest"], "arms": ["local"]}])
+    try:
+        grid.run(untrained_perceptual, jobs=2)
+    except Exception as error:
+        if type(error).__name__ == "WeightsError":
+            pytest.skip("no pretrained weights on this machine")
+        raise
+    found, before = grid.finished()["nearest.local.anna.seed0"], results["nearest.local.anna.seed0"]
+    assert found.find("berta", "auroc", "residual") == before.find("berta", "auroc", "residual")
+
+
+def test_cells_of_other_settings_are_refused_by_name(new_grid, grid):
+    other = new_grid(study=STUDY | {"evaluation": {"bootstrap": 101, "reference_images": 8}})
+    other.out.mkdir()
+    shutil.copytree(grid.out / "cells", other.out / "cells")
+    with pytest.raises(ResumeError, match=r"seed0\.json: of other settings"):
+        other.finished()
+
+
+def test_training_and_choosing_need_no_test_image(
+    new_grid, hospitals, results, site_root, untrained_perceptual, tmp_path
+):
+    """The same weights and the same scoring come out where no test image is there."""
+    sites = []
+    for node in hospitals:
+        header, *rows = list(csv.reader((node.site_config.parent / f"{node.site}.csv").open()))
+        split = header.index("split")
+        manifest = tmp_path / f"{node.site}.csv"
+        with manifest.open("w", newline="") as file:
+            csv.writer(file).writerows([header, *(row for row in rows if row[split] != "test")])
+        settings = yaml.safe_load(node.site_config.read_text())
+        settings["data"]["manifest"] = str(manifest)
+        (tmp_path / f"{node.site}.yaml").write_text(yaml.safe_dump(settings))
+        sites.append({"config": str(tmp_path / f"{node.site}.yaml"), "held_out": node.site == "clara"})
+    blind = new_grid(sites=sites, blocks=[{"methods": ["ra"], "arms": ["local", "encoder_only"]}])
+    blind.run(untrained_perceptual)
+    for key, found in blind.finished().items():
+        assert (found.model_hash, found.chosen, found.synthetic, found.selected) == (
+            results[key].model_hash,
+            results[key].chosen,
+            results[key].synthetic,
+            results[key].selected,
+        )
+        assert found.find("anna", "auroc").note.endswith("not estimable: no test images")
+
+
+def test_adapting_leaves_shared_tensors_as_they_are(grid, runtime):
+    study = next(cell.study for cell in grid.cells if cell.arm == "encoder_only")
+    start = build_method(study.method, 64, 0)
+    shared = {name: tensor + 0.01 for name, tensor in shared_tensors(start, study.federation).items()}
+    method = adapt(study, shared, grid.places[2].images, runtime, 2)
+    after = shared_tensors(method)
+    assert all(torch.equal(after[name], tensor) for name, tensor in shared.items())
+    own = {name: t for name, t in shared_tensors(start).items() if name not in shared}
+    assert any(not torch.equal(after[name], tensor) for name, tensor in own.items())
+    assert isinstance(runtime, Runtime)
+
+
+def test_variants():
+    sites = ["a", "b", "c"]
+    assert [v.sites for v in variants("local", sites)] == [("a",), ("b",), ("c",)]
+    assert [v.sites for v in variants("leave_one_out", sites)] == [("b", "c"), ("a", "c"), ("a", "b")]
+    assert [v.sites for v in variants("growing", [*sites, "d"])] == [("a", "b"), ("a", "b", "c")]
+    assert [v.sites for v in variants("pooled", ["a"])] == [("a",)]
+    assert list(variants("fedavg", ["a"])) == []
+    assert list(variants("leave_one_out", ["a", "b"])) == []
+
+
+def test_every_arm_of_every_method_is_a_valid_study_or_has_a_reason(new_grid):
+    grid = new_grid(blocks=[{"methods": ["all"], "arms": ["all"], "seeds": [0, 1]}])
+    for cell in all_cells(grid.config, ["anna", "berta"]):
+        assert isinstance(cell.study, StudyConfig)
+        assert cell.study.seed == cell.seed
+        assert not refusal(cell.arm, cell.study.method)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"blocks": [{"arms": ["fedsgd"]}]}, "there is no arm 'fedsgd'"),
+        ({"blocks": [{"methods": ["vae"]}]}, "there is no method 'vae'"),
+        ({"methods": {"a.b": RA}, "blocks": [{}]}, "'a.b' is no name"),
+        ({"methods": {"ra": RA | {"steps": 3}}, "blocks": [{}]}, "3 steps can't be shared out over 2 rounds"),
+        ({"methods": {"ra": {"settings": {"warmup_steps": 2}}}, "blocks": [{}]}, "warm-up"),
+        ({"study": STUDY | {"federation": {"rounds": 2, "patience": 1}}}, "patience"),
+    ],
+)
+def test_bad_settings_are_told(new_grid, settings, words):
+    with pytest.raises(ConfigError) as caught:
+        new_grid(**settings)
+    assert words in caught.value.message
