@@ -21,7 +21,7 @@ from ra_core.fixed_point import Codes, encode
 from ra_core.hashing import tensor_digest
 from ra_core.installed import package_hash
 from ra_core.messages import JoinOrder, JoinReply, MessageError, RoundOrder, RoundReply
-from ra_core.models.features import features_hash
+from ra_core.models.features import network_hash
 from ra_core.models.method import FittedMethod, GradientMethod, Method
 from ra_core.models.registry import build_method
 from ra_core.models.shared import load_shared, shared_tensors
@@ -55,7 +55,7 @@ class Site:
         Raises:
             WeightsError: the method looks at images through a pretrained network that this machine doesn't have.
         """
-        features_hash(order.study.method)  # better told now than in the middle of a round
+        network_hash(order.study.method)  # better told now than in the middle of a round
         train, val = self.images.train, self.images.val
         return JoinReply(
             site=self.config.data.site,

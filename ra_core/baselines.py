@@ -12,6 +12,7 @@ import torch
 
 from ra_core.data import SiteImages
 from ra_core.evaluation import evaluate
+from ra_core.glossary import SHORTCUT
 from ra_core.groups import Cases
 from ra_core.metrics import Estimate
 from ra_core.models.configs import NearestNeighbourConfig, PCAConfig
@@ -21,11 +22,11 @@ from ra_core.models.pca import PCA
 from ra_core.results import ResultRow
 from ra_core.scoring import SCORINGS, Scorer, ScoringConfig, image_scores
 from ra_core.selection import image_threshold
-from ra_core.shortcuts import SHORTCUTS
+from ra_core.shortcuts import SHORTCUTS, SLICE_HEIGHT
 from ra_core.site_scorer import batches
 from ra_core.table import Table
 
-__all__ = ["BASELINES", "evaluate_baselines"]
+__all__ = ["BASELINES", "evaluate_baselines", "evaluate_shortcuts"]
 
 BASELINES: dict[str, Callable[[int], FittedMethod]] = {
     "nearest_neighbour": lambda size: NearestNeighbour(NearestNeighbourConfig(), size),
@@ -44,7 +45,7 @@ def evaluate_baselines(
     A baseline that can't be had from these training images gets one row without a value, with the reason. One that is
     measured already, as the method in question, is left out by its name.
     """
-    rows, cases = [], Cases.of(images, table.config.batch_size)
+    rows = []
     for name, build in BASELINES.items():
         if name == without:
             continue
@@ -59,21 +60,36 @@ def evaluate_baselines(
         device = torch.device("cpu")
         rows += evaluate(fitted, name, Scorer(None), images, table, device=device, scorings=scorings).rows
     progress("shortcuts")
-    for name in SHORTCUTS:
-        rows += _shortcut(name, images, cases, table)
-    return rows
+    return rows + evaluate_shortcuts(images, table)
+
+
+def evaluate_shortcuts(images: SiteImages, table: Table) -> list[ResultRow]:
+    """Rows of the shortcuts; of the slices' height only where it is known of all validation and test images."""
+    cases = Cases.of(images, table.config.batch_size)
+    rows = [row for name in SHORTCUTS for row in _shortcut(name, images, cases, table)]
+    return rows + _slice_height(images, cases, table)
+
+
+def _slice_height(images: SiteImages, cases: Cases, table: Table) -> list[ResultRow]:
+    healthy, scores = (
+        np.array([np.nan if height is None else height for height in part.heights()])
+        for part in (images.val, images.test)
+    )
+    if np.isnan(healthy).any() or np.isnan(scores).any():
+        return []
+    return table.image_level(SHORTCUT, SLICE_HEIGHT, scores, cases, image_threshold(healthy, table.config.image_fpr))
 
 
 def _shortcut(name: str, images: SiteImages, cases: Cases, table: Table) -> list[ResultRow]:
     size, maps = table.config.batch_size, SHORTCUTS[name]
     healthy = np.concatenate([image_scores(maps(x), MEAN) for x in batches(images.val, size)])
-    scores, known = [], []
+    scores, known = [np.zeros(0)], [np.zeros((0, *cases.lesions.masks.shape[1:]), np.float32)]
     for start, x in enumerate(batches(images.test, size)):
         found = maps(x)
         scores.append(image_scores(found, MEAN))
         known.append(found[cases.of_batch(start * size, len(x)), 0].numpy())
     threshold = image_threshold(healthy, table.config.image_fpr)
-    rows = table.image_level("shortcut", name, np.concatenate(scores), cases, threshold)
+    rows = table.image_level(SHORTCUT, name, np.concatenate(scores), cases, threshold)
     mapped = np.concatenate(known)
-    rows += table.pixel_level("shortcut", name, mapped[cases.with_lesions], cases)
-    return rows + table.box_level("shortcut", name, mapped[cases.with_boxes], cases)
+    rows += table.pixel_level(SHORTCUT, name, mapped[cases.with_lesions], cases)
+    return rows + table.box_level(SHORTCUT, name, mapped[cases.with_boxes], cases)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 __all__ = ["page_bytes", "page_environment"]
 
 
-def page_environment(package: str) -> Environment:
-    """The templates of a package: every value is escaped, and a name that isn't given is an error."""
+def page_environment(*packages: str) -> Environment:
+    """The templates of packages, first come first served: values are escaped, a name that isn't given is an error."""
     return Environment(
-        loader=PackageLoader(package),
+        loader=ChoiceLoader([PackageLoader(package) for package in packages]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

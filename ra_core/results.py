@@ -45,15 +45,13 @@ class ResultRow:
     Attributes:
         arm: how the model was trained: local, federated, pooled.
         method: ra, pca, nearest_neighbour, shortcut, ...
-        scoring: a name of `scoring.SCORINGS`, or what the method has in its place.
+        scoring: a name of `glossary.SCORINGS_TOLD` or `SHORTCUTS_TOLD`, or what the method has in its place.
         perceptual: first 12 hex digits of `Perceptual.digest` where the network had a part; empty elsewhere.
         train_sites: sites trained on, joined by "+"; "each its own" in an average over sites' own models.
         test_site: site measured on, or what an average is over.
         anomaly: "all", one finding, "size: small", "size: medium", "size: large", or "synthetic: KIND" (then on
             validation images); "healthy" where only healthy images are reconstructed.
-        metric: auroc, auprc, detection_rate, false_alarm_rate, pixel_auroc, pixel_auprc, dice, oracle_dice, ssim,
-            lpips, squared_error; where there are boxes also box_recall, box_precision, box_f1, box_f1_scale_free,
-            box_auroc.
+        metric: a name of `glossary.METRICS`.
         estimate: the number with its interval and counts; without a value where it can't be had.
         seed: of the run.
         remark: what a reader has to know beside the estimate's own note.
@@ -175,13 +173,19 @@ def _average(rows: Sequence[ResultRow], train_sites: str, test_site: str, resamp
     )
 
 
-def write_results(path: Path, rows: Iterable[ResultRow]) -> None:
-    """Write rows as CSV, in the order given; equal numbers give equal bytes."""
+def write_results(path: Path, rows: Iterable[ResultRow], columns: Sequence[str] = COLUMNS) -> None:
+    """Write rows as CSV, in the order given; equal numbers give equal bytes.
+
+    Args:
+        path: of the file.
+        rows: all of it.
+        columns: attributes of the rows.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer.writerow(columns)
     for row in rows:
-        writer.writerow(_text(getattr(row, name)) for name in COLUMNS)
+        writer.writerow(_text(getattr(row, name)) for name in columns)
     write_atomically(path, text.getvalue().encode())
 
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
 from ra_core.config import Precision, RuntimeConfig
 from ra_core.errors import ConfigError
+from ra_core.models.configs import CONFIGS, MethodSettings
 
 __all__ = ["Runtime", "software_versions"]
+
+PACKAGES = ("federated-ra", "torch", "torchvision", "lpips", "numpy", "scikit-image", "pillow", "pydicom", "nibabel")
+"""What results depend on, whatever the method."""
 
 
 @dataclass(frozen=True)
@@ -62,20 +66,19 @@ class Runtime:
         }
 
 
-def software_versions() -> dict[str, str]:
-    """Versions that a result may depend on, by package name."""
-    packages = (
-        "federated-ra",
-        "torch",
-        "torchvision",
-        "lpips",
-        "numpy",
-        "scikit-image",
-        "pillow",
-        "pydicom",
-        "nibabel",
-    )
-    return {"python": platform.python_version()} | {name: version(name) for name in packages}
+def software_versions(method: MethodSettings | None = None) -> dict[str, str]:
+    """Versions that a result may depend on, by package name; what isn't installed is left out.
+
+    Args:
+        method: the one in use; without it, the libraries of all methods are told.
+    """
+    kinds = CONFIGS.values() if method is None else (method,)
+    own = {library for kind in kinds for library in kind.libraries}
+    found = {"python": platform.python_version()}
+    for name in (*PACKAGES, *sorted(own)):
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def _fast_bf16(device: torch.device) -> bool:

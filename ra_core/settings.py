@@ -120,8 +120,8 @@ def _keys(kind: type[Config], prefix: str = "") -> Iterator[str]:
 
 
 def nested_config(annotation: Any) -> type[Config] | None:
-    """The settings class an annotation stands for, if it does; a list of them is a value like any other."""
-    if typing.get_origin(annotation) is tuple:
+    """The settings class an annotation stands for, if it does; several of them are a value like any other."""
+    if typing.get_origin(annotation) in (tuple, dict):
         return None
     for candidate in (annotation, *typing.get_args(annotation)):
         if isinstance(candidate, type) and issubclass(candidate, Config):

@@ -1,6 +1,6 @@
 """Plain properties of a picture that may give a label or a lesion away: a method must beat them to have shown anything.
 
-Each is a map; its mean over the pixels is the image's number.
+Each is a map, whose mean over the pixels is the image's number; but for the slice's height, which is a number alone.
 """
 
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["SHORTCUTS", "foreground"]
+__all__ = ["SHORTCUTS", "SLICE_HEIGHT", "foreground"]
 
 
 def foreground(x: Tensor) -> Tensor:
@@ -37,3 +37,6 @@ SHORTCUTS: dict[str, Callable[[Tensor], Tensor]] = {
     "sharpness": _sharpness,
 }
 """Functions (N, 1, H, W) in [0, 1] -> the same by name. Read their AUROC both ways: 0.1 tells as much as 0.9."""
+
+SLICE_HEIGHT = "slice_height"
+"""Where in its volume a slice lies (`ImageSet.heights`): lesions may be commoner at some heights."""

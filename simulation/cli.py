@@ -2,37 +2,28 @@
 
 from __future__ import annotations
 
-import sys
+import shutil
 from enum import StrEnum
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Annotated
 
 import click
 import typer
-from rich.table import Table
 
 from ra_core.config import SiteConfig, StudyConfig
 from ra_core.console import TerminalReporter, new_app, run_app
-from ra_core.files import cache_folder, sweep
-from ra_core.results import ResultRow
-from ra_core.runtime import Runtime
 from ra_core.settings import commented_yaml, load_config
-from simulation.arms import Engine
-from simulation.cohort import CohortConfig, write_cohort
-from simulation.compare import compare
 from simulation.config import ExperimentConfig, SiteEntry
-from simulation.engines import run_flower, run_in_process
-from simulation.experiment import Experiment
-from simulation.grid import Grid, GridConfig
-from simulation.importers import PUBLIC_SETS, Imported, import_set
-from simulation.places import open_places
-from simulation.weights import fetch_with_progress, load_or_fetch
+from simulation.grid.config import GridConfig
+from simulation.importers import PUBLIC_SETS
+from simulation.listing import as_json, as_text
 
 __all__ = ["app", "main"]
 
 app = new_app(
     "Train Reversed Autoencoders on healthy images and see what they find in sick ones, on one machine.",
-    "Start with `ra-simulate quickstart --out DIR`; on your own images, `ra-simulate train` or `ra-simulate study`.",
+    "Start with `ra-simulate quickstart --out DIR`; on your own images, `ra-simulate train`, `experiment` or `study`; "
+    "`ra-simulate list` tells what there is to compare.",
 )
 
 
@@ -41,6 +32,7 @@ class Which(StrEnum):
 
     study = "study"
     experiment = "experiment"
+    grid = "grid"
 
 
 class EngineName(StrEnum):
@@ -50,7 +42,6 @@ class EngineName(StrEnum):
     flower = "flower"
 
 
-ENGINES: dict[EngineName, Engine] = {EngineName.in_process: run_in_process, EngineName.flower: run_flower}
 STUDIES = Path(__file__).parent / "studies"
 
 
@@ -98,11 +89,13 @@ def quickstart(
 
     Takes some ten minutes on two cores and needs nothing but this package. Open DIR/report.html afterwards.
     """
+    from simulation.commands import make_cohort  # noqa: PLC0415 - torch comes with it, here and below
+
     name = "quickstart_full.yaml" if full else "quickstart.yaml"
     config = _overridden(load_config(STUDIES / name, ExperimentConfig), precision, threads, seed)
     folder = out / "cohort"
     if not (folder / "manifest.csv").exists():
-        _make_cohort(CohortConfig(size=config.study.preprocessing.size, seed=config.study.seed), folder)
+        make_cohort(config.study.preprocessing.size, config.study.seed, folder)
     _run(config, folder, folder, out, engine, cache)
 
 
@@ -134,23 +127,23 @@ def study(
     jobs: Annotated[int, typer.Option(min=1, help="Cells at a time, each with the threads of `runtime`.")] = 1,
     only: Annotated[list[str] | None, typer.Option(help="Only cells of this method or arm; repeatable.")] = None,
     minutes: Annotated[
-        float | None, typer.Option(min=0, help="Begin no further cell after so long; the same command goes on later.")
+        float | None,
+        typer.Option(
+            min=0, help="Begin no further cell after so long; 0 only makes the page. The same command goes on."
+        ),
     ] = None,
 ) -> None:
     """Compare methods, ways to train and seeds at every site: cell by cell, resumable, with paired differences.
 
-    Every finished cell is a small file under OUT/cells; the page is made anew from all there are.
+    Every finished cell is a small file under OUT/cells. From all there are, OUT/report.html (the page), OUT/tables.md
+    (its tables as Markdown) and OUT/results.csv (all numbers) are made anew at the end, also where --minutes ended it.
+    `ra-simulate config grid` prints a commented file to start from.
     """
-    reporter, settings = TerminalReporter(), load_config(config, GridConfig)
-    image_cache = (cache or cache_folder()) / "images"
-    sweep(image_cache)
-    grid = Grid(config, settings, data, image_cache, out, reporter)
-    perceptual = load_or_fetch(settings.study.perceptual, settings.runtime.device, reporter)
-    try:
-        grid.run(perceptual, jobs, only or (), None if minutes is None else 60 * minutes)
-    except KeyboardInterrupt:
-        reporter.say(f"stopped; the same command goes on where it was in {out}")
-        raise
+    from simulation.commands import run_study  # noqa: PLC0415
+
+    run_study(config, data, out, cache, jobs, only or (), None if minutes is None else 60 * minutes)
+    for name in ("results.csv", "tables.md", "report.html"):
+        typer.echo(str(out / name))
 
 
 @app.command()
@@ -203,40 +196,11 @@ def _overridden(
 def _run(
     config: ExperimentConfig, base: Path, root: Path | None, out: Path, engine: EngineName, cache: Path | None
 ) -> None:
-    reporter = TerminalReporter()
-    image_cache = (cache or cache_folder()) / "images"
-    sweep(image_cache)
-    runtime = Runtime.resolve(config.runtime, config.study.training.precision)
-    places = open_places(config.sites, base, config.study.preprocessing, root, image_cache, reporter)
-    for place in places:
-        images, role = place.images, "" if place.trained or config.local == (place.name,) else ", held out"
-        reporter.say(
-            f"{place.config.name}: {len(images.train)} training, {len(images.val)} validation and {len(images.test)} "
-            f"test images{role}"
-        )
-    reporter.say(f"{runtime.precision} on {runtime.device}, {runtime.threads} threads")
-    try:
-        perceptual = load_or_fetch(config.study.perceptual, str(runtime.device), reporter)
-        rows = Experiment(
-            config, places, image_cache, perceptual, runtime, out, ENGINES[engine], _command(), reporter
-        ).run()
-    except KeyboardInterrupt:
-        reporter.say(f"stopped; the same command goes on where it was in {out}")
-        raise
-    reporter.console.print(auroc_table(rows))
+    from simulation.commands import run_experiment  # noqa: PLC0415
+
+    run_experiment(config, base, root, out, engine.value, cache)
     typer.echo(str(out / "results.csv"))
     typer.echo(str(out / "report.html"))
-
-
-def _command() -> str:
-    """What was typed, with the last part of each path alone: the report goes from hand to hand."""
-    return " ".join(["ra-simulate", *(PurePath(word).name if "/" in word else word for word in sys.argv[1:])])
-
-
-def _make_cohort(config: CohortConfig, out: Path) -> Path:
-    patients = sum(h.train + h.val + h.test_healthy + h.test_anomalous for h in config.hospitals)
-    with TerminalReporter().task("making virtual patients", patients) as move:
-        return write_cohort(config, out, lambda done, _total: move(done, ""))
 
 
 @app.command("compare")
@@ -244,6 +208,8 @@ def compare_runs(
     runs: Annotated[list[Path], typer.Argument(help="Folders of finished runs.")],
 ) -> None:
     """Print several finished runs side by side, as Markdown tables."""
+    from simulation.compare import compare  # noqa: PLC0415
+
     typer.echo(compare(runs))
 
 
@@ -257,7 +223,9 @@ def cohort(
 
     They are files with a manifest, read as any hospital's: data for trying things out where there is none.
     """
-    typer.echo(str(_make_cohort(CohortConfig(size=size, seed=seed), out)))
+    from simulation.commands import make_cohort  # noqa: PLC0415
+
+    typer.echo(str(make_cohort(size, seed, out)))
 
 
 @app.command("import")
@@ -274,18 +242,12 @@ def import_(
 
     docs/data.md says where the sets are from, and how their folders have to look.
     """
-    for line in _told(import_set(name, source, out)):
+    from simulation.commands import import_lines  # noqa: PLC0415
+    from simulation.importers.write import import_set  # noqa: PLC0415
+
+    for line in import_lines(import_set(name, source, out)):
         typer.echo(line, err=True)
     typer.echo(str(out))
-
-
-def _told(done: Imported) -> list[str]:
-    """What was counted, a line each."""
-    total = sum(done.images.values())
-    lines = [f"{total} images of {done.patients} patients; {done.boxed} with boxes, {done.masked} with lesion masks"]
-    lines += [f"  {split:12} {label:10} {done.images[split, label]}" for split, label in sorted(done.images)]
-    lines += [f"left aside: {count} {reason}" for reason, count in done.left.items()]
-    return lines + [f"note: {note}" for note in done.notes]
 
 
 @app.command()
@@ -294,35 +256,38 @@ def weights() -> None:
 
     They are checked against known hashes. Afterwards nothing needs a network.
     """
+    from simulation.weights import fetch_with_progress  # noqa: PLC0415
+
     for path in fetch_with_progress(TerminalReporter()):
         typer.echo(str(path))
 
 
+@app.command("list")
+def list_(
+    json: Annotated[bool, typer.Option("--json", help="For scripts: one JSON object.")] = False,
+) -> None:
+    """List methods, ways to train, scorings, shortcuts and metrics, each with a line and its source."""
+    typer.echo(as_json() if json else as_text(shutil.get_terminal_size().columns))
+
+
 @app.command()
 def config(kind: Annotated[Which, typer.Argument(help="Which settings.")] = Which.study) -> None:
-    """Print a commented default: `ra-simulate config study > study.yaml`, or `config experiment`.
+    """Print a commented default: `ra-simulate config study > study.yaml`, `config experiment` or `config grid`.
 
-    The keys of a site config are explained by `ra-client config`.
+    `study` is how one model is trained, `experiment` is what `ra-simulate experiment` takes, `grid` what `ra-simulate
+    study` takes. The keys of a site config are explained by `ra-client config`.
     """
     experiment = {"title": "My sites", "sites": [{"config": "site_a.yaml"}, {"config": "site_b.yaml"}]}
+    grid = experiment | {
+        "methods": {"RA": {"settings": {"name": "ra"}}, "PCA": {"settings": {"name": "pca"}}},
+        "blocks": [{"methods": ["all"], "arms": ["local", "pooled", "fedavg"], "seeds": [0]}],
+    }
     texts = {
         Which.study: commented_yaml(StudyConfig),
         Which.experiment: commented_yaml(ExperimentConfig, experiment),
+        Which.grid: commented_yaml(GridConfig, grid),
     }
     typer.echo(texts[kind], nl=False)
-
-
-def auroc_table(rows: list[ResultRow]) -> Table:
-    """Image AUROC of every method and scoring on all anomalous images."""
-    table = Table(title="image AUROC on the test images, with intervals by patient")
-    for column in ("trained on", "tested on", "method", "scoring", "AUROC", "interval", "note"):
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        if row.metric == "auroc" and row.anomaly == "all":
-            value = "-" if row.value is None else f"{row.value:.3f}"
-            interval = "" if row.ci_low is None else f"{row.ci_low:.3f} to {row.ci_high:.3f}"
-            table.add_row(row.train_sites, row.test_site, row.method, row.scoring, value, interval, row.note)
-    return table
 
 
 def main() -> None:

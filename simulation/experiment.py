@@ -21,7 +21,7 @@ from ra_core.config import StudyConfig
 from ra_core.errors import ConfigError, TooFewImagesError
 from ra_core.evaluation import CHOSEN_NOTE, Evaluation, evaluate
 from ra_core.files import write_atomically
-from ra_core.models.features import features_hash
+from ra_core.models.features import features_hash, network_hash
 from ra_core.models.method import FittedMethod, Method
 from ra_core.perceptual import Perceptual
 from ra_core.results import ResultRow, average_rows, write_results
@@ -144,12 +144,12 @@ class Experiment:
             "study": self.study.model_dump(mode="json"),
             "runtime": self.runtime.record(),
             "perceptual_hash": self.perceptual.digest,
-            "features_hash": features_hash(self.study.method),
+            "features_hash": network_hash(self.study.method),
             "data": {
                 place.name: {split: getattr(place.images, split).fingerprint() for split in ("train", "val", "test")}
                 for place in self.places
             },
-            "software": software_versions(),
+            "software": software_versions(self.study.method),
         }
 
     def _train(self, arm: Arm) -> Trained:
@@ -247,7 +247,7 @@ class Experiment:
             modality=common(place.config.modality for place in teachers),
             data=tuple(place.summary for place in teachers),
             runtime=self.runtime.record(),
-            software=software_versions(),
+            software=software_versions(self.study.method),
             metrics=tuple(
                 {
                     "test_site": row.test_site,

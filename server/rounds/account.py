@@ -58,7 +58,7 @@ class Account:
             "study_digest": self.study.digest(),
             "package_hash": package_hash(),
             "bundle": self.bundle,
-            "software": software_versions(),
+            "software": software_versions(self.study.method),
             "sites": sorted(self.sites),
             "rounds_asked": self.study.federation.rounds,
             "criterion": CRITERION,

@@ -54,7 +54,7 @@ def model_card(study: StudyConfig, progress: Progress) -> Card:
         modality=common(reply.modality for reply in told),
         data=tuple(_summary(reply) for reply in told),
         runtime={"precision": study.training.precision},
-        software=software_versions(),
+        software=software_versions(study.method),
         metrics=tuple(_errors(progress)),
         model_hash=tensor_digest({name: torch.from_numpy(array) for name, array in progress.best.items()}),
         features=features_hash(study.method),

@@ -7,22 +7,33 @@ patient, which is far surer than comparing two intervals.
 from __future__ import annotations
 
 import math
+import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cached_property
 
 import numpy as np
 
-from ra_core.metrics import Estimate, Resampling, average
-from simulation.grid.arms import ARMS
+from ra_core.glossary import SHORTCUT
+from ra_core.metrics import Estimate, average
+from simulation.grid.arms import ARMS, UNTRAINED
 from simulation.grid.measure import MEASURING_SEED
-from simulation.grid.result import CellResult
+from simulation.grid.result import CellResult, Number
 
 __all__ = ["MARGIN", "Answers", "Verdict", "difference", "over_seeds"]
 
+CHANCE = 0.5
+ENDS = "the ends of the interval are averaged over seeds"
+UNKEPT = "no interval: bootstrap values were not kept"
 MARGIN = 0.02
 """Two models are called equivalent only where the whole interval of their difference lies within this."""
+
+
+FEWEST = 30
+"""Healthy and anomalous images below which nothing is called equivalent: two models that make no mistake on a handful
+of images have an interval of no width."""
 
 
 class Verdict(StrEnum):
@@ -35,10 +46,14 @@ class Verdict(StrEnum):
 
     @classmethod
     def of(cls, found: Estimate) -> Verdict:
-        """Better or worse where the interval leaves out 0, equivalent where it lies within the margin."""
+        """Equivalent where the interval lies within the margin and images are enough.
+
+        Else better or worse where it leaves out 0, and inconclusive where it doesn't.
+        """
         if found.ci_low is None or found.ci_high is None:
             return cls.inconclusive
-        if found.ci_low > -MARGIN and found.ci_high < MARGIN:
+        enough = min(found.n_healthy, found.n_anomalous) >= FEWEST and found.ci_low < found.ci_high
+        if enough and found.ci_low > -MARGIN and found.ci_high < MARGIN:
             return cls.equivalent
         if found.ci_low > 0:
             return cls.better
@@ -51,12 +66,15 @@ def difference(a: Estimate, b: Estimate, confidence: float) -> Estimate:
     if a.value is None or b.value is None:
         return Estimate(None, None, None, *counts, a.note or b.note)
     if not len(a.resampled) or len(a.resampled) != len(b.resampled):
-        return Estimate(a.value - b.value, None, None, *counts, "no interval: bootstrap values were not kept")
+        return Estimate(a.value - b.value, None, None, *counts, UNKEPT)
     return Estimate.of(a.value - b.value, a.resampled - b.resampled, confidence, counts)
 
 
 def over_seeds(estimates: Sequence[Estimate], confidence: float) -> Estimate:
-    """Mean over seeds of training; its interval is that of the patients alone, since there are few seeds.
+    """Mean over models measured on the same images; its interval is that of the patients alone, since there are few.
+
+    Without bootstrap values, the ends of the intervals are averaged: an interval that is too wide rather than too
+    narrow, for the models' errors are taken to go together.
 
     Raises:
         ValueError: there is none.
@@ -64,15 +82,30 @@ def over_seeds(estimates: Sequence[Estimate], confidence: float) -> Estimate:
     if not estimates:
         raise ValueError("no seed has this number")
     first = estimates[0]
+    if len(estimates) == 1:
+        return first
     counts = first.n_healthy, first.n_anomalous
     lacking = [found for found in estimates if found.value is None]
     if lacking:
         return Estimate(None, None, None, *counts, lacking[0].note)
     value = math.fsum(found.value or 0.0 for found in estimates) / len(estimates)
     if any(len(found.resampled) != len(first.resampled) or not len(found.resampled) for found in estimates):
-        return Estimate(value, None, None, *counts, "no interval: bootstrap values were not kept")
+        return Estimate(value, *_mean_ends(estimates), *counts, ENDS)
     mean = np.mean([found.resampled for found in estimates], axis=0)
     return Estimate.of(value, mean, confidence, counts)
+
+
+def _mean_ends(estimates: Sequence[Estimate]) -> tuple[float | None, float | None]:
+    """Of the intervals; none where one has none."""
+    lows = [found.ci_low for found in estimates if found.ci_low is not None]
+    highs = [found.ci_high for found in estimates if found.ci_high is not None]
+    if len(lows) < len(estimates) or len(highs) < len(estimates):
+        return None, None
+    return math.fsum(lows) / len(lows), math.fsum(highs) / len(highs)
+
+
+def _sum(estimates: Sequence[Estimate], count: str) -> int:
+    return sum(getattr(found, count) for found in estimates)
 
 
 @dataclass(frozen=True)
@@ -95,7 +128,7 @@ class Answers:
     @property
     def methods(self) -> list[str]:
         """With a finished cell, in the order of the cells."""
-        return list(dict.fromkeys(result.method for result in self.results))
+        return list(dict.fromkeys(result.method for result in self.results if result.arm != UNTRAINED))
 
     @property
     def arms(self) -> list[str]:
@@ -103,19 +136,48 @@ class Answers:
         found = {result.arm for result in self.results}
         return [arm for arm in ARMS if arm in found]
 
+    def shortcut(self, name: str, site: str, metric: str, anomaly: str = "all") -> Estimate | None:
+        """What a plain number of the picture has at a site; without a value where it isn't known, and the note says so.
+
+        Read an AUROC both ways round: 0.1 tells as much as 0.9.
+
+        Args:
+            name: of `glossary.SHORTCUTS_TOLD`.
+            site: tested on.
+            metric: as in the table.
+            anomaly: as in the table.
+        """
+        for result in self.of(SHORTCUT, UNTRAINED):
+            number = self._numbers.get((result.key, site, metric, name, anomaly))
+            if number is not None:
+                return number.estimate
+        return None
+
     def seeds(self, method: str, arm: str) -> list[int]:
         """Finished for every variant of an arm."""
         by_variant: dict[str, set[int]] = defaultdict(set)
-        for result in self._of(method, arm):
+        for result in self.of(method, arm):
             by_variant[result.variant].add(result.seed)
         return sorted(set.intersection(*by_variant.values())) if by_variant else []
 
+    def of(self, method: str, arm: str) -> Sequence[CellResult]:
+        """Finished cells of a method trained in one way, in the order of the cells."""
+        return self._cells.get((method, arm), [])
+
     def at(
-        self, method: str, arm: str, site: str, metric: str, scoring: str | None = None, anomaly: str = "all"
+        self,
+        method: str,
+        arm: str,
+        site: str,
+        metric: str,
+        scoring: str | None = None,
+        anomaly: str = "all",
+        seeds: Collection[int] | None = None,
     ) -> Estimate | None:
         """A number at one site, averaged over seeds; None where there is no cell, or no such number in it.
 
         It is of the site's own model (local), of the one trained without it (leave_one_out), else of the arm's model.
+        Where a site can have no model, there is no value, and the note says why.
 
         Args:
             method: name in the study.
@@ -124,14 +186,29 @@ class Answers:
             metric: as in the table.
             scoring: by name; that which healthy images chose where none is given.
             anomaly: as in the table.
+            seeds: averaged over; all finished ones where none are given.
         """
         variant = {"local": site, "leave_one_out": f"without {site}"}.get(arm, "")
         found = {
-            result.seed: number.estimate
-            for result in self._of(method, arm)
-            if result.variant == variant and (number := result.find(site, metric, scoring, anomaly)) is not None
+            result.seed: estimate
+            for result in self.of(method, arm)
+            if result.variant == variant and (seeds is None or result.seed in seeds)
+            if (estimate := self._estimate(result, site, metric, scoring, anomaly)) is not None
         }
         return over_seeds([found[seed] for seed in sorted(found)], self.confidence) if found else None
+
+    def elsewhere(
+        self, method: str, site: str, metric: str, scoring: str | None = None, anomaly: str = "all"
+    ) -> Estimate | None:
+        """Mean of what other sites' own models have at a site; None where there are none."""
+        seeds = self.seeds(method, "local")
+        found = [
+            self._estimate(result, site, metric, scoring, anomaly)
+            for result in self.of(method, "local")
+            if result.variant != site and result.seed in seeds
+        ]
+        known = [one for one in found if one is not None]
+        return over_seeds(known, self.confidence) if known and len(known) == len(found) else None
 
     def mean(
         self,
@@ -141,40 +218,123 @@ class Answers:
         sites: Sequence[str],
         scoring: str | None = None,
         anomaly: str = "all",
+        seeds: Collection[int] | None = None,
     ) -> Estimate | None:
-        """Mean over sites, each counting the same; None where a site has no cell."""
-        found = [self.at(method, arm, site, metric, scoring, anomaly) for site in sites]
-        return self._average(found)
+        """Mean over sites, each counting the same; None where a site has no cell.
+
+        Of the seeds given, or else of those that are finished for every site.
+        """
+        seeds = self.seeds(method, arm) if seeds is None else seeds
+        return self._average([self.at(method, arm, site, metric, scoring, anomaly, seeds) for site in sites])
 
     def versus(
-        self, a: tuple[str, str], b: tuple[str, str], metric: str, sites: Sequence[str], scoring: str | None = None
+        self,
+        a: tuple[str, str],
+        b: tuple[str, str],
+        metric: str,
+        sites: Sequence[str],
+        scorings: tuple[str | None, str | None] = (None, None),
     ) -> Estimate | None:
-        """Paired difference of two (method, arm), averaged over sites; None where one has no cell."""
+        """Paired difference of two (method, arm), averaged over sites and the seeds that both have.
+
+        None where one has no cell. Each has its scoring, as in `at`.
+        """
+        seeds = {*self.seeds(*a)} & {*self.seeds(*b)}
         found: list[Estimate | None] = []
         for site in sites:
-            one, other = self.at(*a, site, metric, scoring), self.at(*b, site, metric, scoring)
+            pair = zip((a, b), scorings, strict=True)
+            one, other = (self.at(*of, site, metric, scoring, seeds=seeds) for of, scoring in pair)
             found.append(None if one is None or other is None else difference(one, other, self.confidence))
         return self._average(found)
 
     def growing(self, method: str, metric: str, sites: Sequence[str]) -> dict[int, Estimate]:
-        """Means over sites by the number of sites that a federated model was trained on, all of them included."""
+        """Means over sites by the number of sites trained on: the first one's own model, then federated ones."""
+        by_count: dict[int, dict[int, CellResult]] = defaultdict(dict)
+        for result in (r for arm in ("local", "growing", "fedavg") for r in self.of(method, arm)):
+            if result.train_sites == self.trained[: len(result.train_sites)]:
+                by_count[len(result.train_sites)][result.seed] = result
+        shared = set.intersection(*map(set, by_count.values())) if by_count else set()
         found: dict[int, Estimate] = {}
-        for result in [*self._of(method, "growing"), *self._of(method, "fedavg")]:
-            if result.seed != min(self.seeds(method, "fedavg"), default=result.seed):
-                continue
-            numbers = [result.find(site, metric) for site in sites]
-            estimates = [number.estimate if number else None for number in numbers]
-            mean = self._average(estimates)
+        for count in sorted(by_count) if len(by_count) > 2 else ():
+            means = []
+            for site in sites:
+                models = [self._estimate(by_count[count][seed], site, metric) for seed in sorted(shared)]
+                known = [one for one in models if one is not None]
+                means.append(over_seeds(known, self.confidence) if known else None)
+            mean = self._average(means)
             if mean is not None:
-                found[len(result.train_sites)] = mean
-        return dict(sorted(found.items()))
+                found[count] = mean
+        return found
 
-    def _of(self, method: str, arm: str) -> Iterable[CellResult]:
-        return (result for result in self.results if (result.method, result.arm) == (method, arm))
+    def spread(self, method: str, arm: str, metric: str, sites: Sequence[str]) -> Estimate | None:
+        """Standard deviation over seeds of the mean over sites; None where there are fewer than two."""
+        found = [self.mean(method, arm, metric, sites, seeds=[seed]) for seed in self.seeds(method, arm)]
+        values = [one.value for one in found if one is not None and one.value is not None]
+        if len(values) < 2 or found[0] is None:
+            return None
+        return Estimate(statistics.stdev(values), None, None, found[0].n_healthy, found[0].n_anomalous)
+
+    @property
+    def shortcuts(self) -> list[str]:
+        """Names of those that were measured."""
+        return list(dict.fromkeys(n.scoring for result in self.of(SHORTCUT, UNTRAINED) for n in result.numbers))
+
+    def mean_shortcut(self, name: str, metric: str, sites: Sequence[str]) -> Estimate | None:
+        """What a plain number of the picture has, averaged over sites; an image AUROC is read either way at each."""
+        return self._average([self._either_way(name, site, metric) for site in sites])
+
+    def versus_shortcut(self, a: tuple[str, str], name: str, metric: str, sites: Sequence[str]) -> Estimate | None:
+        """Paired difference of a (method, arm) and a shortcut, averaged over sites; None where one has no number."""
+        found: list[Estimate | None] = []
+        for site in sites:
+            one, other = self.at(*a, site, metric, seeds=self.seeds(*a)), self._either_way(name, site, metric)
+            found.append(None if one is None or other is None else difference(one, other, self.confidence))
+        return self._average(found)
+
+    def _either_way(self, name: str, site: str, metric: str) -> Estimate | None:
+        """A shortcut's number; an AUROC in the direction in which it is at least 0.5."""
+        found = self.shortcut(name, site, metric)
+        if metric != "auroc" or found is None or found.value is None or found.value >= CHANCE:
+            return found
+        low, high = (None if end is None else 1 - end for end in (found.ci_high, found.ci_low))
+        return replace(found, value=1 - found.value, ci_low=low, ci_high=high, resampled=1 - found.resampled)
+
+    @cached_property
+    def _cells(self) -> Mapping[tuple[str, str], list[CellResult]]:
+        found: dict[tuple[str, str], list[CellResult]] = defaultdict(list)
+        for result in self.results:
+            found[result.method, result.arm].append(result)
+        return found
+
+    @cached_property
+    def _numbers(self) -> Mapping[tuple[str, ...], Number]:
+        return {
+            (result.key, number.test_site, number.metric, number.scoring, number.anomaly): number
+            for result in self.results
+            for number in result.numbers
+        }
+
+    def _estimate(
+        self, result: CellResult, site: str, metric: str, scoring: str | None = None, anomaly: str = "all"
+    ) -> Estimate | None:
+        wanted = scoring or result.chosen.get(site, "none")
+        number = self._numbers.get((result.key, site, metric, wanted, anomaly))
+        if number is None and site not in result.chosen:  # it has no model; one number says why
+            number = self._numbers.get((result.key, site, "auroc", "none", "all"))
+        return number.estimate if number else None
 
     def _average(self, found: Sequence[Estimate | None]) -> Estimate | None:
         known = [one for one in found if one is not None]
         if not known or len(known) < len(found):
             return None
-        settings = Resampling(bootstrap=self.bootstrap, confidence=self.confidence, seed=MEASURING_SEED)
-        return known[0] if len(known) == 1 else average(known, **settings)
+        if len(known) == 1:
+            return known[0]
+        reasons = {one.note for one in known if one.value is None}
+        if len(reasons) == 1 and all(one.value is None for one in known):
+            return replace(known[0], n_healthy=_sum(known, "n_healthy"), n_anomalous=_sum(known, "n_anomalous"))
+        if all(one.ci_low is not None and one.value is not None for one in known) and any(
+            not len(one.resampled) for one in known
+        ):
+            value = math.fsum(one.value or 0.0 for one in known) / len(known)
+            return Estimate(value, None, None, _sum(known, "n_healthy"), _sum(known, "n_anomalous"), UNKEPT)
+        return average(known, bootstrap=self.bootstrap, confidence=self.confidence, seed=MEASURING_SEED)

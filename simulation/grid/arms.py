@@ -8,7 +8,10 @@ from typing import Any
 
 from ra_core.models.configs import MethodSettings
 
-__all__ = ["ARMS", "ArmKind", "Variant", "refusal", "variants"]
+__all__ = ["ARMS", "UNTRAINED", "ArmKind", "Variant", "refusal", "variants"]
+
+UNTRAINED = "none"
+"""Stands in place of an arm where nothing is trained: for shortcuts."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,10 @@ class ArmKind:
 
 
 ARMS: dict[str, ArmKind] = {
-    "local": ArmKind("each site's own model, on its own images", "what a hospital has alone", members="each"),
-    "pooled": ArmKind("one model on all images in one place", "what federation gives up"),
+    "local": ArmKind(
+        "each site's own model, on its own images", "a baseline: what a hospital has alone", members="each"
+    ),
+    "pooled": ArmKind("one model on all images in one place", "a baseline: what federation gives up"),
     "fedavg": ArmKind("federated averaging", "McMahan et al. 2017, arXiv 1602.05629", {}),
     "fedprox": ArmKind(
         "federated averaging with a pull towards the global model",
@@ -64,10 +69,13 @@ ARMS: dict[str, ArmKind] = {
         "only the decoder is shared", "partial sharing, as FedDis, Bercea et al. 2022", {"parts": ("decoder",)}
     ),
     "leave_one_out": ArmKind(
-        "federated averaging without one site, for each", "what a hospital gets that took no part", {}, "all_but_one"
+        "federated averaging without one site, for each",
+        "this project: what a hospital gets that took no part",
+        {},
+        "all_but_one",
     ),
     "growing": ArmKind(
-        "federated averaging of the first two, three, ... sites", "what another site adds", {}, "growing"
+        "federated averaging of the first two, three, ... sites", "this project: what another site adds", {}, "growing"
     ),
 }
 

@@ -8,7 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ra_core.config import StudyConfig
-from simulation.grid.arms import ARMS, Variant, refusal, variants
+from ra_core.glossary import SHORTCUT
+from ra_core.models.features import network_hash
+from simulation.grid.arms import ARMS, UNTRAINED, Variant, refusal, variants
 from simulation.grid.config import GridConfig
 
 __all__ = ["Cell", "Refused", "all_cells", "refused"]
@@ -16,11 +18,11 @@ __all__ = ["Cell", "Refused", "all_cells", "refused"]
 
 @dataclass(frozen=True)
 class Cell:
-    """One model, or one set of models with private parts.
+    """One model, or one set of models with private parts; or the shortcuts, which need none.
 
     Attributes:
         method: its name in the study.
-        arm: how it is trained.
+        arm: how it is trained; `UNTRAINED` of the shortcuts.
         variant: which of the arm's models.
         seed: of training.
         study: what it is trained with.
@@ -33,6 +35,11 @@ class Cell:
     study: StudyConfig
 
     @property
+    def is_trained(self) -> bool:
+        """Whether there is a model; the shortcuts are measured without one."""
+        return self.arm != UNTRAINED
+
+    @property
     def key(self) -> str:
         """Of its file."""
         middle = f".{self.variant.name.replace(' ', '_')}" if self.variant.name else ""
@@ -41,12 +48,19 @@ class Cell:
     @property
     def told(self) -> str:
         """For people."""
+        if not self.is_trained:
+            return "shortcuts"
         variant = f" ({self.variant.name})" if self.variant.name else ""
         return f"{self.method}, {self.arm}{variant}, seed {self.seed}"
 
     def digest(self, data: str) -> str:
-        """Of all that its numbers depend on, but machine and software: settings, sites, and the data's digest."""
+        """Of all that its numbers depend on, but machine and software: settings, sites, network, data's digest.
+
+        Raises:
+            WeightsError: the method needs a pretrained network that is nowhere on this machine.
+        """
         facts = [self.study.model_dump(mode="json"), self.arm, list(self.variant.sites), data]
+        facts += [network] if (network := network_hash(self.study.method)) else []
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
@@ -60,13 +74,14 @@ class Refused:
 
 
 def all_cells(config: GridConfig, trained: Sequence[str]) -> list[Cell]:
-    """All cells in the order of the blocks, each once.
+    """All cells in the order of the blocks, each once; before them that of the shortcuts.
 
     Args:
         config: the study.
         trained: sites that may be trained on, in the study's order.
     """
-    found: dict[str, Cell] = {}
+    shortcuts = Cell(SHORTCUT, UNTRAINED, Variant(""), 0, config.study_of_shortcuts())
+    found = {shortcuts.key: shortcuts}
     for method, arm, seed in _combinations(config):
         if not refusal(arm, config.methods[method].settings):
             study = config.study_of(method, arm, seed)

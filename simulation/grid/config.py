@@ -15,7 +15,8 @@ from ra_core.config import (
     StudyConfig,
     TrainingConfig,
 )
-from ra_core.models.configs import MethodConfig, PerceptualConfig
+from ra_core.glossary import SHORTCUT
+from ra_core.models.configs import MethodConfig, PCAConfig, PerceptualConfig
 from ra_core.settings import Config, first_problem
 from simulation.config import SiteEntry
 from simulation.grid.arms import ARMS
@@ -61,15 +62,22 @@ class GridConfig(Config):
 
     title: str = Field(description="stands on top of the report")
     sites: tuple[SiteEntry, ...] = Field(min_length=1, description="in the report's order")
-    methods: dict[str, MethodEntry] = Field(min_length=1, description="by the name that tables have for them")
-    blocks: tuple[Block, ...] = Field(min_length=1, description="which of them are trained in which ways")
+    methods: dict[str, MethodEntry] = Field(
+        min_length=1,
+        description="by the name that tables have for them: settings (keys of `method` in `ra-simulate config study`), "
+        "and steps or batch_size where they differ from the study's",
+    )
+    blocks: tuple[Block, ...] = Field(
+        min_length=1,
+        description="which methods are trained in which ways with which seeds; methods and arms may be all, or arms of "
+        f"{', '.join(ARMS)}",
+    )
     adapt_steps: int = Field(
         200,
         ge=0,
         description="at a site that took no part, steps on its own healthy images for parts that are not shared; "
         "0: such models are not estimable there",
     )
-    no_pictures: tuple[str, ...] = Field((), description="sites of which the report may show no image")
     runtime: RuntimeConfig = RuntimeConfig()
     study: SharedSettings = SharedSettings()
 
@@ -79,7 +87,8 @@ class GridConfig(Config):
             unknown = sorted(set(block.methods) - set(self.methods) - {"all"})
             if unknown:
                 raise ValueError(f"blocks: there is no method '{unknown[0]}' under methods")
-        bad = [name for name in self.methods if not SITE_NAME.fullmatch(name) or name == "all" or "." in name]
+        taken = ("all", SHORTCUT)
+        bad = [name for name in self.methods if not SITE_NAME.fullmatch(name) or name in taken or "." in name]
         if bad:
             raise ValueError(f"methods: '{bad[0]:.40}' is no name: letters, digits, spaces, dashes and underscores")
         return self
@@ -103,6 +112,16 @@ class GridConfig(Config):
                     raise ValueError(f"methods: {name}: {first_problem(error, 'settings')}") from None
         return self
 
+    def study_of_shortcuts(self) -> StudyConfig:
+        """What the shortcuts are measured with: of the study, all that is not training."""
+        return StudyConfig(
+            method=PCAConfig(),  # not used: one that asks nothing of the images' size
+            preprocessing=self.study.preprocessing,
+            training=TrainingConfig(steps=1),
+            federation=FederationConfig(rounds=1, local_steps=1),
+            evaluation=self.study.evaluation,
+        )
+
     def study_of(self, method: str, arm: str, seed: int) -> StudyConfig:
         """What a cell is trained with.
 
@@ -116,8 +135,6 @@ class GridConfig(Config):
         if steps % rounds:
             raise ValueError(f"methods: {method}: {steps} steps can't be shared out over {rounds} rounds")
         federation |= {"rounds": rounds, "local_steps": steps // rounds}
-        if fitted:
-            federation["max_update_norm"] = None  # moments are no update of weights
         training: dict[str, Any] = {"steps": steps}
         if entry.batch_size:
             training["batch_size"] = entry.batch_size

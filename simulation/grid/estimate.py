@@ -29,6 +29,10 @@ FITTED_SECONDS = 0.05
 """A guess for an image that a method is computed from in one pass."""
 
 
+SHORTCUT_SECONDS = 0.002
+"""A guess for an image on which the shortcuts are measured."""
+
+
 class _Noise:
     """Random images."""
 
@@ -56,6 +60,8 @@ class Estimator:
     def seconds(self, cell: Cell) -> float:
         """Of a cell, by rule of thumb."""
         study = cell.study
+        if not cell.is_trained:
+            return SHORTCUT_SECONDS * sum(_scored(place, study) for place in self._places)
         key = f"{study.method.digest()} {study.preprocessing.size} {study.training.batch_size}"
         if key not in self._timed:
             self._timed[key] = self._time(study)

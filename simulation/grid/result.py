@@ -18,9 +18,10 @@ from ra_core.settings import Config, first_problem
 
 __all__ = ["PAIRED", "CellResult", "Number", "load", "save"]
 
-PAIRED = ("auroc", "auprc", "pixel_auprc", "dice", "box_hit_rate")
-"""Metrics in [0, 1] whose bootstrap values are kept: cells of one study draw the same patients, so that the values of
-two of them differ by the paired difference."""
+RATES = ("detection_rate", "false_alarm_rate")
+PAIRED = ("auroc", "auprc", "pixel_auprc", "dice", "box_auroc", "box_recall", *RATES, "ssim", "lpips")
+"""Metrics whose bootstrap values are kept where all lie in [0, 1], as they nearly always do: cells of one study draw
+the same patients, so that the values of two of them differ by the paired difference."""
 
 STEPS = 65534
 """Bootstrap values are kept as multiples of 1 / STEPS."""
@@ -48,7 +49,9 @@ class Number(Config):
     @classmethod
     def of(cls, row: ResultRow) -> Number:
         """Six digits of a row; its bootstrap values where they are of use."""
-        keep = row.metric in PAIRED and row.anomaly == "all" and len(row.estimate.resampled)
+        values = row.estimate.resampled
+        whole = row.metric in PAIRED and row.anomaly in ("all", "healthy")
+        keep = whole and len(values) and not np.any((values < 0) | (values > 1))
         return cls(
             test_site=row.test_site,
             scoring=row.scoring,
@@ -61,7 +64,7 @@ class Number(Config):
             n_anomalous=row.n_anomalous,
             note=row.note,
             perceptual=row.perceptual,
-            resampled=_packed(row.estimate.resampled) if keep else "",
+            resampled=_packed(values) if keep else "",
         )
 
     @property

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
@@ -27,7 +27,8 @@ from simulation.arms import Reporter
 from simulation.grid.cells import Cell, all_cells
 from simulation.grid.config import GridConfig
 from simulation.grid.estimate import Estimator
-from simulation.grid.measure import measure
+from simulation.grid.measure import measure, measure_shortcuts
+from simulation.grid.page import Sites, StudyData, write_study
 from simulation.grid.result import CellResult, load, save
 from simulation.grid.silent import Silent
 from simulation.grid.train import train
@@ -100,13 +101,13 @@ class Grid:
         return found
 
     def run(self, perceptual: Perceptual, jobs: int = 1, only: Sequence[str] = (), limit: float | None = None) -> None:
-        """Compute what isn't finished yet.
+        """Compute what isn't finished yet, then make the page, the tables and the numbers of all that is.
 
         Args:
             perceptual: network behind LPIPS.
             jobs: cells at a time, each with the threads of `runtime`.
             only: names of methods or arms; other cells wait for another time.
-            limit: seconds after which no further cell is begun.
+            limit: seconds after which no further cell is begun; with 0, only the page is made.
 
         Raises:
             ResumeError: a finished cell is of other settings, or another process is at work in the folder.
@@ -116,15 +117,16 @@ class Grid:
             done = self.finished()
             waiting = [cell for cell in self.cells if cell.key not in done and _wanted(cell, only)]
             self.reporter.say(f"{len(self.cells)} cells, {len(done)} of them finished, {len(waiting)} to do")
-            if not waiting:
-                return
-            self._read_images()
-            bench = self.bench(perceptual)
-            with self.reporter.task("estimating the time", None):
-                estimator = Estimator(bench)
-                seconds = {cell.key: estimator.seconds(cell) for cell in waiting}
-            self.reporter.say(f"estimate: {duration(sum(seconds.values()) / jobs)} on this machine, {jobs} at a time")
-            self._compute(waiting, seconds, bench, jobs, limit)
+            if waiting and limit != 0:
+                self._read_images()
+                bench = self.bench(perceptual)
+                with self.reporter.task("estimating the time", None):
+                    estimator = Estimator(bench)
+                    seconds = {cell.key: estimator.seconds(cell) for cell in waiting}
+                told = duration(sum(seconds.values()) / jobs)
+                self.reporter.say(f"estimate: {told} on this machine, {jobs} at a time")
+                self._compute(waiting, seconds, bench, jobs, limit)
+            self._tell()
 
     def bench(self, perceptual: Perceptual) -> Workbench:
         """What all cells share."""
@@ -166,10 +168,19 @@ class Grid:
     def compute(self, cell: Cell, bench: Workbench) -> None:
         """Train and measure one cell and write its file; checkpoints on the way are deleted at the end."""
         work, began = self.out / WORK / cell.key, time.monotonic()
-        models = train(cell, bench, work, Silent())
-        result = measure(cell, cell.digest(self.data), models, bench, time.monotonic() - began)
+        if cell.is_trained:
+            models = train(cell, bench, work, Silent())
+            result = measure(cell, cell.digest(self.data), models, bench, time.monotonic() - began)
+        else:
+            result = measure_shortcuts(cell, cell.digest(self.data), bench)
         save(self.out / CELLS, result)
         shutil.rmtree(work, ignore_errors=True)
+
+    def _tell(self) -> None:
+        command = f"ra-simulate study {self.file.name} --out {self.out.name}"
+        done = self.finished()
+        with self.reporter.task("making the page", None):
+            write_study(self.out, StudyData(self.config, Sites.of(self.places), self.cells, [*done.values()], command))
 
     def _read_images(self) -> None:
         sets = [getattr(place.images, split) for place in self.places for split in ("train", "val", "test")]
@@ -200,10 +211,16 @@ class _Task:
     out: Path
 
     def __call__(self, key: str) -> None:
-        config = load_config(self.file, GridConfig)
-        grid = Grid(self.file, config, self.root, self.cache, self.out, Silent())
-        cell = next(cell for cell in grid.cells if cell.key == key)
-        grid.compute(cell, grid.bench(Perceptual.load(config.study.perceptual, config.runtime.device)))
+        grid, bench = _opened(self)
+        grid.compute(next(cell for cell in grid.cells if cell.key == key), bench)
+
+
+@lru_cache(maxsize=1)
+def _opened(task: _Task) -> tuple[Grid, Workbench]:
+    """Once a process: its sites take long to look at."""
+    config = load_config(task.file, GridConfig)
+    grid = Grid(task.file, config, task.root, task.cache, task.out, Silent())
+    return grid, grid.bench(Perceptual.load(config.study.perceptual, config.runtime.device))
 
 
 def _wanted(cell: Cell, only: Sequence[str]) -> bool:

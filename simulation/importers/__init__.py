@@ -1,6 +1,5 @@
 """Public sets as their authors give them: from each layout to a manifest beside the data; no pixel is copied."""
 
 from simulation.importers.public_sets import PUBLIC_SETS
-from simulation.importers.write import Imported, import_set
 
-__all__ = ["PUBLIC_SETS", "Imported", "import_set"]
+__all__ = ["PUBLIC_SETS"]

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from simulation.importers.atlas import read_atlas
-from simulation.importers.covid_radiography import read_covid_radiography
-from simulation.importers.fastmri import read_fastmri
-from simulation.importers.grazpedwri import read_grazpedwri
-from simulation.importers.ixi import read_ixi
-from simulation.importers.listing import Listing
-from simulation.importers.rsna import read_rsna
+if TYPE_CHECKING:
+    from simulation.importers.listing import Listing
 
 __all__ = ["PUBLIC_SETS", "PublicSet"]
 
@@ -23,21 +20,30 @@ class PublicSet:
 
     Attributes:
         anatomy, modality, source: as a manifest has them; its `site` is the set's name.
-        read: from the set's folder to its images.
+        reader: a module of this package and a function; imported when a set is read.
     """
 
     anatomy: str
     modality: str
     source: str
-    read: Callable[[Path], Listing]
+    reader: str
+
+    @property
+    def read(self) -> Callable[[Path], Listing]:
+        """From the set's folder to its images."""
+        module, _, name = self.reader.partition(".")
+        found: Callable[[Path], Listing] = getattr(import_module(f"simulation.importers.{module}"), name)
+        return found
 
 
 PUBLIC_SETS = {
-    "ixi": PublicSet("brain", "MR", "IXI", read_ixi),
-    "fastmri": PublicSet("brain", "MR", "fastMRI, boxes of fastMRI+", read_fastmri),
-    "atlas": PublicSet("brain", "MR", "ATLAS v2.0", read_atlas),
-    "grazpedwri": PublicSet("wrist", "DX", "GRAZPEDWRI-DX", read_grazpedwri),
-    "covid_radiography": PublicSet("chest", "DX", "COVID-19 Radiography Database", read_covid_radiography),
-    "rsna": PublicSet("chest", "CR", "RSNA Pneumonia Detection Challenge 2018", read_rsna),
+    "ixi": PublicSet("brain", "MR", "IXI", "ixi.read_ixi"),
+    "fastmri": PublicSet("brain", "MR", "fastMRI, boxes of fastMRI+", "fastmri.read_fastmri"),
+    "atlas": PublicSet("brain", "MR", "ATLAS v2.0", "atlas.read_atlas"),
+    "grazpedwri": PublicSet("wrist", "DX", "GRAZPEDWRI-DX", "grazpedwri.read_grazpedwri"),
+    "covid_radiography": PublicSet(
+        "chest", "DX", "COVID-19 Radiography Database", "covid_radiography.read_covid_radiography"
+    ),
+    "rsna": PublicSet("chest", "CR", "RSNA Pneumonia Detection Challenge 2018", "rsna.read_rsna"),
 }
 """By the name of their site. What a folder has to hold is in `docs/data.md`."""

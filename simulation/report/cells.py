@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, replace
 from enum import Enum
 
+from markupsafe import Markup, escape
+
+from ra_core.metrics import Estimate
 from ra_core.results import ResultRow
 
-__all__ = ["Cell", "Verdict", "compare", "number"]
+__all__ = ["Cell", "Verdict", "compare", "number", "unbroken"]
 
 
 class Verdict(Enum):
@@ -30,6 +34,7 @@ class Cell:
         n_healthy, n_anomalous: images behind it.
         note: parts joined by "; ".
         extra: a word that stands beside the number.
+        signed: whether it is a difference, which is written with its sign.
     """
 
     value: float | None
@@ -39,10 +44,11 @@ class Cell:
     n_anomalous: int
     note: str = ""
     extra: str = ""
+    signed: bool = False
 
     @classmethod
-    def of(cls, row: ResultRow) -> Cell:
-        """The row's numbers."""
+    def of(cls, row: ResultRow | Estimate) -> Cell:
+        """The numbers of a row, or of an estimate."""
         return cls(row.value, row.ci_low, row.ci_high, row.n_healthy, row.n_anomalous, row.note)
 
     def either_way(self) -> Cell:
@@ -66,13 +72,22 @@ class Cell:
         """For example "(0.795–0.880)"; empty without one."""
         if self.value is None or self.ends is None:
             return ""
+        if self.signed:
+            return f"({_signed(self.ends[0])} to {_signed(self.ends[1])})"
         low, high = (number(end, _decimals(self.value)) for end in self.ends)
         return f"({low}–{high})"
 
     @property
+    def figure(self) -> str:
+        """For example "0.836", "+0.012", or that it can't be had."""
+        if self.value is None:
+            return "not estimable"
+        return _signed(self.value) if self.signed else number(self.value)
+
+    @property
     def text(self) -> str:
-        """For example "0.836 (0.795–0.880)", or that it can't be had."""
-        return "not estimable" if self.value is None else f"{number(self.value)} {self.interval}".strip()
+        """For example "0.836 (0.795–0.880)", "+0.012 (−0.034 to +0.058)", or that it can't be had."""
+        return f"{self.figure} {self.interval}".strip()
 
 
 def number(value: float, decimals: int | None = None) -> str:
@@ -80,6 +95,11 @@ def number(value: float, decimals: int | None = None) -> str:
     if 0 < abs(value) < 1e-5:
         return f"{value:.1e}"
     return f"{value:.{_decimals(value) if decimals is None else decimals}f}"
+
+
+def _signed(value: float) -> str:
+    """Three decimals of a difference: +0.012, −0.034."""
+    return f"{value:+.3f}".replace("-", "−") if round(value, 3) else "0.000"
 
 
 def _decimals(value: float) -> int:
@@ -93,3 +113,9 @@ def compare(ours: Cell | None, theirs: Cell | None) -> Verdict:
     if ours.ends[0] > theirs.ends[1]:
         return Verdict.BETTER
     return Verdict.WORSE if ours.ends[1] < theirs.ends[0] else Verdict.ALIKE
+
+
+def unbroken(text: str) -> Markup:
+    """The text, escaped, whose intervals stay on one line."""
+    safe = str(escape(text))
+    return Markup(re.sub(r"\([+−]?\d[\d.]*(–| to )[+−]?[\d.]+\)", r'<span class="nb">\g<0></span>', safe))  # noqa: S704

@@ -11,7 +11,7 @@ from simulation.report.data import SiteFacts
 from simulation.report.findings import PAPER, Findings
 from simulation.report.words import capital
 
-__all__ = ["doubts"]
+__all__ = ["QUESTIONS", "borrowed", "doubts"]
 
 QUESTIONS = {"pixel_auprc": "finding the place of a lesion", "auroc": "telling sick images from healthy ones"}
 
@@ -24,7 +24,7 @@ def doubts(findings: Findings) -> list[str]:
         *_choice(findings),
         *_alarms(findings),
         *_not_estimable(findings),
-        *_borrowed(findings.data.sites),
+        *borrowed(findings.data.sites),
     ]
     seeds = sorted({row.seed for row in findings.data.rows})
     if len(seeds) == 1:
@@ -87,7 +87,8 @@ def _not_estimable(findings: Findings) -> Iterator[str]:
             yield f"{capital(question)} can't be measured at {listed(told)}."
 
 
-def _borrowed(sites: Iterable[SiteFacts]) -> Iterator[str]:
+def borrowed(sites: Iterable[SiteFacts]) -> Iterator[str]:
+    """Whose healthy images stand for a site's own."""
     for site in sites:
         if site.reference != site.name:
             yield (

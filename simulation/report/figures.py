@@ -14,7 +14,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 from matplotlib.transforms import ScaledTranslation
 
 from simulation.report.cells import Cell
@@ -91,6 +91,7 @@ def dots(
     series: Sequence[Series],
     limits: tuple[float, float],
     reference: float | None = None,
+    band: tuple[float, float] | None = None,
 ) -> Markup:
     """A panel of dots with their intervals, a line for each label, from top to bottom.
 
@@ -100,6 +101,7 @@ def dots(
         series: what is drawn.
         limits: ends of the axis.
         reference: where a dotted line stands, for example at chance.
+        band: what is shaded, for example where a difference counts as none.
     """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 0.235 * len(labels) + 0.42), layout="constrained")
@@ -107,6 +109,8 @@ def dots(
         axes.set(xlim=limits, ylim=(len(labels) - 0.5, -0.5))
         axes.set_yticks(range(len(labels)), [_short(label) for label in labels])
         axes.grid(axis="x", linewidth=0.6)
+        if band is not None:
+            axes.axvspan(*band, color=RULE, alpha=0.5, linewidth=0)
         if reference is not None:
             axes.axvline(reference, color=MUTED, linewidth=1, linestyle=DASHES[2])
         for one in series:
@@ -129,7 +133,9 @@ def _draw_series(axes: Axes, series: Series) -> None:
         axes.plot(cell.value, y, marker, markersize=5, color=colour, markerfacecolor=filling)
 
 
-def curves(title: str, lines: Sequence[Curve], marks: Mapping[str, float], x_label: str) -> Markup:
+def curves(
+    title: str, lines: Sequence[Curve], marks: Mapping[str, float], x_label: str, *, shares: bool = False
+) -> Markup:
     """Lines on a logarithmic scale where all numbers are above 0; what isn't finite is left out.
 
     Args:
@@ -137,13 +143,16 @@ def curves(title: str, lines: Sequence[Curve], marks: Mapping[str, float], x_lab
         lines: at least one; up to nine look different.
         marks: places on the x axis marked by name.
         x_label: of the x axis.
+        shares: whether the lines go over few whole numbers and show shares, on a plain scale.
     """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 2.5), layout="constrained")
         axes = figure.subplots()
         points = [[point for point in line.points if all(map(math.isfinite, point))] for line in lines]
         drawn = [_draw_curve(axes, found, place) for place, found in enumerate(points)]
-        if all(y > 0 for found in points for _, y in found):
+        if shares:
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        elif all(y > 0 for found in points for _, y in found):
             axes.set_yscale("log")
             axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))

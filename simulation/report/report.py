@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 from pathlib import Path
 
 from jinja2 import Environment
-from markupsafe import Markup, escape
 
 from ra_core.files import write_atomically
 from ra_core.pages import page_bytes, page_environment
 from ra_core.words import duration
 from server.rounds.outcome import absences
 from simulation.report import sections
-from simulation.report.cells import number
+from simulation.report.cells import number, unbroken
 from simulation.report.data import ReportData
 from simulation.report.doubts import doubts
 from simulation.report.findings import Findings
@@ -65,15 +63,9 @@ def _render(data: ReportData) -> str:
 
 def _environment() -> Environment:
     environment = page_environment("simulation.report")
-    environment.filters |= {"base64": _base64, "duration": duration, "number": number, "unbroken": _unbroken}
+    environment.filters |= {"base64": _base64, "duration": duration, "number": number, "unbroken": unbroken}
     return environment
 
 
 def _base64(content: bytes) -> str:
     return base64.b64encode(content).decode()
-
-
-def _unbroken(text: str) -> Markup:
-    """The text, escaped, whose intervals stay on one line."""
-    safe = str(escape(text))
-    return Markup(re.sub(r"\(\d[\d.]*–[\d.]+\)", r'<span class="nb">\g<0></span>', safe))  # noqa: S704

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,7 +16,18 @@ from simulation.report.findings import Findings, Line, Place
 from simulation.report.metrics import METRICS
 from simulation.report.tables import Table, Wanted, table
 
-__all__ = ["QUESTIONS", "Panel", "Section", "by_group", "by_scoring", "reconstruction", "results"]
+__all__ = [
+    "QUESTIONS",
+    "Panel",
+    "Section",
+    "by_group",
+    "by_scoring",
+    "in_order",
+    "limits",
+    "pair",
+    "reconstruction",
+    "results",
+]
 
 SIZES = ("size: small", "size: medium", "size: large")
 
@@ -86,7 +97,7 @@ def _panels(
     cells = {p: {m: [line.find(p.name, m, "all") for line in lines] for m in metrics} for p in places}
     there = [any(cells[p][m][i] for p in places for m in metrics) for i in range(len(lines))]
     lines = [line for line, kept in zip(lines, there, strict=True) if kept]
-    limits = _limits(metrics[0], [cell for found in cells.values() for row in found.values() for cell in row])
+    ends = limits(metrics[0], [cell for found in cells.values() for row in found.values() for cell in row])
     panels = []
     for place, found in cells.items():
         kept_cells = [[cell for cell, kept in zip(row, there, strict=True) if kept] for row in found.values()]
@@ -94,7 +105,7 @@ def _panels(
             title = f"{' and '.join(METRICS[m][0] for m in metrics)} {place.at}"
             labels = [line.label for line in lines]
             panels.append(
-                Panel(place.name, _tag(place), dots(title, labels, _series(lines, kept_cells), limits, reference))
+                Panel(place.name, _tag(place), dots(title, labels, _series(lines, kept_cells), ends, reference))
             )
     return panels
 
@@ -102,17 +113,18 @@ def _panels(
 def _series(lines: Sequence[Line], found: Sequence[Sequence[Cell | None]]) -> list[Series]:
     """One metric: our model stands out. Two: they stand apart."""
     if len(found) > 1:
-        return _pair(*found)
+        return pair(*found)
     ours = [cell if line.kind == "ours" else None for line, cell in zip(lines, found[0], strict=True)]
     others = [None if line.kind == "ours" else cell for line, cell in zip(lines, found[0], strict=True)]
     return [Series("ours", ours), Series("others", others)]
 
 
-def _pair(first: Sequence[Cell | None], second: Sequence[Cell | None]) -> list[Series]:
+def pair(first: Sequence[Cell | None], second: Sequence[Cell | None]) -> list[Series]:
+    """Two series that stand apart."""
     return [Series("ours", first, -0.16), Series("second", second, 0.16)]
 
 
-def _limits(metric: str, cells: Sequence[Cell | None]) -> tuple[float, float]:
+def limits(metric: str, cells: Sequence[Cell | None]) -> tuple[float, float]:
     """0 to 1, but for pixel AUPRC, which may be tiny: up to the highest end of an interval."""
     if metric != "pixel_auprc":
         return (0.0, 1.0)
@@ -126,7 +138,7 @@ def _tag(place: Place) -> str:
 
 def by_group(findings: Findings) -> list[Section]:
     """By lesion kind, strength and size: our model beside the best baseline."""
-    groups = _groups(findings)
+    groups = in_order(row.anomaly for row in findings.data.rows)
     sections = []
     for metric, title in QUESTIONS.items():
         rows = []
@@ -141,10 +153,9 @@ def by_group(findings: Findings) -> list[Section]:
     return sections
 
 
-def _groups(findings: Findings) -> list[str]:
-    """Kinds by name, then strengths and sizes from least to most."""
-    names = {row.anomaly for row in findings.data.rows if not row.anomaly.startswith("synthetic: ")}
-    names -= {"all", "healthy"}
+def in_order(anomalies: Iterable[str]) -> list[str]:
+    """The groups among what rows have as `anomaly`: kinds by name, then strengths and sizes from least to most."""
+    names = {name for name in anomalies if not name.startswith("synthetic: ")} - {"all", "healthy"}
     ranked = [name for name in (*reversed(STRENGTHS), *SIZES) if name in names]
     return sorted(names.difference(ranked)) + ranked
 
@@ -161,14 +172,14 @@ def _group_panels(findings: Findings, metric: str, groups: Sequence[str]) -> lis
     """A panel for each place that has groups, with these groups."""
     ours = {p: [_group(findings, metric, group, p.name) for group in groups] for p in findings.places}
     theirs = {p: [_rival(findings, metric, group, p.name) for group in groups] for p in findings.places}
-    limits = _limits(metric, [cell for p in findings.places for cell in (*ours[p], *theirs[p])])
+    ends = limits(metric, [cell for p in findings.places for cell in (*ours[p], *theirs[p])])
     panels = []
     for place in findings.places:
         found = [of for of in zip(groups, ours[place], theirs[place], strict=True) if any(of[1:])]
         if any(cell and cell.value is not None for _, *cells in found for cell in cells):
             labels, first, second = zip(*found, strict=True)
             title = f"{METRICS[metric][0]} by group {place.at}"
-            panels.append(Panel(place.name, _tag(place), dots(title, labels, _pair(first, second), limits)))
+            panels.append(Panel(place.name, _tag(place), dots(title, labels, pair(first, second), ends)))
     return panels
 
 

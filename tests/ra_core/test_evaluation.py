@@ -6,13 +6,13 @@ import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from ra_core import groups, metrics
-from ra_core.baselines import evaluate_baselines
+from ra_core.baselines import evaluate_baselines, evaluate_shortcuts
 from ra_core.data import ImageSet, KnownMasks, Manifest, Row, SiteImages
 from ra_core.evaluation import CHOSEN_NOTE, evaluate
 from ra_core.groups import Cases
 from ra_core.models.registry import build_method
 from ra_core.scoring import SCORINGS, Scorer
-from ra_core.shortcuts import SHORTCUTS
+from ra_core.shortcuts import SHORTCUTS, SLICE_HEIGHT
 from ra_core.synthetic import KINDS
 from ra_core.table import Table
 
@@ -227,6 +227,19 @@ def test_a_site_with_borrowed_healthy_images_says_so_in_every_row(method, images
     assert row.note.endswith("not estimable: no healthy test images")
     assert all(row.value is not None for row in select(found, metric="detection_rate"))
     assert all("no test images with known lesions" in row.note for row in select(found, metric="pixel_auprc"))
+
+
+def test_the_height_of_slices_is_a_shortcut_where_it_is_known_of_all(images, table, monkeypatch):
+    def heights(self):
+        return [0.1 if row.label == "healthy" else 0.9 for row in self.rows]
+
+    assert not select(evaluate_shortcuts(images, table), scoring=SLICE_HEIGHT)
+    monkeypatch.setattr(ImageSet, "heights", heights)
+    found = {row.metric: row for row in select(evaluate_shortcuts(images, table), scoring=SLICE_HEIGHT, anomaly="all")}
+    assert set(found) == {*IMAGE, *RATES}
+    assert (found["auroc"].value, found["detection_rate"].value, found["false_alarm_rate"].value) == (1, 1, 0)
+    monkeypatch.setattr(ImageSet, "heights", lambda self: [*heights(self)[1:], None])
+    assert not select(evaluate_shortcuts(images, table), scoring=SLICE_HEIGHT)
 
 
 def test_baselines_and_shortcuts_have_rows_of_their_own(images, table):

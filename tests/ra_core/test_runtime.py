@@ -5,6 +5,7 @@ import torch
 
 from ra_core.config import RuntimeConfig
 from ra_core.errors import ConfigError
+from ra_core.models.configs import DDPMConfig, RAConfig
 from ra_core.runtime import Runtime, software_versions
 
 THREADS = torch.get_num_threads()
@@ -57,3 +58,14 @@ def test_software_versions_are_those_of_this_process():
     assert found["torch"] == torch.__version__.split("+")[0] or found["torch"] == torch.__version__
     assert {"python", "federated-ra", "numpy", "lpips"} <= set(found)
     assert all(found.values())
+    assert {"diffusers", "timm", "zuko"} <= set(found)
+
+
+def test_libraries_of_one_method_are_told_of_it_alone(monkeypatch):
+    assert {"diffusers", "timm", "zuko"} & set(software_versions(DDPMConfig())) == {"diffusers"}
+    assert {"diffusers", "timm", "zuko"} & set(software_versions(RAConfig())) == set()
+
+
+def test_what_is_not_installed_is_left_out(monkeypatch):
+    monkeypatch.setattr(DDPMConfig, "libraries", ("no-such-package",))
+    assert "no-such-package" not in software_versions(DDPMConfig())

@@ -1,7 +1,13 @@
+import pytest
+import yaml
 from typer.testing import CliRunner
 
-from simulation import cli
+from ra_core.errors import ConfigError
+from ra_core.settings import load_config
+from simulation import commands
 from simulation.cli import app
+from simulation.config import ExperimentConfig
+from simulation.grid.config import GridConfig
 
 
 def test_a_cohort_larger_than_the_settings_allow_is_a_usage_error(tmp_path):
@@ -19,8 +25,8 @@ def test_preprocessed_images_go_where_the_option_or_the_environment_says(tmp_pat
         seen.append(cache)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "open_places", stop)
-    monkeypatch.setattr(cli.Runtime, "resolve", lambda config, precision: None)
+    monkeypatch.setattr(commands, "open_places", stop)
+    monkeypatch.setattr(commands.Runtime, "resolve", lambda config, precision: None)
     half_written = tmp_path / "a" / "images" / ".x.npy.01234567"
     half_written.parent.mkdir(parents=True)
     half_written.touch()
@@ -29,3 +35,15 @@ def test_preprocessed_images_go_where_the_option_or_the_environment_says(tmp_pat
     CliRunner().invoke(app, command, env={"RA_CACHE": str(tmp_path / "b")})
     assert seen == [tmp_path / "a" / "images", tmp_path / "b" / "images"]
     assert not half_written.exists()
+
+
+@pytest.mark.parametrize(("name", "kind"), [("experiment", ExperimentConfig), ("grid", GridConfig)])
+def test_a_commented_default_is_one_and_what_is_wrong_in_a_file_names_its_command(tmp_path, name, kind):
+    text = CliRunner().invoke(app, ["config", name]).stdout
+    assert all("  # " in line for line in text.splitlines())
+    kind.model_validate(yaml.safe_load(text))
+    file = tmp_path / "bad.yaml"
+    file.write_text("nonsense: 1")
+    with pytest.raises(ConfigError) as caught:
+        load_config(file, kind)
+    assert f"`ra-simulate config {name}`" in caught.value.hint

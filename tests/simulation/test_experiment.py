@@ -66,7 +66,7 @@ def experiment(hospitals, untrained_perceptual, site_root, tmp_path):
         cache = hospitals[0].cache
         places = open_places(config.sites, tmp_path, config.study.preprocessing, site_root, cache, Silent())
         return Experiment(
-            config, places, cache, untrained_perceptual, runtime, out, engine, "ra-simulate study", Silent()
+            config, places, cache, untrained_perceptual, runtime, out, engine, "ra-simulate experiment", Silent()
         )
 
     return make
@@ -97,7 +97,7 @@ def finished(hospitals, untrained_perceptual, site_root, tmp_path_factory):
         runtime,
         out,
         run_in_process,
-        "ra-simulate study",
+        "ra-simulate experiment",
         Silent(),
     ).run()
     return out
@@ -215,7 +215,7 @@ def test_unequal_budgets_and_unshared_layers_are_refused(config):
     for federation, reason in (
         ({"rounds": 3, "local_steps": 2}, "same budget"),
         ({"patience": 2}, "none may end early"),
-        ({"local_norms": True}, "share encoder"),
+        ({"local_norms": True}, "share all parts"),
     ):
         bad = config | {"study": STUDY | {"federation": SETTINGS["federation"] | federation}}
         with pytest.raises(ValueError, match=reason):

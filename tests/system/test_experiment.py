@@ -1,4 +1,4 @@
-"""`ra-simulate study`: two engines, kills in any round, one table."""
+"""`ra-simulate experiment`: two engines, kills in any round, one table."""
 
 import json
 import shutil
@@ -13,7 +13,7 @@ from ra_core.storage import load_tensors
 from simulation.config import ExperimentConfig
 
 ROUNDS = 3
-COMMAND = ("study", "experiment.yaml", "--out", "out", "--data")
+COMMAND = ("experiment", "experiment.yaml", "--out", "out", "--data")
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,7 @@ class MethodSettings(Config):
         fitted: whether it is computed in one pass over the training images; that pass is its only step.
         local_only: why no federation can train it; empty where one can.
         reconstructs: whether it makes a pseudo-healthy twin; else it measures how far from healthy each place is.
+        libraries: packages that its numbers depend on beside those that every method's do.
     """
 
     shorthands: ClassVar[dict[str, str]] = {
@@ -35,6 +36,7 @@ class MethodSettings(Config):
     fitted: ClassVar[bool] = False
     local_only: ClassVar[str] = ""
     reconstructs: ClassVar[bool] = True
+    libraries: ClassVar[tuple[str, ...]] = ()
 
     @property
     def unselectable_steps(self) -> int:

@@ -141,6 +141,7 @@ class FlowConfig(_Selected):
     }
     source: ClassVar[str] = "Gudovskiy et al. 2022, arXiv 2107.12571"
     parts: ClassVar[tuple[str, ...]] = ("flow",)
+    libraries: ClassVar[tuple[str, ...]] = ("zuko",)
 
     name: Literal["flow"] = Field("flow", description="the method")
     channels: int = Field(64, ge=2, description="channels looked at, drawn once and for all of those of the levels")

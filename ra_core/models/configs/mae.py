@@ -32,6 +32,7 @@ class MAEConfig(MethodSettings):
         },
     }
     source: ClassVar[str] = "He et al. 2022, arXiv 2111.06377"
+    libraries: ClassVar[tuple[str, ...]] = ("timm",)
 
     name: Literal["mae"] = Field("mae", description="the method")
     patch: int = Field(8, ge=1, description="side of a patch in pixels; the image's side must be a multiple")

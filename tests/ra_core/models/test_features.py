@@ -3,8 +3,9 @@ import torch
 from looking import SIZE, SMALL, pictures
 from pydantic import ValidationError
 
+from ra_core.errors import WeightsError
 from ra_core.models import features
-from ra_core.models.configs import FlowConfig, PaDiMConfig, PatchCoreConfig, RAConfig
+from ra_core.models.configs import FlowConfig, PaDiMConfig, PatchCoreConfig, PerceptualAEConfig, RAConfig
 from ra_core.models.configs.perceptual import CHANNELS
 from ra_core.models.features import drawn_channels, features_hash, patch_features
 from ra_core.models.registry import build_method
@@ -71,6 +72,22 @@ def test_methods_are_told_by_the_network_that_they_look_through(monkeypatch, unt
     assert features_hash(PaDiMConfig(net="vgg")) == untrained_perceptual.digest
     assert features_hash(RAConfig()) == ""
     assert [(config.net, config.weights, device) for config, device in asked] == [("vgg", None, "cpu")]
+
+
+def test_a_network_needed_in_training_alone_counts_too(monkeypatch, untrained_perceptual):
+    monkeypatch.setattr(features, "pretrained", lambda *_: untrained_perceptual)
+    assert features.network_hash(PerceptualAEConfig()) == untrained_perceptual.digest
+    assert features_hash(PerceptualAEConfig()) == features.network_hash(RAConfig()) == ""
+
+
+def test_where_to_get_a_methods_network_names_no_setting(monkeypatch, tmp_path):
+    monkeypatch.setenv("RA_CACHE", str(tmp_path))
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    features.pretrained.cache_clear()
+    with pytest.raises(WeightsError, match="no pretrained weights of 'alex'") as caught:
+        features.features_hash(PaDiMConfig())
+    assert "ra-simulate weights" in caught.value.hint
+    assert "perceptual.weights" not in caught.value.hint
 
 
 def test_a_network_first_loaded_in_inference_mode_lets_gradients_through(monkeypatch, untrained_perceptual):

@@ -73,7 +73,7 @@ def test_a_model_does_not_differ_from_itself_and_pairing_narrows_the_interval():
     own = auroc(scores, labels, patients)
     same = difference(own, own, 0.95)
     assert (same.value, same.ci_low, same.ci_high) == (0, 0, 0)
-    assert Verdict.of(same) is Verdict.equivalent
+    assert Verdict.of(same) is Verdict.inconclusive  # no width: nothing is known of other patients
     near = auroc(scores + 0.1 * np.random.default_rng(0).normal(size=len(scores)), labels, patients)
     paired = difference(near, own, 0.95)
     assert paired.ci_high - paired.ci_low < 0.5 * (own.ci_high - own.ci_low)
@@ -91,7 +91,9 @@ def test_a_model_does_not_differ_from_itself_and_pairing_narrows_the_interval():
     ],
 )
 def test_verdicts(low, high, verdict):
-    assert Verdict.of(Estimate(0.0, low, high, 1, 1)) is verdict
+    assert Verdict.of(Estimate(0.0, low, high, 30, 30)) is verdict
+    if verdict is Verdict.equivalent:
+        assert Verdict.of(Estimate(0.0, low, high, 29, 30)) is not verdict
 
 
 def test_bootstrap_values_survive_a_file():
@@ -133,3 +135,106 @@ def test_what_is_not_estimable_stays_so():
     some = auroc(*scored(1.0, 7))
     assert difference(some, nothing, 0.95).note == nothing.note
     assert over_seeds([some, nothing], 0.95).value is None
+
+
+def test_without_bootstrap_values_the_ends_of_intervals_are_averaged():
+    one, other = Estimate(0.5, 0.4, 0.6, 3, 4), Estimate(0.7, 0.66, 0.8, 3, 4)
+    found = over_seeds([one, other], 0.95)
+    assert (found.value, found.ci_low, found.ci_high) == pytest.approx((0.6, 0.53, 0.7))
+    assert "averaged over seeds" in found.note
+    assert over_seeds([one], 0.95) is one
+
+
+def test_a_difference_is_of_the_seeds_that_both_have():
+    estimates = [auroc(*scored(shift, 4)) for shift in (0.2, 0.8, 1.4)]
+    found = answers(
+        cell("ra", "pooled", "", 0, [number("a", estimates[0])]),
+        cell("ra", "pooled", "", 1, [number("a", estimates[2])]),
+        cell("vae", "pooled", "", 1, [number("a", estimates[1])]),
+    ).versus(("ra", "pooled"), ("vae", "pooled"), "auroc", ("a",))
+    assert found.value == pytest.approx(estimates[2].value - estimates[1].value, abs=1e-5)
+
+
+def test_each_side_of_a_difference_may_have_its_scoring():
+    estimates = [auroc(*scored(shift, 4)) for shift in (0.2, 0.8)]
+    both = [number("a", estimates[0]), number("a", estimates[1], scoring="paper")]
+    one = cell("ra", "pooled", "", 0, both).model_copy(update={"chosen": {"a": "residual"}})
+    ra = ("ra", "pooled")
+    found = answers(one).versus(ra, ra, "auroc", ("a",), ("paper", None))
+    assert found.value == pytest.approx(estimates[1].value - estimates[0].value, abs=1e-5)
+
+
+def test_elsewhere_is_the_mean_of_other_sites_own_models():
+    estimates = [auroc(*scored(shift, 4)) for shift in (0.2, 0.8, 1.4)]
+    cells = [
+        cell("ra", "local", site, 0, [number("a", estimate)], (site,))
+        for site, estimate in zip("abc", estimates, strict=True)
+    ]
+    found = answers(*cells)
+    expected = (estimates[1].value + estimates[2].value) / 2
+    assert found.elsewhere("ra", "a", "auroc").value == pytest.approx(expected, abs=1e-5)
+    assert found.elsewhere("ra", "b", "auroc") is None
+    assert found.elsewhere("vae", "a", "auroc") is None
+
+
+def test_growing_is_of_the_first_sites_and_of_seeds_that_all_numbers_of_sites_have():
+    sites = ("a", "b", "c")
+    estimates = {n: auroc(*scored(0.5 * n, 4)) for n in range(6)}
+    cells = [
+        cell("ra", "local", "a", 0, [number("a", estimates[0])], sites[:1]),
+        cell("ra", "local", "b", 0, [number("a", estimates[5])], sites[1:2]),
+        cell("ra", "growing", "2 sites", 0, [number("a", estimates[1])], sites[:2]),
+        cell("ra", "fedavg", "", 0, [number("a", estimates[2])], sites),
+        cell("ra", "fedavg", "", 1, [number("a", estimates[3])], sites),
+    ]
+    found = Answers(cells, sites, (), 0.95, 400)
+    by_count = found.growing("ra", "auroc", ("a",))
+    assert {count: one.value for count, one in by_count.items()} == pytest.approx(
+        {count: estimates[count - 1].value for count in (1, 2, 3)}, abs=1e-5
+    )
+    assert found.growing("vae", "auroc", ("a",)) == {}
+
+
+def test_spread_is_the_standard_deviation_over_seeds():
+    estimates = [auroc(*scored(shift, 4)) for shift in (0.2, 0.8)]
+    found = answers(*(cell("ra", "pooled", "", seed, [number("a", e)]) for seed, e in enumerate(estimates)))
+    values = [estimate.value for estimate in estimates]
+    assert found.spread("ra", "pooled", "auroc", ("a",)).value == pytest.approx(np.std(values, ddof=1), abs=1e-5)
+    assert (
+        answers(cell("ra", "pooled", "", 0, [number("a", estimates[0])])).spread("ra", "pooled", "auroc", "a") is None
+    )
+
+
+def test_a_shortcut_is_read_in_its_better_direction_at_each_site():
+    down, up = auroc(*scored(-1.0, 4)), auroc(*scored(0.5, 5))
+    shortcut = cell("shortcut", "none", "", 0, [number(s, e, scoring="x") for s, e in (("a", down), ("b", up))], ())
+    model = cell("ra", "pooled", "", 0, [number("a", up), number("b", up)])
+    found = answers(shortcut.model_copy(update={"chosen": {}}), model)
+    assert found.shortcuts == ["x"]
+    assert found.mean_shortcut("x", "auroc", ("a",)).value == pytest.approx(1 - down.value, abs=1e-5)
+    assert found.mean_shortcut("x", "auroc", ("a",)).ci_low == pytest.approx(1 - down.ci_high, abs=1e-5)
+    mean = (1 - down.value + up.value) / 2
+    assert found.mean_shortcut("x", "auroc", ("a", "b")).value == pytest.approx(mean, abs=1e-5)
+    lead = found.versus_shortcut(("ra", "pooled"), "x", "auroc", ("b",))
+    assert (lead.value, lead.ci_low, lead.ci_high) == pytest.approx((0, 0, 0), abs=1e-5)
+
+
+def test_a_site_without_a_model_has_its_reason_for_every_metric():
+    why = Estimate(None, None, None, 0, 0, "not estimable: took no part")
+    one = cell("ra", "encoder_only", "", 0, [number("a", why, scoring="none")]).model_copy(update={"chosen": {}})
+    for metric in ("auroc", "dice"):
+        assert answers(one).at("ra", "encoder_only", "a", metric).note == why.note
+
+
+def test_sites_whose_bootstrap_values_were_not_kept_have_a_mean_without_interval():
+    some = [number(site, Estimate(value, 0.1, 0.9, 3, 4)) for site, value in (("a", 0.4), ("b", 0.6))]
+    found = answers(cell("ra", "pooled", "", 0, some)).mean("ra", "pooled", "auroc", ("a", "b"))
+    assert (found.value, found.ci_low, found.n_healthy) == (pytest.approx(0.5), None, 6)
+    assert "not kept" in found.note
+
+
+def test_a_mean_that_can_not_be_had_for_one_reason_tells_it():
+    why = Estimate(None, None, None, 2, 3, "not estimable: no lesion is known")
+    found = answers(cell("ra", "pooled", "", 0, [number("a", why), number("b", why)]))
+    mean = found.mean("ra", "pooled", "auroc", ("a", "b"))
+    assert (mean.value, mean.note, mean.n_healthy, mean.n_anomalous) == (None, why.note, 4, 6)

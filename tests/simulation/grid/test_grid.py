@@ -1,5 +1,6 @@
 import csv
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,12 +9,15 @@ from hospitals import write_hospitals
 
 from ra_core.config import StudyConfig
 from ra_core.errors import ConfigError, ResumeError
+from ra_core.models import features
 from ra_core.models.registry import build_method
 from ra_core.models.shared import shared_tensors
 from ra_core.runtime import Runtime
 from ra_core.settings import load_config
+from ra_core.shortcuts import SHORTCUTS, SLICE_HEIGHT
 from simulation.grid import Grid, GridConfig
-from simulation.grid.arms import ARMS, refusal, variants
+from simulation.grid.answers import Answers
+from simulation.grid.arms import ARMS, UNTRAINED, refusal, variants
 from simulation.grid.cells import all_cells, refused
 from simulation.grid.result import load
 from simulation.grid.silent import Silent
@@ -69,6 +73,7 @@ def results(grid):
 
 def test_all_cells_are_finished_and_no_checkpoint_is_left(grid, results):
     assert set(results) == {
+        "shortcut.none.seed0",
         "ra.local.anna.seed0",
         "ra.local.berta.seed0",
         "ra.encoder_only.seed0",
@@ -88,10 +93,45 @@ def test_what_can_not_be_federated_is_told_with_its_reason(grid):
 def test_every_cell_has_numbers_of_every_site(results):
     for result in results.values():
         assert {number.test_site for number in result.numbers} == {"anna", "berta", "clara"}
-        for site in ("anna", "berta", "clara"):
+        for site in () if result.arm == UNTRAINED else ("anna", "berta", "clara"):
             assert result.find(site, "auroc").value is not None
             assert result.find(site, "auroc", "residual") is not None
             assert result.find(site, "pixel_auprc").value is not None
+
+
+def test_shortcuts_are_measured_once_and_say_what_is_not_known(grid, results):
+    found = Answers(list(results.values()), ("anna", "berta"), ("clara",), 0.95, 100)
+    assert found.methods == ["ra", "nearest"]
+    for site in ("anna", "berta", "clara"):
+        for name in SHORTCUTS:
+            assert 0 <= found.shortcut(name, site, "auroc").value <= 1
+            assert found.shortcut(name, site, "pixel_auprc").value is not None
+        height = found.shortcut(SLICE_HEIGHT, site, "auroc")
+        assert height.value is None
+        assert "not known" in height.note
+    assert found.shortcut("brightness", "nowhere", "auroc") is None
+
+
+def test_what_the_shortcuts_depend_on(new_grid, grid):
+    def digest(grid):
+        (cell,) = (cell for cell in grid.cells if not cell.is_trained)
+        return cell.digest("")
+
+    longer = new_grid(study=STUDY | {"training": STUDY["training"] | {"steps": 4}})
+    finer = new_grid(study=STUDY | {"evaluation": {"bootstrap": 101}})
+    assert digest(grid) == digest(longer) != digest(finer)
+
+
+def test_a_cell_depends_on_the_network_that_its_method_looks_through(monkeypatch, new_grid):
+    methods = {"PaDiM": {"settings": {"name": "padim"}}, "AE": {"settings": {"name": "ae_perceptual"}}, "RA": RA}
+    cells = new_grid(methods=methods, blocks=[{"arms": ["pooled"]}]).cells
+    digests = {}
+    for seed in (0, 1):
+        network = SimpleNamespace(digest=f"network {seed}")
+        monkeypatch.setattr(features, "pretrained", lambda *_, network=network: network)
+        digests[seed] = {cell.method: cell.digest("") for cell in cells}
+    changed = {name for name in digests[0] if digests[0][name] != digests[1][name]}
+    assert changed == {"PaDiM", "AE"}
 
 
 def test_bootstrap_values_are_kept_and_give_the_interval_again(results):
@@ -122,6 +162,20 @@ def test_a_finished_study_computes_nothing_and_a_lost_cell_alone(grid, results, 
     assert computed == ["nearest.pooled.seed0"]
     again = load(grid.out / "cells", "nearest.pooled.seed0")
     assert again.numbers == results["nearest.pooled.seed0"].numbers
+
+
+def test_the_page_is_made_after_every_run(new_grid, grid, untrained_perceptual, monkeypatch):
+    text = (grid.out / "report.html").read_text()
+    assert "Not finished" not in text
+    for name in ("report.html", "tables.md", "results.csv"):
+        (grid.out / name).unlink()
+    grid.run(untrained_perceptual)
+    assert (grid.out / "report.html").read_text() == text
+    assert {"tables.md", "results.csv"} <= {file.name for file in grid.out.iterdir()}
+    stopped = new_grid()
+    monkeypatch.setattr(Grid, "compute", lambda *_: pytest.fail("a cell was begun"))
+    stopped.run(untrained_perceptual, limit=0)
+    assert "No cell is finished yet" in (stopped.out / "report.html").read_text()
 
 
 def test_two_at_a_time_give_the_same_numbers(new_grid, results, untrained_perceptual, monkeypatch):
@@ -164,6 +218,8 @@ def test_training_and_choosing_need_no_test_image(
     blind = new_grid(sites=sites, blocks=[{"methods": ["ra"], "arms": ["local", "encoder_only"]}])
     blind.run(untrained_perceptual)
     for key, found in blind.finished().items():
+        if found.arm == UNTRAINED:
+            continue
         assert (found.model_hash, found.chosen, found.synthetic, found.selected) == (
             results[key].model_hash,
             results[key].chosen,
@@ -197,7 +253,9 @@ def test_variants():
 
 def test_every_arm_of_every_method_is_a_valid_study_or_has_a_reason(new_grid):
     grid = new_grid(blocks=[{"methods": ["all"], "arms": ["all"], "seeds": [0, 1]}])
-    for cell in all_cells(grid.config, ["anna", "berta"]):
+    shortcuts, *cells = all_cells(grid.config, ["anna", "berta"])
+    assert not shortcuts.is_trained
+    for cell in cells:
         assert isinstance(cell.study, StudyConfig)
         assert cell.study.seed == cell.seed
         assert not refusal(cell.arm, cell.study.method)
@@ -209,6 +267,7 @@ def test_every_arm_of_every_method_is_a_valid_study_or_has_a_reason(new_grid):
         ({"blocks": [{"arms": ["fedsgd"]}]}, "there is no arm 'fedsgd'"),
         ({"blocks": [{"methods": ["vae"]}]}, "there is no method 'vae'"),
         ({"methods": {"a.b": RA}, "blocks": [{}]}, "'a.b' is no name"),
+        ({"methods": {"shortcut": RA}, "blocks": [{}]}, "'shortcut' is no name"),
         ({"methods": {"ra": RA | {"steps": 3}}, "blocks": [{}]}, "3 steps can't be shared out over 2 rounds"),
         ({"methods": {"ra": {"settings": {"warmup_steps": 2}}}, "blocks": [{}]}, "warm-up"),
         ({"study": STUDY | {"federation": {"rounds": 2, "patience": 1}}}, "patience"),

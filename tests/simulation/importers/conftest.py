@@ -4,7 +4,7 @@ import miniatures
 import pytest
 
 from ra_core.data import Manifest
-from simulation.importers import import_set
+from simulation.importers.write import import_set
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,8 @@ from ra_core.config import PreprocessingConfig, SiteConfig
 from ra_core.data import Box, Manifest, parse_boxes
 from ra_core.errors import DataError
 from ra_core.settings import load_config
-from simulation.importers import PUBLIC_SETS, import_set
+from simulation.importers import PUBLIC_SETS
+from simulation.importers.write import import_set
 
 CONFIGS = Path(__file__).resolve().parents[3] / "site_configs" / "paper"
 SMALL = PreprocessingConfig(size=64, slices=(0.5, 0.5))

@@ -5,7 +5,7 @@ from typer.testing import CliRunner
 from ra_core.data import Manifest
 from ra_core.errors import DataError
 from simulation.cli import app
-from simulation.importers import import_set
+from simulation.importers.write import import_set
 
 
 def test_paths_go_from_the_manifests_folder_and_no_pixel_is_copied(tmp_path):

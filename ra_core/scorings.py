@@ -1,0 +1,70 @@
+"""The ways to turn a method's maps into anomaly maps and image scores. Needs no torch.
+
+Reference: Bercea et al. 2024, arXiv 2401.10637, and the authors' code as described in `docs/method.md`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from ra_core.settings import Config
+
+__all__ = ["DISTANCE_SCORINGS", "SCORINGS", "ScoringConfig"]
+
+Factor = Literal["residual", "clahe_residual", "perceptual", "clahe_perceptual", "distance"]
+"""`distance` is what a method without reconstruction measures itself; it stands alone."""
+
+
+class ScoringConfig(Config):
+    """One way to score: a product of factor maps, perhaps smoothed and standardised, then pooled to a number."""
+
+    name: str = Field(description="how results call it")
+    factors: tuple[Factor, ...] = Field(min_length=1, description="maps that are multiplied")
+    perceptual_blur: float = Field(2.0, ge=0, description="sigma in pixels of the blur of each perceptual map")
+    smooth: float = Field(0.0, ge=0, description="sigma in pixels of a blur of the product")
+    standardise: bool = Field(False, description="subtract mean and divide by spread of healthy maps at each pixel")
+    pool: Literal["mean", "top"] = Field(
+        "mean", description="image score from the map: mean of all pixels, or of the highest 5 %"
+    )
+
+    @model_validator(mode="after")
+    def _no_factor_twice(self) -> ScoringConfig:
+        if len(set(self.factors)) < len(self.factors):
+            raise ValueError("a factor stands twice")
+        if "distance" in self.factors and len(self.factors) > 1:
+            raise ValueError("the factor 'distance' stands alone")
+        return self
+
+    @property
+    def is_perceptual(self) -> bool:
+        """Whether maps depend on the perceptual network."""
+        return any(factor.endswith("perceptual") for factor in self.factors)
+
+
+SCORINGS: tuple[ScoringConfig, ...] = (
+    ScoringConfig(name="paper", factors=("clahe_residual", "perceptual", "clahe_perceptual")),
+    ScoringConfig(name="clahe_residual", factors=("clahe_residual",)),
+    ScoringConfig(name="perceptual", factors=("perceptual",)),
+    ScoringConfig(name="clahe_perceptual", factors=("clahe_perceptual",)),
+    ScoringConfig(name="residual", factors=("residual",)),
+    ScoringConfig(name="residual_top", factors=("residual",), smooth=3.0, pool="top"),
+    ScoringConfig(name="standardised_residual", factors=("residual",), smooth=1.0, standardise=True),
+    ScoringConfig(name="standardised_residual_top", factors=("residual",), smooth=3.0, standardise=True, pool="top"),
+    ScoringConfig(name="standardised_perceptual", factors=("perceptual",), standardise=True),
+    ScoringConfig(
+        name="standardised_paper",
+        factors=("clahe_residual", "perceptual", "clahe_perceptual"),
+        standardise=True,
+    ),
+)
+"""The scorings of reconstructions: the paper's, each of its factors, the plain residual, and standardised ones."""
+
+DISTANCE_SCORINGS: tuple[ScoringConfig, ...] = (
+    ScoringConfig(name="distance", factors=("distance",)),
+    ScoringConfig(name="distance_top", factors=("distance",), pool="top"),
+    ScoringConfig(name="standardised_distance", factors=("distance",), smooth=1.0, standardise=True),
+    ScoringConfig(name="standardised_distance_top", factors=("distance",), smooth=1.0, standardise=True, pool="top"),
+)
+"""The scorings of methods that measure a distance themselves."""

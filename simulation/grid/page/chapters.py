@@ -1,0 +1,237 @@
+"""The questions of a study in their order, each with the tables and figures that answer it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+from ra_core.metrics import Estimate
+from ra_core.words import listed
+from simulation.grid.answers import MARGIN
+from simulation.grid.arms import ARMS
+from simulation.grid.page.chapter import MEAN, Chapter, average, by_title, column, heads, sites
+from simulation.grid.page.data import FEDERATED, StudyData
+from simulation.grid.page.lesions import lesions
+from simulation.grid.page.numbers import ALIKE, AUROC, COMPARED, METRICS_ASKED, PIXEL, Asked, cell, difference, measured
+from simulation.grid.page.outside import outside
+from simulation.grid.page.panels import around, differences, grown, values
+from simulation.grid.page.words import far_from_pooled, helped
+from simulation.report.cells import Cell
+from simulation.report.findings import Place
+from simulation.report.sections import Section
+from simulation.report.tables import Wanted, table
+
+__all__ = ["chapters"]
+
+
+def chapters(data: StudyData) -> list[Chapter]:
+    """All of them."""
+    return [
+        _methods(data),
+        _federation(data),
+        _pooled(data),
+        outside(data),
+        _growing(data),
+        lesions(data),
+        _seeds(data),
+    ]
+
+
+def _methods(data: StudyData) -> Chapter:
+    ours = data.subject
+    text = (
+        f"Each number is the mean over the {len(data.trained)} trained sites, each counting the same. Unless a column "
+        "says otherwise, a method is scored as chosen at each site on healthy validation images with synthetic "
+        "anomalies in them; the last two columns score every method alike: by its plain residual (its distance, for "
+        "a method that reconstructs nothing), and as the paper scores RA. Higher is better everywhere but in LPIPS. "
+        f"The second table of each way to train has {ours} minus the method, patient by patient, of the seeds "
+        "that both have. A shortcut is a plain "
+        "number of the picture that knows nothing of disease; its image AUROC is read in the better direction at each "
+        "site, which favours it."
+    )
+    sections = [found for arm in ("pooled", "fedavg", "local") if (found := _arm(data, arm))]
+    return Chapter("methods", "Which method finds most?", text, sections, "No method is finished at all sites.")
+
+
+def _arm(data: StudyData, arm: str) -> Section | None:
+    methods = [name for name in data.methods if data.has(name, arm)]
+    columns = [asked for asked in METRICS_ASKED if any(_mean(data, arm, asked, name) for name in methods)]
+    rows = [
+        Wanted(data.label(name), data.kind(name), by_title(columns, partial(_mean, data, arm, method=name)))
+        for name in methods
+    ]
+    shortcuts = data.answers.shortcuts if methods else []
+    rows += [Wanted(f"shortcut: {s}", "shortcut", by_title(columns, partial(_short, data, name=s))) for s in shortcuts]
+    found = table(f"{arm}: {MEAN}", heads(columns), rows)
+    if not found:
+        return None
+    rivals = [name for name in methods if name != data.subject and data.has(data.subject, arm)]
+    compared = [asked for asked in columns if asked in (*COMPARED, *ALIKE)]
+    against = [
+        Wanted(data.label(name), data.kind(name), by_title(compared, partial(_lead, data, arm, method=name)))
+        for name in rivals
+    ]
+    against += [
+        Wanted(f"shortcut: {s}", "shortcut", by_title(compared, partial(_short_lead, data, arm, name=s)))
+        for s in shortcuts
+    ]
+    tables = [found, table(f"{arm}: {data.subject} minus the method, {MEAN}", heads(compared), against)]
+    panels = []
+    for asked in (AUROC, PIXEL):
+        cells, leads = (column(asked, of) if asked in columns else {} for of in (rows, against))
+        panels.append(values(f"{asked.title}, {arm}", [*cells], [*cells.values()], asked, data.subject))
+        title = f"{data.subject} minus the method, {arm}: {asked.title}"
+        panels.append(differences(title, [*leads], [*leads.values()]))
+    missing = [f"{one.method} ({one.reason})" for one in data.refused if one.arm == arm]
+    text = f"{ARMS[arm].meaning[:1].upper()}{ARMS[arm].meaning[1:]}." + (
+        f" Not possible in this way: {listed(missing)}." if missing else ""
+    )
+    return Section(f"Trained {arm}", text, [made for made in tables if made], [p for p in panels if p])
+
+
+def _mean(data: StudyData, arm: str, asked: Asked, method: str) -> Cell | None:
+    scoring = asked.scoring_of(data.plain(method))
+    found = data.answers.mean(method, arm, asked.metric, data.trained, scoring, asked.anomaly)
+    return cell(found, scoring if scoring == "distance" else "")
+
+
+def _lead(data: StudyData, arm: str, asked: Asked, method: str) -> Cell | None:
+    ours, theirs = asked.scoring_of(data.plain(data.subject)), asked.scoring_of(data.plain(method))
+    a, b = (data.subject, arm), (method, arm)
+    return difference(data.answers.versus(a, b, asked.metric, data.trained, (ours, theirs)))
+
+
+def _short(data: StudyData, asked: Asked, name: str) -> Cell | None:
+    """What a shortcut has, where methods are scored as chosen."""
+    return cell(data.answers.mean_shortcut(name, asked.metric, data.trained)) if _of_shortcuts(asked) else None
+
+
+def _of_shortcuts(asked: Asked) -> bool:
+    """Not under another scoring, and not what depends on the direction in which a shortcut is read."""
+    return not asked.scoring and asked.metric != "auprc"
+
+
+def _short_lead(data: StudyData, arm: str, asked: Asked, name: str) -> Cell | None:
+    if not _of_shortcuts(asked):
+        return None
+    return difference(data.answers.versus_shortcut((data.subject, arm), name, asked.metric, data.trained))
+
+
+def _federation(data: StudyData) -> Chapter:
+    rows = [(name, arm) for name in data.methods for arm in FEDERATED if data.has(name, arm, "local")]
+    places = [*sites(data.trained), *average(data.trained)]
+    sections = []
+    for asked in measured(data, (AUROC, PIXEL)):
+        wanted = [
+            Wanted(f"{data.label(name)}, {arm}", data.kind(name), partial(_gain, data, asked, (name, arm)))
+            for name, arm in rows
+        ]
+        shown = [name for name, arm in rows if arm == "fedavg"]
+        cells = {p: [_gain(data, asked, (name, "fedavg"), p.name) for name in shown] for p in places}
+        ends = around([one for found in cells.values() for one in found])
+        panels = [
+            differences(f"{asked.title} {p.at}", [*map(data.label, shown)], cells[p], ends, p.name) for p in places
+        ]
+        made = table(f"{asked.title}: federated minus the site's own model", places, wanted)
+        if made:
+            sections.append(Section(asked.title, "", [made], [p for p in panels if p]))
+    text = (
+        "Federated minus local: the shared model against the site's own, on the same patients of that site. The "
+        f"figures have federated averaging. A site is significantly harmed where the whole interval lies below "
+        f"0; shaded is ±{MARGIN:g}."
+    )
+    lacking = "Needs a method with finished cells of fedavg and of every site's own model (local)."
+    return Chapter("federation", "Does federation help this hospital?", text, sections, lacking, helped(data))
+
+
+def _gain(data: StudyData, asked: Asked, model: tuple[str, str], place: str) -> Cell | None:
+    sites = data.trained if place == MEAN else (place,)
+    return difference(data.answers.versus(model, (model[0], "local"), asked.metric, sites))
+
+
+def _pooled(data: StudyData) -> Chapter:
+    rows = [(name, arm) for name in data.methods for arm in FEDERATED if data.has(name, arm, "pooled")]
+    asked = measured(data, COMPARED)
+    wanted = [
+        Wanted(f"{data.label(name)}, {arm}", data.kind(name), by_title(asked, partial(_gap, data, model=(name, arm))))
+        for name, arm in rows
+    ]
+    made = table(f"Federated minus pooled, {MEAN}", heads(asked), wanted)
+    labels = [f"{name}, {arm}" for name, arm in rows]
+    panels = [
+        differences(f"Federated minus pooled: {one.title}", labels, [_gap(data, one, model) for model in rows])
+        for one in asked
+        if one in (AUROC, PIXEL)
+    ]
+    text = (
+        "Pooled is one model on all images in one place, which hospitals can't have. Equivalent is said only where the "
+        f"whole interval lies within ±{MARGIN:g} (shaded), else better, worse or inconclusive: few patients show no "
+        "equality."
+    )
+    sections = [Section("Each federated way to train", "", [made], [p for p in panels if p])] if made else []
+    lacking = "Needs a method with finished cells of a federated way to train and of pooled."
+    return Chapter("pooled", "How far is federated from pooled?", text, sections, lacking, far_from_pooled(data))
+
+
+def _gap(data: StudyData, asked: Asked, model: tuple[str, str]) -> Cell | None:
+    return difference(data.answers.versus(model, (model[0], "pooled"), asked.metric, data.trained))
+
+
+def _growing(data: StudyData) -> Chapter:
+    sections = []
+    for asked in measured(data, (AUROC, PIXEL)):
+        found = {name: data.answers.growing(name, asked.metric, data.trained) for name in data.methods}
+        found = {name: by_count for name, by_count in found.items() if by_count}
+        counts = sorted({count for by_count in found.values() for count in by_count})
+        heads = {_count(count): count for count in counts}
+        rows = [
+            Wanted(data.label(name), data.kind(name), partial(_grown, by_count, heads))
+            for name, by_count in found.items()
+        ]
+        made = table(f"{asked.title} by number of sites trained on, {MEAN}", [Place(h, "") for h in heads], rows)
+        if made:
+            sections.append(Section(asked.title, "", [made], [grown(asked.title, found)]))
+    text = (
+        f"Sites are added in the study's order: {', '.join(data.trained)}. Measured is at all of them, also at those "
+        "that aren't in yet; one site is the first one's own model."
+    )
+    lacking = "Needs finished cells of growing."
+    return Chapter("growing", "What does another site add?", text, sections, lacking)
+
+
+def _grown(by_count: Mapping[int, Estimate], heads: Mapping[str, int], place: str) -> Cell | None:
+    return cell(by_count.get(heads[place]))
+
+
+def _count(sites: int) -> str:
+    return "1 site" if sites == 1 else f"{sites} sites"
+
+
+def _seeds(data: StudyData) -> Chapter:
+    seeds = data.answers.seeds
+    models = [(name, arm) for name in data.methods for arm in data.answers.arms if len(seeds(name, arm)) > 1]
+    heads = [f"seed {seed}" for seed in sorted({seed for model in models for seed in seeds(*model)})]
+    tables = []
+    for asked in measured(data, (AUROC, PIXEL)):
+        rows = [
+            Wanted(f"{data.label(name)}, {arm}", data.kind(name), partial(_seed, data, asked, (name, arm)))
+            for name, arm in models
+        ]
+        tables.append(table(f"{asked.title} by seed, {MEAN}", [Place(head, "") for head in (*heads, *SPREAD)], rows))
+    found = [made for made in tables if made]
+    sections = [Section("Seed by seed", "", found)] if found else []
+    text = (
+        "Means over seeds stand in all tables above, with intervals of the patients alone: how much another seed "
+        "would change is seen here. The spread is the sample's standard deviation over seeds."
+    )
+    return Chapter("seeds", "What does another seed change?", text, sections, "No model has more than one seed.")
+
+
+SPREAD = ("mean", "standard deviation")
+
+
+def _seed(data: StudyData, asked: Asked, model: tuple[str, str], place: str) -> Cell | None:
+    if place == SPREAD[1]:
+        return cell(data.answers.spread(*model, asked.metric, data.trained))
+    seeds = None if place == SPREAD[0] else [int(place.removeprefix("seed "))]
+    return cell(data.answers.mean(*model, asked.metric, data.trained, seeds=seeds))

@@ -1,0 +1,140 @@
+"""What the page of a study is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from ra_core.models.configs import MahalanobisConfig, NearestNeighbourConfig, PCAConfig
+from simulation.grid.answers import Answers
+from simulation.grid.arms import ARMS
+from simulation.grid.cells import Cell, Refused, refused
+from simulation.grid.config import GridConfig
+from simulation.grid.result import CellResult
+from simulation.places import Place
+from simulation.report.data import SiteFacts
+
+__all__ = ["FEDERATED", "Sites", "StudyData"]
+
+CLASSICAL = (NearestNeighbourConfig, PCAConfig, MahalanobisConfig)
+
+FEDERATED = tuple(name for name, kind in ARMS.items() if kind.federation is not None and kind.members == "all")
+"""Ways to train one model over all sites, each of which may keep parts to itself."""
+
+
+@dataclass(frozen=True)
+class Sites:
+    """Where is measured.
+
+    Attributes:
+        facts: in the study's order.
+        patients: healthy and sick test patients by site.
+    """
+
+    facts: tuple[SiteFacts, ...]
+    patients: Mapping[str, tuple[int, int]]
+
+    @classmethod
+    def of(cls, places: Sequence[Place]) -> Sites:
+        """What there is to tell of opened sites."""
+        return cls(tuple(place.facts() for place in places), {place.name: _patients(place) for place in places})
+
+    def named(self, role: str) -> tuple[str, ...]:
+        """Names of those trained on, or held out."""
+        return tuple(site.name for site in self.facts if site.role == role)
+
+
+def _patients(place: Place) -> tuple[int, int]:
+    rows = place.images.test.rows
+    healthy, sick = (len({row.patient_id for row in rows if row.label == of}) for of in ("healthy", "anomalous"))
+    return healthy, sick
+
+
+@dataclass(frozen=True)
+class StudyData:
+    """A study, as far as it is finished.
+
+    Attributes:
+        config: its settings.
+        sites: where is measured.
+        cells: all of the study, finished or not.
+        results: finished ones, in the same order.
+        command: what makes them.
+    """
+
+    config: GridConfig
+    sites: Sites
+    cells: Sequence[Cell]
+    results: Sequence[CellResult]
+    command: str
+    answers: Answers = field(init=False)
+
+    def __post_init__(self) -> None:
+        evaluation = self.config.study.evaluation
+        trained, held_out = self.sites.named("trained"), self.sites.named("held out")
+        found = Answers(self.results, trained, held_out, evaluation.confidence, evaluation.bootstrap)
+        object.__setattr__(self, "answers", found)
+
+    @property
+    def trained(self) -> tuple[str, ...]:
+        """Sites that models are trained on."""
+        return self.answers.trained
+
+    @cached_property
+    def methods(self) -> list[str]:
+        """With a finished cell: RA, then others in the study's order, then the classical ones."""
+        found = [name for name in self.config.methods if name in set(self.answers.methods)]
+        return sorted(found, key=lambda name: (name in self.classical, name != self.subject))
+
+    @cached_property
+    def subject(self) -> str:
+        """The method that others are compared with: the first RA, or else the first of all."""
+        methods = self.config.methods
+        return next((name for name, entry in methods.items() if entry.settings.name == "ra"), next(iter(methods)))
+
+    @cached_property
+    def classical(self) -> frozenset[str]:
+        """Methods that are computed from pixels, without learning."""
+        return frozenset(name for name, entry in self.config.methods.items() if isinstance(entry.settings, CLASSICAL))
+
+    @property
+    def refused(self) -> list[Refused]:
+        """What is asked for and can't be."""
+        return refused(self.config)
+
+    @property
+    def degraded(self) -> list[CellResult]:
+        """Cells in whose training someone was missing."""
+        return [result for result in self.results if result.degraded]
+
+    @property
+    def waiting(self) -> list[Cell]:
+        """Cells that aren't finished."""
+        done = {result.key for result in self.results}
+        return [cell for cell in self.cells if cell.key not in done]
+
+    @property
+    def seeds(self) -> list[int]:
+        """Of training."""
+        return sorted({cell.seed for cell in self.cells if cell.is_trained})
+
+    def label(self, method: str) -> str:
+        """For tables; says which method is classical."""
+        return f"{method} (classical)" if method in self.classical else method
+
+    def kind(self, method: str) -> str:
+        """Of a table's row."""
+        return "ours" if method == self.subject else "baseline" if method in self.classical else "ra"
+
+    def plain(self, method: str) -> str:
+        """The plainest scoring that a method has."""
+        return "residual" if self.config.methods[method].settings.reconstructs else "distance"
+
+    def arm_of(self, method: str) -> str:
+        """The first of fedavg, pooled and local that a method has; empty where it has none."""
+        return next((arm for arm in ("fedavg", "pooled", "local") if self.has(method, arm)), "")
+
+    def has(self, method: str, *arms: str) -> bool:
+        """Whether a method has finished cells in all of these ways to train."""
+        return all(self.answers.of(method, arm) for arm in arms)

@@ -1,0 +1,111 @@
+"""What limits what a study's numbers say."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from ra_core.words import listed
+from simulation.grid.answers import Verdict
+from simulation.grid.page.data import StudyData
+from simulation.grid.page.numbers import ALIKE, AUROC, PIXEL, measured
+from simulation.grid.page.words import inner
+from simulation.report.doubts import QUESTIONS, borrowed
+
+__all__ = ["doubts"]
+
+FEW = 30
+"""Test patients of one kind below which intervals are told to be wide."""
+
+
+MANY = 2
+"""Seeds from which on their spread is known."""
+
+
+def doubts(data: StudyData) -> list[str]:
+    """All that is to be told."""
+    found = [*_few(data), *_classical(data), *_choice(data), *_chance(data), *borrowed(data.sites.facts)]
+    return [*found, *_machines(data), *_always(data)]
+
+
+def _few(data: StudyData) -> Iterator[str]:
+    few = [
+        f"{site} ({healthy} healthy, {sick} sick)"
+        for site, (healthy, sick) in data.sites.patients.items()
+        if min(healthy, sick) < FEW
+    ]
+    if few:
+        yield (
+            f"Few test patients at {listed(few)}: intervals are wide, and “inconclusive” there is no sign of equality."
+        )
+
+
+def _classical(data: StudyData) -> Iterator[str]:
+    """Where a method that learns no anatomy is as good."""
+    for asked in measured(data, (AUROC, PIXEL)):
+        told = []
+        for name in data.methods:
+            for arm in ("fedavg", "pooled"):
+                one = data.answers.versus((data.subject, arm), (name, arm), asked.metric, data.trained)
+                if name in data.classical and one and one.value is not None and Verdict.of(one) is not Verdict.better:
+                    told.append(f"{name}, {arm}")
+        for name in data.answers.shortcuts:
+            one = data.answers.versus_shortcut(
+                (data.subject, data.arm_of(data.subject)), name, asked.metric, data.trained
+            )
+            if one and one.value is not None and Verdict.of(one) is not Verdict.better:
+                told.append(f"shortcut {name}")
+        if told:
+            yield (
+                f"In {QUESTIONS[asked.metric]}, {data.subject} is not shown to be better than {listed(told)}: that it "
+                "knows more of anatomy is not shown."
+            )
+
+
+def _choice(data: StudyData) -> Iterator[str]:
+    """Where a fixed scoring would have been better than the one chosen on synthetic anomalies."""
+    told = []
+    for site in data.trained:
+        for asked in ALIKE:
+            scoring, model = asked.scoring_of(data.plain(data.subject)), (data.subject, data.arm_of(data.subject))
+            one = data.answers.versus(model, model, asked.metric, (site,), (scoring, None))
+            if one and one.value is not None and Verdict.of(one) is Verdict.better:
+                told.append(f"{site} ({scoring}: {inner(one)})")
+    if told:
+        yield (
+            f"Synthetic anomalies choose the scoring and know nothing of any disease: {data.subject}, {model[1]}, "
+            f"has a higher image AUROC with a fixed one at {listed(told)}."
+        )
+
+
+def _chance(data: StudyData) -> Iterator[str]:
+    arm = data.arm_of(data.subject)
+    found = {site: data.answers.at(data.subject, arm, site, "auroc") for site in data.sites.patients}
+    names = [site for site, one in found.items() if one and one.ci_low is not None and one.ci_low <= 0.5]
+    if names:
+        yield f"{data.subject}, {arm}, has an image AUROC that its interval can't tell from chance at {listed(names)}."
+
+
+def _machines(data: StudyData) -> Iterator[str]:
+    machines: dict[str, int] = defaultdict(int)
+    for result in data.results:
+        machines[", ".join(str(result.machine.get(name, "")) for name in ("processor", "device", "precision"))] += 1
+    if len(machines) > 1:
+        told = [f"{name} ({count} cells)" for name, count in sorted(machines.items())]
+        yield f"Cells come from {len(machines)} kinds of machine, so small differences may be theirs: {listed(told)}."
+
+
+def _always(data: StudyData) -> Iterator[str]:
+    trained = {(name, arm) for name in data.methods for arm in data.answers.arms if data.has(name, arm)}
+    one = [model for model in trained if len(data.answers.seeds(*model)) < MANY]
+    if one:
+        yield (
+            f"{len(one)} of {len(trained)} combinations of method and way to train "
+            "have one seed: how much another would change is not known there."
+        )
+    if len(data.seeds) > 1:
+        yield "Intervals are of patients only: numbers are averaged over seeds, and no interval has the seeds' spread."
+    yield (
+        "Nothing is corrected for the number of comparisons: of twenty differences that are none, about one interval "
+        "of 95 % leaves out 0."
+    )

@@ -1,0 +1,68 @@
+"""Which lesions are found, by finding and by size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from simulation.grid.page.chapter import Chapter
+from simulation.grid.page.data import StudyData
+from simulation.grid.page.numbers import cell
+from simulation.report.cells import Cell
+from simulation.report.figures import dots
+from simulation.report.findings import Place
+from simulation.report.metrics import METRICS
+from simulation.report.sections import Panel, Section, in_order, limits, pair
+from simulation.report.tables import Wanted, table
+
+__all__ = ["lesions"]
+
+
+def lesions(data: StudyData) -> Chapter:
+    """By site, since findings and counts are each site's own."""
+    sections = []
+    models = [(name, arm) for name in data.methods if (arm := data.arm_of(name))]
+    for site in (*data.trained, *data.answers.held_out):
+        groups = in_order(n.anomaly for r in data.results for n in r.numbers if n.test_site == site)
+        tables, panels = [], []
+        for metric in ("auroc", "detection_rate", "pixel_auprc", "box_auroc"):
+            rows = [
+                Wanted(f"{data.label(name)}, {arm}", data.kind(name), partial(_group, data, metric, (name, arm), site))
+                for name, arm in models
+            ]
+            made = table(f"{METRICS[metric][0]} by group at {site}", [Place(group, "") for group in groups], rows)
+            if made:
+                tables.append(made)
+                panels.append(_group_panel(data, metric, models, site, groups))
+        if tables:
+            legend = (data.subject, "the best other method, which favours it")
+            sections.append(Section(f"At {site}", "", tables, [p for p in panels if p], legend))
+    text = (
+        "Sick images of one finding, or with lesions of one size (small: below 1 % of the foreground, large: above "
+        "4 %), against all healthy ones. Groups of fewer than 10 images are left out. Scored as chosen; each method in "
+        "the first way to train of fedavg, pooled and local that it has."
+    )
+    lacking = "No site has groups of at least 10 images."
+    return Chapter("lesions", "Which lesions are found?", text, sections, lacking)
+
+
+def _group(data: StudyData, metric: str, model: tuple[str, str], site: str, group: str) -> Cell | None:
+    return cell(data.answers.at(*model, site, metric, anomaly=group))
+
+
+def _group_panel(
+    data: StudyData, metric: str, models: Sequence[tuple[str, str]], site: str, groups: Sequence[str]
+) -> Panel | None:
+    found = []
+    for group in groups:
+        cells = {name: _group(data, metric, (name, arm), site, group) for name, arm in models}
+        ours = cells.pop(data.subject, None)
+        others = [one for one in cells.values() if one and one.value is not None]
+        best = max(others, key=lambda one: one.value or 0.0, default=None)
+        if (ours and ours.value is not None) or best:
+            found.append((group, ours, best))
+    if not found:
+        return None
+    labels, first, second = zip(*found, strict=True)
+    title = f"{METRICS[metric][0]} by group at {site}"
+    return Panel(METRICS[metric][0], "", dots(title, labels, pair(first, second), limits(metric, [*first, *second])))

@@ -1,0 +1,105 @@
+"""What a hospital has that took no part: one that was left out, and those that are held out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from simulation.grid.page.chapter import MEAN, Chapter, average, sites
+from simulation.grid.page.data import FEDERATED, StudyData
+from simulation.grid.page.numbers import AUROC, COMPARED, PIXEL, Asked, cell, difference, measured
+from simulation.grid.page.panels import values
+from simulation.report.cells import Cell
+from simulation.report.sections import Panel, Section
+from simulation.report.tables import Table, Wanted, table
+
+__all__ = ["outside"]
+
+OTHERS = "other sites' own models"
+"""Stands in place of a way to train: the mean of what these have."""
+
+
+def outside(data: StudyData) -> Chapter:
+    """At each left-out and each held-out site."""
+    sections = []
+    for asked in measured(data, (AUROC, PIXEL, Asked("detection_rate"), Asked("false_alarm_rate"))):
+        tables = [_left_out(data, asked), _left_out_differences(data, asked), _held_out(data, asked)]
+        found = [made for made in tables if made]
+        if found:
+            sections.append(Section(asked.title, "", found, [p for p in _outside_panels(data, asked) if p]))
+    text = (
+        "Left out: for each trained site, the model of all others (leave_one_out) beside the one that it had a part in "
+        f"(fedavg), its own (local), and the mean of the models that other sites have for themselves ({OTHERS}). Held "
+        "out: sites that no model here was trained on. Where sites keep parts of the model, a site that took no part "
+        "trains these on its own healthy images with the shared ones frozen, for as many steps as the row says, or has "
+        "no model: not estimable. Detection rates belong with their false alarm rates: both are at the threshold set "
+        "on healthy validation images."
+    )
+    lacking = "Needs held-out sites, or finished cells of leave_one_out."
+    return Chapter("outside", "What has a hospital that took no part?", text, sections, lacking)
+
+
+def _left_out(data: StudyData, asked: Asked) -> Table | None:
+    arms = ("leave_one_out", "fedavg", "pooled", "local", OTHERS)
+    rows = [
+        Wanted(f"{data.label(name)}, {arm}", data.kind(name), partial(_somewhere, data, asked, name, arm))
+        for name in data.methods
+        if data.has(name, "leave_one_out")
+        for arm in arms
+    ]
+    return table(f"{asked.title} at each left-out site", [*sites(data.trained), *average(data.trained)], rows)
+
+
+def _left_out_differences(data: StudyData, asked: Asked) -> Table | None:
+    if asked not in COMPARED:
+        return None
+    rows = [
+        Wanted(f"{data.label(name)}: left out minus {arm}", data.kind(name), partial(_loss, data, asked, name, arm))
+        for name in data.methods
+        for arm in ("local", "fedavg")
+        if data.has(name, "leave_one_out", arm)
+    ]
+    places = [*sites(data.trained), *average(data.trained)]
+    return table(f"{asked.title}: the model of all other sites minus another", places, rows)
+
+
+def _held_out(data: StudyData, asked: Asked) -> Table | None:
+    rows = [
+        Wanted(_adapted(data, name, arm), data.kind(name), partial(_somewhere, data, asked, name, arm))
+        for name in data.methods
+        for arm in ("pooled", *FEDERATED, OTHERS)
+    ]
+    return table(f"{asked.title} at held-out sites", sites(data.answers.held_out, "held out"), rows)
+
+
+def _adapted(data: StudyData, method: str, arm: str) -> str:
+    """A row's head: parts that are each site's own are adapted for so many steps."""
+    steps = max((result.adapted for result in data.answers.of(method, arm)), default=0)
+    told = f" (adapted, {steps} steps)" if steps else ""
+    return f"{data.label(method)}, {arm}{told}"
+
+
+def _somewhere(data: StudyData, asked: Asked, method: str, arm: str, place: str) -> Cell | None:
+    """What a model has at a trained or held-out site, or on average over trained ones."""
+    if arm == OTHERS:
+        return None if place == MEAN else cell(data.answers.elsewhere(method, place, asked.metric))
+    if place == MEAN:
+        return cell(data.answers.mean(method, arm, asked.metric, data.trained))
+    return cell(data.answers.at(method, arm, place, asked.metric))
+
+
+def _loss(data: StudyData, asked: Asked, method: str, arm: str, place: str) -> Cell | None:
+    sites = data.trained if place == MEAN else (place,)
+    return difference(data.answers.versus((method, "leave_one_out"), (method, arm), asked.metric, sites))
+
+
+def _outside_panels(data: StudyData, asked: Asked) -> Iterator[Panel | None]:
+    """At each site of that kind, all that RA has there."""
+    name = data.subject
+    sites = [(site, "left out") for site in data.trained if data.has(name, "leave_one_out")]
+    sites += [(site, "held out") for site in data.answers.held_out]
+    for site, tag in sites:
+        arms = ("leave_one_out", "fedavg", "local", OTHERS) if tag == "left out" else ("pooled", *FEDERATED, OTHERS)
+        found = {arm: one for arm in arms if (one := _somewhere(data, asked, name, arm, site))}
+        ours = "leave_one_out" if tag == "left out" else "fedavg"
+        yield values(f"{name} at {site}: {asked.title}", [*found], [*found.values()], asked, ours, tag)

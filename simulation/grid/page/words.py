@@ -1,0 +1,224 @@
+"""The page's sentences, made from its numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ra_core.metrics import Estimate
+from ra_core.words import listed
+from simulation.grid.answers import Verdict
+from simulation.grid.page.data import FEDERATED, StudyData
+from simulation.grid.page.numbers import AUROC, PIXEL, Asked, cell, difference, measured
+from simulation.report.cells import Cell
+from simulation.report.words import capital
+
+__all__ = ["Card", "Point", "banner", "far_from_pooled", "headline", "helped", "inner", "introduction"]
+
+TAILS = {
+    Verdict.better: "than",
+    Verdict.worse: "than",
+    Verdict.equivalent: "to",
+    Verdict.inconclusive: "against",
+}
+ARMS_TOLD = {"fedavg": "federated (fedavg)", "pooled": "pooled", "local": "each site on its own"}
+
+
+@dataclass(frozen=True)
+class Point:
+    """Part of an answer.
+
+    Attributes:
+        about: what it is about.
+        text: a sentence; may be empty.
+        found: verdicts, each with what it is on.
+    """
+
+    about: str
+    text: str = ""
+    found: Sequence[tuple[Verdict, str]] = ()
+
+    @property
+    def prose(self) -> str:
+        """In one line."""
+        told = "; ".join(f"{verdict.value} {what}" for verdict, what in self.found)
+        return f"{self.about}: {' '.join(part for part in (self.text, capital(told) + '.' if told else '') if part)}"
+
+
+@dataclass(frozen=True)
+class Card:
+    """A question, the figure that answers it, and what follows."""
+
+    question: str
+    figure: str
+    points: Sequence[Point]
+
+
+def banner(data: StudyData) -> list[str]:
+    """What is missing."""
+    found = []
+    if data.waiting:
+        found.append(
+            f"Not finished: {len(data.results)} of {len(data.cells)} cells are. What isn't is missing below; "
+            "averages are of the seeds that are finished at all sites."
+        )
+    if data.degraded:
+        told = [f"{result.key} ({'; '.join(result.degraded)})" for result in data.degraded]
+        found.append(f"Degraded: a site was missing in the training of {listed(told)}.")
+    return found
+
+
+def introduction(data: StudyData) -> str:
+    """What was compared, and where."""
+    arms = list(dict.fromkeys(cell.arm for cell in data.cells if cell.is_trained))
+    methods = {cell.method for cell in data.cells if cell.is_trained}
+    facts = data.sites.facts
+    healthy, sick = (sum(getattr(site, name) for site in facts) for name in ("n_test_healthy", "n_test_anomalous"))
+    held_out = data.answers.held_out
+    out = f", of which {listed(held_out)} had no part in any training" if held_out else ""
+    return (
+        f"{_count(len(methods), 'method')}, trained on healthy images of {listed(data.trained)} in "
+        f"{_count(len(arms), 'way')} ({', '.join(arms)}), with {_count(len(data.seeds), 'seed')}. "
+        f"All models were tested on {healthy:,} healthy and {sick:,} sick images of {_count(len(facts), 'site')}{out}."
+    )
+
+
+def headline(data: StudyData) -> list[Card]:
+    """The study's questions with their short answers."""
+    questions = {AUROC: "Which image is sick?", PIXEL: "Where is the lesion?"}
+    cards = [_ranking(data, asked, questions[asked]) for asked in measured(data, (AUROC, PIXEL))]
+    for question, (a, b), points in (
+        ("Does federation help each hospital?", ("fedavg", "local"), helped(data)),
+        ("How far is federated from pooled?", ("fedavg", "pooled"), far_from_pooled(data)),
+        ("What has a hospital that took no part?", ("leave_one_out", "local"), _outside(data)),
+    ):
+        if points:
+            cards.append(Card(question, _mean_difference(data, a, b), points))
+    return cards
+
+
+def _ranking(data: StudyData, asked: Asked, question: str) -> Card:
+    """Who leads in each way to train, and how RA stands to the others."""
+    points, figure = [], ""
+    for arm, told in ARMS_TOLD.items():
+        values = {name: data.answers.mean(name, arm, asked.metric, data.trained) for name in data.methods}
+        known = {name: one for name, one in values.items() if one and one.value is not None}
+        if known:
+            rivals = [name for name in known if name != data.subject]
+            found = _standing(data, asked, arm, rivals) if data.subject in known else ()
+            leads = _leads(data.subject, known)
+            points.append(Point(f"{data.subject}, {told}", leads if figure else "", found))
+            figure = figure or f"{capital(told)}: {leads}"
+    return Card(f"{question} ({asked.title})", figure or "Not estimable.", points)
+
+
+def _leads(ours: str, known: Mapping[str, Estimate]) -> str:
+    """Who has the highest number, and which place RA has."""
+    best = max(known, key=lambda name: known[name].value or 0.0)
+    lead = f"{best} leads {_count(len(known), 'method')} with {_text(known[best])}"
+    if ours not in known or best == ours:
+        return f"{lead}."
+    place = 1 + sum((one.value or 0.0) > (known[ours].value or 0.0) for one in known.values())
+    return f"{lead}; {ours} is number {place} with {_text(known[ours])}."
+
+
+def _standing(data: StudyData, asked: Asked, arm: str, rivals: Sequence[str]) -> list[tuple[Verdict, str]]:
+    a, found = (data.subject, arm), {}
+    for name in rivals:
+        found[data.label(name)] = data.answers.versus(a, (name, arm), asked.metric, data.trained)
+    strongest = _strongest_shortcut(data, asked)
+    if strongest:
+        one = data.answers.versus_shortcut(a, strongest, asked.metric, data.trained)
+        found[f"the strongest shortcut ({strongest})"] = one
+    by_verdict = _by_verdict(found)
+    return [(verdict, f"{TAILS[verdict]} {listed(names)}") for verdict, names in by_verdict.items()]
+
+
+def _by_verdict(found: Mapping[str, Estimate | None]) -> dict[Verdict, list[str]]:
+    """Names of what has a value, by what its interval says."""
+    known = {name: Verdict.of(one) for name, one in found.items() if one and one.value is not None}
+    return {v: names for v in Verdict if (names := [name for name, verdict in known.items() if verdict is v])}
+
+
+def _strongest_shortcut(data: StudyData, asked: Asked) -> str:
+    found = {name: data.answers.mean_shortcut(name, asked.metric, data.trained) for name in data.answers.shortcuts}
+    known = {name: one.value for name, one in found.items() if one and one.value is not None}
+    return max(known, key=lambda name: known[name], default="")
+
+
+def helped(data: StudyData) -> list[Point]:
+    """At which sites federation is better and worse than the site's own model: of RA, and any harm of any method."""
+    points = []
+    methods = [name for name in data.methods if data.has(name, "fedavg", "local")]
+    for asked in measured(data, (AUROC, PIXEL)) if methods else ():
+        harmed, found = [], []
+        for name in methods:
+            by_site = _site_by_site(data, asked, (name, "fedavg"), (name, "local"))
+            harmed += [f"{site} ({name}: {inner(one)})" for site, one in by_site.items() if _below_zero(one)]
+            if name == data.subject:
+                found = [(verdict, f"at {listed(sites)}") for verdict, sites in _by_verdict(by_site).items()]
+        told = (
+            f"Significantly harmed: {listed(harmed)}." if harmed else "No site is significantly harmed, by any method."
+        )
+        points.append(Point(f"{asked.title}, {data.subject}", "", found))
+        points.append(Point(f"{asked.title}, all methods", told))
+    return points
+
+
+def far_from_pooled(data: StudyData) -> list[Point]:
+    """Of RA: each federated way to train against pooled."""
+    points = []
+    for asked in measured(data, (AUROC, PIXEL)):
+        pooled = (data.subject, "pooled")
+        found = {a: data.answers.versus((data.subject, a), pooled, asked.metric, data.trained) for a in FEDERATED}
+        told = [(verdict, f"with {listed(arms)}") for verdict, arms in _by_verdict(found).items()]
+        if told:
+            points.append(Point(f"{asked.title}, {data.subject}", "", told))
+    return points
+
+
+def _outside(data: StudyData) -> list[Point]:
+    """Of RA: what a site has from a model it had no part in."""
+    points = []
+    for asked in measured(data, (AUROC, PIXEL)):
+        for arm, told in (("local", "its own"), ("fedavg", "the one it had a part in")):
+            found = _site_by_site(data, asked, (data.subject, "leave_one_out"), (data.subject, arm))
+            verdicts = [(verdict, f"at {listed(sites)}") for verdict, sites in _by_verdict(found).items()]
+            if verdicts:
+                points.append(Point(f"{asked.title}, the others' model against {told}", "", verdicts))
+    return points
+
+
+def _site_by_site(data: StudyData, asked: Asked, a: tuple[str, str], b: tuple[str, str]) -> dict[str, Estimate]:
+    found = {site: data.answers.versus(a, b, asked.metric, (site,)) for site in data.trained}
+    return {site: one for site, one in found.items() if one and one.value is not None}
+
+
+def _below_zero(found: Estimate) -> bool:
+    return found.ci_high is not None and found.ci_high < 0
+
+
+def _mean_difference(data: StudyData, a: str, b: str) -> str:
+    found = data.answers.versus((data.subject, a), (data.subject, b), AUROC.metric, data.trained)
+    if found is None or found.value is None:
+        return "Not estimable."
+    return f"{data.subject}, {a} minus {b}, mean over sites: {_difference(found)} in {AUROC.title}."
+
+
+def _difference(found: Estimate) -> str:
+    made = difference(found)
+    return made.text if made else ""
+
+
+def inner(found: Estimate) -> str:
+    """A difference for within brackets."""
+    return _difference(found).replace(" (", ", ").removesuffix(")")
+
+
+def _text(found: Estimate) -> str:
+    made: Cell | None = cell(found)
+    return made.text if made else ""
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n:,} {what}" + ("" if n == 1 else "s")

@@ -1,0 +1,170 @@
+"""An invented study: three sites trained on, one held out, one without healthy test images; two seeds of RA."""
+
+import hashlib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ra_core.glossary import SHORTCUT
+from ra_core.metrics import Estimate
+from ra_core.results import ResultRow
+from simulation.grid import GridConfig
+from simulation.grid.arms import ARMS, UNTRAINED
+from simulation.grid.cells import all_cells
+from simulation.grid.page import Sites, StudyData
+from simulation.grid.result import CellResult, Number
+from simulation.report.data import SiteFacts
+
+TRAINED, HELD_OUT = ("north", "south", "east"), ("west", "covid")
+COUNTS = {"north": (60, 58), "south": (60, 60), "east": (20, 12), "west": (40, 41), "covid": (0, 34)}
+GROUPS = ("glioma", "size: small", "size: large")
+MEASURED = {
+    "auroc": 0.75,
+    "auprc": 0.7,
+    "pixel_auprc": 0.2,
+    "dice": 0.25,
+    "detection_rate": 0.5,
+    "false_alarm_rate": 0.05,
+}
+REBUILT = {"ssim": 0.8, "lpips": 0.15}
+NO_HEALTHY = "not estimable: no healthy test images"
+NO_MODEL = "not estimable: parts of the model are each site's own, and this site took no part"
+METHODS = {
+    "RA": {"settings": {"name": "ra"}},
+    "VAE": {"settings": {"name": "vae"}},
+    "PaDiM": {"settings": {"name": "padim"}},
+    "PatchCore": {"settings": {"name": "patchcore"}},
+    "PCA": {"settings": {"name": "pca"}},
+    "Mahalanobis": {"settings": {"name": "mahalanobis"}},
+}
+BLOCKS = [
+    {"methods": ["RA"], "seeds": [0, 1]},
+    {"methods": ["VAE"], "arms": ["local", "pooled", "fedavg", "leave_one_out", "growing"]},
+    {"methods": ["PaDiM", "PatchCore", "PCA", "Mahalanobis"], "arms": ["local", "pooled", "fedavg"]},
+]
+
+
+def estimate(base, *names, counts):
+    """A number with bootstrap values that share their patients' luck with all others of the same site and metric."""
+    site, metric = names[:2]
+    shared = np.random.default_rng(_seed(site, metric)).normal(size=300)
+    rng = np.random.default_rng(_seed(*names))
+    value = float(np.clip(base + rng.normal() * 0.04, 0.02, 0.97))
+    drawn = np.clip(value + 0.02 * shared + 0.008 * rng.normal(size=300), 0, 1)
+    return Estimate.of(value, drawn, 0.95, counts)
+
+
+def _seed(*names):
+    return int.from_bytes(hashlib.sha256("|".join(map(str, names)).encode()).digest()[:8], "big")
+
+
+def rows_of(cell):
+    """What an invented cell has, as rows of results."""
+    if cell.arm == UNTRAINED:
+        yield from _shortcuts()
+        return
+    plain = "residual" if cell.study.method.reconstructs else "distance"
+    lift = {"RA": 0.06, "VAE": 0.03}.get(cell.method, 0.0) + {"local": -0.05, "decoder_only": -0.1}.get(cell.arm, 0)
+    for site, counts in COUNTS.items():
+        if site == "covid" and ARMS[cell.arm].private:
+            yield _row(cell, "none", site, "auroc", Estimate(None, None, None, 0, 0, NO_MODEL))
+            continue
+        for scoring in (f"{plain}_top", plain, *(["paper"] if plain == "residual" else [])):
+            for metric, base in MEASURED.items():
+                if metric in ("auroc", "auprc", "false_alarm_rate") and not counts[0]:
+                    found = Estimate(None, None, None, *counts, NO_HEALTHY)
+                else:
+                    found = estimate(base + lift, site, metric, cell.key, scoring, counts=counts)
+                yield _row(cell, scoring, site, metric, found)
+        for group in GROUPS if counts[1] > 40 else ():
+            for metric in ("auroc", "pixel_auprc"):
+                found = estimate(MEASURED[metric] + lift, site, metric, cell.key, group, counts=(counts[0], 14))
+                yield _row(cell, f"{plain}_top", site, metric, found, group)
+        if plain == "residual" and counts[0]:
+            for metric, base in REBUILT.items():
+                found = estimate(base, site, metric, cell.key, counts=(counts[0], 0))
+                yield _row(cell, "reconstruction", site, metric, found, "healthy")
+
+
+def _shortcuts():
+    for site, counts in COUNTS.items():
+        for name, base in (("brightness", 0.3), ("sharpness", 0.55)):
+            if counts[0]:
+                found = estimate(base, site, "auroc", name, counts=counts)
+                yield ResultRow("none", SHORTCUT, name, "", "", site, "all", "auroc", found, 0)
+
+
+def _row(cell, scoring, site, metric, found, anomaly="all"):
+    sites = "+".join(cell.variant.sites)
+    return ResultRow(cell.arm, cell.method, scoring, "", sites, site, anomaly, metric, found, cell.seed)
+
+
+def result_of(cell):
+    rows = [*rows_of(cell)]
+    private = cell.arm != UNTRAINED and ARMS[cell.arm].private
+    chosen = {row.test_site: row.scoring for row in reversed(rows) if row.scoring.endswith("_top")}
+    return CellResult(
+        key=cell.key,
+        method=cell.method,
+        arm=cell.arm,
+        variant=cell.variant.name,
+        seed=cell.seed,
+        train_sites=cell.variant.sites,
+        made_of="",
+        config=cell.method,
+        model_hash={},
+        selected="",
+        chosen=chosen,
+        synthetic={},
+        adapted=200 if private else 0,
+        degraded=(),
+        numbers=tuple(Number.of(row) for row in rows),
+        seconds={"training": 61.0, "measuring": 30.0},
+        machine={"device": "cpu", "threads": 2, "precision": "fp32", "processor": "some"},
+        software={"python": "3.11", "torch": "2"},
+    )
+
+
+def facts(name):
+    role, counts = ("trained" if name in TRAINED else "held out"), COUNTS[name]
+    return SiteFacts(
+        name=name,
+        title=name.title(),
+        role=role,
+        anatomy="brain",
+        modality="MR",
+        n_train=300,
+        n_val=40,
+        n_test_healthy=counts[0],
+        n_test_anomalous=counts[1],
+        used_files=500,
+        declared_files=502,
+        reference="north" if name == "covid" else name,
+    )
+
+
+@pytest.fixture(scope="session")
+def study():
+    config = GridConfig.model_validate(
+        {
+            "title": "Three hospitals",
+            "sites": [{"config": f"/secret/place/{name}.yaml"} for name in COUNTS],
+            "methods": METHODS,
+            "blocks": BLOCKS,
+            "study": {"evaluation": {"bootstrap": 300}},
+        }
+    )
+    cells = all_cells(config, TRAINED)
+    sites = Sites(tuple(map(facts, COUNTS)), COUNTS)
+    return StudyData(config, sites, cells, [*map(result_of, cells)], "ra-simulate study three.yaml --out three")
+
+
+@pytest.fixture(scope="session")
+def with_results(study):
+    """The same with other results."""
+
+    def make(results, **changes):
+        return replace(study, results=results, **changes)
+
+    return make

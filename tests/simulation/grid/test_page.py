@@ -1,0 +1,313 @@
+import csv
+import re
+import statistics
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+from html_pages import Page
+
+from ra_core.metrics import Estimate
+from simulation.grid.answers import Verdict
+from simulation.grid.page import PAGE, RESULTS, TABLES, write_study
+from simulation.grid.page.doubts import doubts
+from simulation.grid.page.numbers import difference
+from simulation.grid.page.words import helped
+
+TRAINED = ("north", "south", "east")
+MEAN = "mean over trained sites"
+COLUMNS = {  # metric, scoring, anomaly
+    "Image AUROC": ("auroc", None, "all"),
+    "Image AUPRC": ("auprc", None, "all"),
+    "Pixel AUPRC": ("pixel_auprc", None, "all"),
+    "Dice": ("dice", None, "all"),
+    "SSIM": ("ssim", "reconstruction", "healthy"),
+    "LPIPS": ("lpips", "reconstruction", "healthy"),
+    "Image AUROC, plain residual": ("auroc", "plain", "all"),
+    "Image AUROC, paper's scoring": ("auroc", "paper", "all"),
+}
+
+
+@pytest.fixture(scope="module")
+def written(study, tmp_path_factory):
+    out = tmp_path_factory.mktemp("page")
+    write_study(out, study)
+    return out
+
+
+@pytest.fixture(scope="module")
+def text(written):
+    return (written / PAGE).read_text()
+
+
+@pytest.fixture(scope="module")
+def page(text):
+    return Page(text)
+
+
+@pytest.fixture(scope="module")
+def raw(study):
+    """A number as it stands in the cells: by seed."""
+
+    def find(method, arm, site, metric, scoring=None, anomaly="all"):
+        variant = {"local": site, "leave_one_out": f"without {site}"}.get(arm, "")
+        found = {}
+        for result in study.results:
+            if (result.method, result.arm, result.variant) == (method, arm, variant):
+                name = scoring
+                if scoring == "plain":
+                    name = "distance" if method in ("PaDiM", "PatchCore", "Mahalanobis") else "residual"
+                number = result.find(site, metric, name, anomaly)
+                if number is not None and number.value is not None:
+                    found[result.seed] = number.value
+        return found
+
+    return find
+
+
+@pytest.fixture(scope="module")
+def mean(raw):
+    def find(method, arm, *what, seeds=None, sites=TRAINED):
+        values = []
+        for site in sites:
+            by_seed = raw(method, arm, site, *what)
+            values += [statistics.fmean(by_seed[seed] for seed in seeds or by_seed)] if by_seed else []
+        return statistics.fmean(values) if len(values) == len(sites) else None
+
+    return find
+
+
+def told(cell):
+    """The value of a table's cell; None where it has none."""
+    return None if cell.startswith(("–", "not estimable")) else float(cell.split(" ")[0].replace("−", "-"))
+
+
+def columns(page, caption):
+    """By head of row and head of column."""
+    for head, *rows in (page.tables[caption],):
+        names = [re.sub(r"( held out)? ?\d+ healthy.*", "", name) for name in head]
+        for row in rows:
+            for name, cell in zip(names[1:], row[1:], strict=True):
+                yield row[0].replace(" (classical)", ""), name, cell
+
+
+@pytest.mark.parametrize("arm", ["pooled", "fedavg", "local"])
+def test_every_number_of_the_methods_is_that_of_their_cells(page, mean, arm):
+    seen = 0
+    for method, column, cell in columns(page, f"{arm}: {MEAN}"):
+        if not method.startswith("shortcut"):
+            expected = mean(method, arm, *COLUMNS[column])
+            assert told(cell) == (None if expected is None else pytest.approx(expected, abs=6e-4))
+            seen += 1
+    assert seen == 8 * (5 if arm == "fedavg" else 6)
+
+
+def test_differences_to_ra_are_of_the_seeds_that_both_have(page, mean):
+    for method, column, cell in columns(page, f"fedavg: RA minus the method, {MEAN}"):
+        if not method.startswith("shortcut") and told(cell) is not None:
+            what = COLUMNS[column]
+            expected = mean("RA", "fedavg", *what, seeds=[0]) - mean(method, "fedavg", *what, seeds=[0])
+            assert told(cell) == pytest.approx(expected, abs=6e-4)
+
+
+def test_a_shortcut_is_read_in_its_better_direction(page, study):
+    cells = [r.find(site, "auroc", "brightness").value for r in study.results[:1] for site in TRAINED]
+    expected = statistics.fmean(max(value, 1 - value) for value in cells)
+    assert told(page.cell(f"pooled: {MEAN}", "shortcut: brightness", "Image AUROC")) == pytest.approx(
+        expected, abs=6e-4
+    )
+
+
+@pytest.mark.parametrize(("title", "metric"), [("Image AUROC", "auroc"), ("Pixel AUPRC", "pixel_auprc")])
+def test_every_gain_of_federation_is_that_of_its_cells(page, mean, title, metric):
+    for row, place, cell in columns(page, f"{title}: federated minus the site's own model"):
+        method, arm = row.split(", ")
+        sites = TRAINED if place == MEAN else (place,)
+        expected = mean(method, arm, metric, sites=sites) - mean(method, "local", metric, sites=sites)
+        assert told(cell) == pytest.approx(expected, abs=6e-4)
+
+
+def test_every_gap_to_pooled_is_that_of_its_cells(page, mean):
+    found = [*columns(page, f"Federated minus pooled, {MEAN}")]
+    assert {row for row, _, _ in found} >= {"RA, fedprox", "RA, encoder_only", "PCA, fedavg"}
+    for row, column, cell in found:
+        method, arm = row.split(", ")
+        expected = mean(method, arm, *COLUMNS[column]) - mean(method, "pooled", *COLUMNS[column])
+        assert told(cell) == pytest.approx(expected, abs=6e-4)
+
+
+def test_every_number_at_sites_without_a_part_is_that_of_its_cell(page, raw, study):
+    for caption in ("Image AUROC at each left-out site", "Image AUROC at held-out sites"):
+        for row, place, cell in columns(page, caption):
+            method, arm = row.split(" (")[0].split(", ")
+            sites = TRAINED if place == MEAN else (place,)
+            if arm == "other sites' own models":
+                values = [
+                    result.find(place, "auroc").value
+                    for result in study.results
+                    if (result.method, result.arm) == (method, "local") and place not in (result.variant, MEAN)
+                ]
+            else:
+                values = [value for site in sites for value in raw(method, arm, site, "auroc").values()]
+            known = [value for value in values if value is not None]
+            assert told(cell) == (pytest.approx(statistics.fmean(known), abs=6e-4) if known else None)
+
+
+def test_a_site_that_can_have_no_model_or_number_says_why(page):
+    caption = "Image AUROC at held-out sites"
+    assert page.cell(caption, "RA, encoder_only (adapted, 200 steps)", "covid").startswith("not estimable")
+    assert page.cell(caption, "RA, fedavg", "covid") == "not estimable"
+    assert "parts of the model are each site's own" in page.prose()
+    assert told(page.cell("Detection rate at held-out sites", "RA, fedavg", "covid")) > 0
+
+
+def test_growing_goes_from_the_first_site_alone_to_all(page, study):
+    ((one, two, three),) = (
+        [cell for row, _, cell in columns(page, f"Image AUROC by number of sites trained on, {MEAN}") if row == "RA"],
+    )
+    for cell, variant in ((one, ("local", "north")), (two, ("growing", "2 sites")), (three, ("fedavg", ""))):
+        values = [
+            result.find(site, "auroc").value
+            for result in study.results
+            if (result.method, result.arm, result.variant) == ("RA", *variant)
+            for site in TRAINED
+        ]
+        assert told(cell) == pytest.approx(statistics.fmean(values), abs=6e-4)
+
+
+def test_groups_are_those_of_the_cells(page, raw):
+    for row, group, cell in columns(page, "Image AUROC by group at north"):
+        method, arm = row.split(", ")
+        values = [*raw(method, arm, "north", "auroc", None, group).values()]
+        assert told(cell) == pytest.approx(statistics.fmean(values), abs=6e-4)
+    assert "Image AUROC by group at east" not in page.tables
+
+
+def test_the_spread_over_seeds_is_told(page, mean):
+    caption = f"Image AUROC by seed, {MEAN}"
+    by_seed = [mean("RA", "fedavg", "auroc", seeds=[seed]) for seed in (0, 1)]
+    assert [told(page.cell(caption, "RA, fedavg", f"seed {seed}")) for seed in (0, 1)] == pytest.approx(
+        by_seed, abs=6e-4
+    )
+    spread = told(page.cell(caption, "RA, fedavg", "standard deviation"))
+    assert spread == pytest.approx(statistics.stdev(by_seed), rel=0.05)
+    assert "VAE, fedavg" not in [row[0] for row in page.tables[caption]]
+
+
+def test_the_markdown_has_the_same_tables(written, page):
+    text = (written / TABLES).read_text()
+    found = {}
+    for caption, block in re.findall(r"^\*\*(.*)\*\*\n\n((?:\|.*\n)+)", text, re.M):
+        rows = [line.strip("| \n").split(" | ") for line in block.splitlines()]
+        found[caption.replace("\\", "")] = [rows[0], *rows[2:]]
+    assert len(found) > 20
+    for caption, (_, *rows) in found.items():
+        for ours, theirs in zip(rows, page.tables[caption][1:], strict=True):
+            plain = [re.sub(r" \[[\d, ]+\]|\*\*|\\", "", cell).replace("<br>", " ") for cell in ours]
+            assert plain == theirs
+
+
+def test_the_csv_has_every_number_of_every_cell(written, study):
+    with (written / RESULTS).open(newline="") as file:
+        rows = [*csv.DictReader(file)]
+    assert len(rows) == sum(len(result.numbers) for result in study.results)
+    result = next(result for result in study.results if result.key == "RA.leave_one_out.without_south.seed1")
+    ours = [row for row in rows if (row["method"], row["variant"], row["seed"]) == ("RA", "without south", "1")]
+    assert [row["arm"] for row in ours] == ["leave_one_out"] * len(result.numbers)
+    assert [row["value"] for row in ours] == [
+        "" if number.value is None else f"{number.value:.6g}" for number in result.numbers
+    ]
+    assert {row["train_sites"] for row in ours} == {"north+east"}
+
+
+def test_equal_cells_give_equal_bytes(written, study, tmp_path):
+    write_study(tmp_path, study)
+    for name in (PAGE, TABLES, RESULTS):
+        assert (tmp_path / name).read_bytes() == (written / name).read_bytes()
+
+
+def test_the_page_needs_nothing_and_holds_no_image(text, page):
+    for tag, attributes in page.tags:
+        assert tag not in {"script", "link", "iframe", "object", "img", "base"}
+        assert attributes.get("href", "#").startswith("#")
+    assert "/secret/place" not in text
+    levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch(r"h\d", tag)]
+    assert all(b <= a + 1 for a, b in pairwise(levels))
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    assert {a["href"][1:] for tag, a in page.tags if tag == "a"} <= set(ids)
+    assert all(attributes.get("aria-label") for tag, attributes in page.tags if tag == "svg")
+
+
+def test_what_is_missing_is_said_first(with_results, study, tmp_path):
+    some = [result for result in study.results if result.arm != "local"][:-3]
+    some[1] = some[1].model_copy(update={"degraded": ("east: no answer in round 2",)})
+    write_study(tmp_path, with_results(some))
+    found = Page((tmp_path / PAGE).read_text())
+    words = found.prose()
+    assert f"Not finished: {len(some)} of {len(study.cells)} cells" in words
+    assert words.index("Degraded") < words.index("Summary")
+    assert "east: no answer in round 2" in words
+    assert "Not answered: needs a method with finished cells of fedavg and of every site's own model" in words
+
+
+def test_a_study_without_a_finished_cell_has_a_page(with_results, tmp_path):
+    write_study(tmp_path, with_results([]))
+    assert "No cell is finished yet" in Page((tmp_path / PAGE).read_text()).prose()
+
+
+def test_what_can_not_be_trained_is_told_with_its_reason(page):
+    refused = page.tables["Combinations that are not possible"]
+    assert ["PatchCore", "fedavg"] in [row[:2] for row in refused]
+
+
+def test_harm_is_claimed_only_where_the_interval_lies_below_zero(study):
+    told_harm = " ".join(point.prose for point in helped(study))
+    for metric in ("auroc", "pixel_auprc"):
+        for site in TRAINED:
+            for method in study.methods:
+                found = study.answers.versus((method, "fedavg"), (method, "local"), metric, (site,))
+                if found is not None:
+                    assert (f"{site} ({method}:" in told_harm) or found.ci_high >= 0
+
+
+def test_differences_have_their_sign_and_verdict():
+    found = difference(Estimate(-0.0123, -0.03, 0.0, 3, 4))
+    assert found.text == "−0.012 (−0.030 to 0.000)"
+    assert found.extra.endswith(Verdict.inconclusive.value)
+    assert difference(Estimate(None, None, None, 0, 0, "why")).note == "why"
+    assert difference(None) is None
+
+
+def test_few_patients_seeds_and_borrowed_images_are_doubts(study):
+    found = " ".join(doubts(study))
+    assert "east (20 healthy, 12 sick)" in found
+    assert "have one seed" in found
+    assert "covid has no healthy images of its own" in found
+
+
+def test_names_are_shown_and_not_obeyed(study, tmp_path):
+    evil = "<script>alert(1)</script>|*x*"
+    config = study.config.model_copy(update={"title": evil})
+    cells = [result.model_copy(update={"machine": {evil: evil}}) for result in study.results[:3]]
+    write_study(tmp_path, replace(study, config=config, results=cells))
+    assert "<script" not in (tmp_path / PAGE).read_text()
+    assert "<script" not in (tmp_path / TABLES).read_text()
+
+
+def test_all_questions_are_answered_in_order(page):
+    assert "Not answered" not in page.prose()
+    anchors = [attributes["id"] for tag, attributes in page.tags if tag == "h2"]
+    assert anchors == [
+        "summary",
+        "methods",
+        "federation",
+        "pooled",
+        "outside",
+        "growing",
+        "lesions",
+        "seeds",
+        "sites",
+        "reading",
+        "run",
+    ]

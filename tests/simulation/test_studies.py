@@ -1,0 +1,66 @@
+"""Every file in simulation/studies loads as what it is, and names sites that there are."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+import simulation
+from ra_core.config import StudyConfig
+from ra_core.models.configs import CONFIGS
+from ra_core.settings import load_config
+from simulation.cohort import CohortConfig
+from simulation.config import ExperimentConfig
+from simulation.grid import GridConfig
+from simulation.grid.arms import ARMS
+from simulation.grid.cells import all_cells
+
+STUDIES = Path(simulation.__file__).parent / "studies"
+FILES = sorted(STUDIES.glob("*.yaml"))
+GRIDS = [path for path in FILES if path.name.startswith("grid_")]
+DEEP = ("grid_brain", "grid_virtual")
+VIRTUAL = ("grid_virtual", "quickstart", "quickstart_full")
+"""Lie beside the site configs of a cohort when they are run."""
+
+
+def kind_of(path):
+    keys = yaml.safe_load(path.read_text(encoding="utf-8")).keys()
+    return GridConfig if "blocks" in keys else ExperimentConfig if "sites" in keys else StudyConfig
+
+
+def trained(study):
+    return [entry.config.stem for entry in study.sites if entry.is_trained_on]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_it_loads_and_its_sites_are_there(path):
+    settings = load_config(path, kind_of(path))
+    if isinstance(settings, StudyConfig):
+        return
+    if path.stem in VIRTUAL:
+        hospitals = [hospital.name for hospital in CohortConfig().hospitals]
+        assert [entry.config.as_posix() for entry in settings.sites] == [f"site_configs/{h}.yaml" for h in hospitals]
+    else:
+        assert all((path.parent / entry.config).exists() for entry in settings.sites)
+
+
+@pytest.mark.parametrize("path", GRIDS, ids=lambda path: path.stem)
+def test_its_comment_counts_its_cells(path):
+    study = load_config(path, GridConfig)
+    cells = [cell for cell in all_cells(study, trained(study)) if cell.is_trained]
+    (counted,) = re.findall(r"CPU hours for (\d+)\s+cells", path.read_text(encoding="utf-8").replace("\n# ", " "))
+    assert int(counted) == len(cells)
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_every_method_is_pooled_and_federated_and_three_are_trained_in_all_ways(name):
+    study = load_config(STUDIES / f"{name}.yaml", GridConfig)
+    assert {entry.settings.name for entry in study.methods.values()} == set(CONFIGS)
+    cells = [cell for cell in all_cells(study, trained(study)) if cell.is_trained]
+    found = {(cell.study.method.name, cell.arm, cell.seed) for cell in cells}
+    for method, kind in CONFIGS.items():
+        assert (method, "pooled", 0) in found
+        assert ((method, "fedavg", 0) in found) == (not kind.local_only)
+    for method in ("ra", "soft_intro_vae", "vae"):
+        assert {(method, arm, seed) for arm in ARMS for seed in range(3)} <= found
