@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -63,8 +64,10 @@ def _run(grid: Grid, folder: Path, run_config: Mapping[str, Any]) -> None:
     except Exception as error:  # of any kind: whoever started the run sees no more than a status
         kind = {"kind": type(error).__name__, "module": type(error).__module__}
         failure = kind | {"message": str(error), "hint": getattr(error, "hint", "")}
-        write_atomically(folder / FAILURE, json.dumps(failure).encode())
-        _end(failed(error), run, events)
+        with contextlib.suppress(OSError):  # a full disk may be what ended it
+            write_atomically(folder / FAILURE, json.dumps(failure).encode())
+        with contextlib.suppress(OSError):
+            _end(failed(error), run, events)
         raise
     _end(outcome(run.progress), run, events)
 

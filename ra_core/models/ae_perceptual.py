@@ -10,7 +10,7 @@ which bounds what it can say of an image (QBAE's bottleneck; its U-Net isn't bui
 References:
     Shvetsova et al., "Anomaly Detection in Medical Imaging with Deep Perceptual Autoencoders", IEEE Access 2021, arXiv
         2006.13265.
-    Hanaoka et al., "Quasi-Binarized Autoencoders", 2026, arXiv 2610.09670.
+    QBAE, arXiv 2610.09670, 2026.
 """
 
 from __future__ import annotations

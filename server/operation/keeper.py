@@ -131,12 +131,17 @@ class Keeper:
                     self.look()
                     self._trouble = ""
             except (RAError, OSError) as error:  # a disk is full, a file is damaged, Flower fails
-                if str(error) != self._trouble:
-                    self._trouble = str(error)
-                    self.events.tell("trouble", what=self._trouble)
+                self._tell_trouble(str(error))
             except Exception as error:
                 self._fault = error
                 return
+
+    def _tell_trouble(self, what: str) -> None:
+        """Once, as soon as it can be told: the disk that is full may be the one that events are written to."""
+        if what != self._trouble:
+            with contextlib.suppress(OSError):
+                self.events.tell("trouble", what=what)
+                self._trouble = what
 
     def _admitted(self) -> dict[str, bool]:
         sites = load_sites(self.consortium).values()

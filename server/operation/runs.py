@@ -107,6 +107,7 @@ class Run:
 
         Raises:
             FlowerError: Flower doesn't take it.
+            OSError: the record can't be written; the start was taken back.
             RAError: the record is missing or damaged.
         """
         with self._edited():
@@ -120,8 +121,12 @@ class Run:
             number = flower.submit(app, self._settings(record))
             now = timestamp(dt.datetime.now(dt.UTC))
             last = Submission(number=number, when=now, why=why, rounds_done=self.rounds_done())
+            try:
+                self._save(record.model_copy(update={"submissions": (*record.submissions, last), "end": None}))
+            except OSError:  # nobody would know of this start, and start it again
+                flower.stop(number)
+                raise
             self._events.tell("submitted", run=self.name, number=str(number), why=why)
-            self._save(record.model_copy(update={"submissions": (*record.submissions, last), "end": None}))
             return True
 
     def stop(self, flower: Flower) -> None:

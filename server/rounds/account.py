@@ -79,6 +79,7 @@ def _reached(progress: Progress, study: StudyConfig) -> dict[str, Any]:
             for site, reply in sorted(progress.joined.items())
         },
         "rounds": [_round(record) for record in progress.records],
+        "unfinished_round": _round(progress.unfinished) if progress.unfinished else None,
         "delivered": list(progress.delivered),
         "undelivered": dict(sorted(progress.undelivered.items())),
     }

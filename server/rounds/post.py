@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 
-from flwr.app import Message, RecordDict
+from flwr.app import Error, Message, RecordDict
 from flwr.serverapp import Grid
+from google.protobuf.message import DecodeError
 
-__all__ = ["POLL_SECONDS", "PULLED_AT_ONCE", "Post", "Waiting"]
+from ra_core.messages import SITE_FAILED
+
+__all__ = ["POLL_SECONDS", "Post", "Waiting"]
 
 POLL_SECONDS = 0.2
 """Pause between two looks for nodes or answers."""
 
-PULLED_AT_ONCE = 4
-"""Answers asked for at a time: Flower holds all that it was asked for, so memory grows with this, not with sites."""
+_UNPACKING = (ValueError, LookupError, TypeError, AttributeError, RecursionError, DecodeError)
+"""What Flower's unpacking of a message raises where its content is none; a SuperLink that is away raises others."""
 
 Waiting = dict[str, int]
 """Messages that aren't answered yet, with the nodes that they went to."""
@@ -54,13 +57,19 @@ class Post:
         return {name: node for name, node in zip(names, orders, strict=True) if name is not None}
 
     def arrived(self, waiting: Waiting) -> Iterator[tuple[int, Message]]:
-        """Answers that are here now, with their nodes; they are waited for no longer."""
-        for few in _chunks(list(waiting), PULLED_AT_ONCE):
-            for reply in self._grid.pull_messages(few):
-                # Flower's own error replies name no node, but the message that they answer.
-                node = waiting.pop(reply.metadata.reply_to_message_id, None)
-                if node is not None:
-                    yield node, reply
+        """Answers that are here now, with their nodes; they are waited for no longer.
+
+        One is asked for at a time: Flower holds all that it was asked for, and one that it can't unpack must not take
+        others with it. Such a one is an error of its site.
+        """
+        for name, node in list(waiting.items()):
+            try:
+                replies = list(self._grid.pull_messages([name]))
+            except _UNPACKING as error:
+                replies = [_unreadable(node, error)]
+            for reply in replies:
+                waiting.pop(name, None)
+                yield node, reply
 
     def answers(self, waiting: Waiting, seconds: float) -> Iterator[tuple[int, Message]]:
         """Answers as they arrive, with their nodes, until all are here or the time is over."""
@@ -72,5 +81,7 @@ class Post:
                 time.sleep(POLL_SECONDS)
 
 
-def _chunks(names: Sequence[str], size: int) -> Iterator[Sequence[str]]:
-    return (names[start : start + size] for start in range(0, len(names), size))
+def _unreadable(node: int, error: Exception) -> Message:
+    """In place of an answer that Flower failed to unpack; what the site sent is not quoted."""
+    asked = Message(RecordDict(), dst_node_id=node, message_type="train")
+    return Message(Error(SITE_FAILED, f"a message that can't be read ({type(error).__name__})"), reply_to=asked)

@@ -63,6 +63,7 @@ class Progress:
         best_error: its validation error; infinite where there is none yet.
         delivered: sites that have stored the best model, after the closing exchange.
         undelivered: the other agreed sites, each with the reason; empty before the delivery.
+        unfinished: the exchange that too few sites answered, which ended the run; no part of a checkpoint.
     """
 
     model: Model
@@ -75,6 +76,7 @@ class Progress:
     best_error: float = math.inf
     delivered: tuple[str, ...] = ()
     undelivered: dict[str, str] = field(default_factory=dict)
+    unfinished: RoundRecord | None = None
 
     @property
     def closed(self) -> bool:

@@ -78,6 +78,7 @@ class FederatedAveraging:
         rounds, steps, patience = self.federation.rounds, self.federation.local_steps, self.federation.patience
         if not progress.closed:
             self._joining.open()
+            progress.joined |= self._roster.joined
             self._require_quorum(progress.round + 1, self._roster.joined, "joined")
             while progress.round < rounds and not progress.has_stalled(patience):
                 self._exchange(progress, steps)
@@ -93,8 +94,10 @@ class FederatedAveraging:
         progress.joined |= self._roster.joined
         fold = self._answers(order, asked, progress)
         record = fold.record({site: self._roster.why_absent(site) for site in self._roster.sites})
+        progress.unfinished = record
         self._require_quorum(record.round, record.answered, "gave a usable answer", record.missing)
         progress.records.append(record)
+        progress.unfinished = None
         if self.selectable(order.start_step) and record.validation_error < progress.best_error:
             progress.best, progress.best_round = progress.model, progress.round
             progress.best_error = record.validation_error

@@ -59,7 +59,7 @@ class InProcessGrid(Grid):
     Args:
         client_app: the app.
         node_configs: one a site, as a SuperNode's --node-config.
-        order: in which sites answer, as places in `node_configs`; their own order if not given.
+        order: in which sites answer, as places in `node_configs`; as they are asked for if not given.
         on_answer: called after each answer to a round.
     """
 
@@ -75,7 +75,7 @@ class InProcessGrid(Grid):
         self._contexts = {
             1000 + i: Context(1, 1000 + i, dict(config), RecordDict(), {}) for i, config in enumerate(node_configs)
         }
-        self._order = [1000 + place for place in order] if order else list(self._contexts)
+        self._order = [1000 + place for place in order] if order else []
         self._on_answer = on_answer
         self._waiting: dict[str, Message] = {}
         self._numbers = itertools.count()
@@ -112,11 +112,10 @@ class InProcessGrid(Grid):
         return names
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        """Run the next waiting site in the given order and return its answer."""
-        asked = [name for name in message_ids if name in self._waiting]
-        if not asked:
+        """Run the first site that is asked for and whose turn it is, and return its answer."""
+        name = next((name for name in message_ids if name in self._waiting and self._has_its_turn(name)), None)
+        if name is None:
             return []
-        name = min(asked, key=lambda n: self._order.index(self._waiting[n].metadata.dst_node_id))
         message = self._waiting.pop(name)
         answer = self._answer(message)
         if message.metadata.message_type == MessageType.TRAIN:
@@ -128,6 +127,13 @@ class InProcessGrid(Grid):
         del timeout
         names = list(self.push_messages(messages))
         return [answer for _ in names for answer in self.pull_messages(names)]
+
+    def _has_its_turn(self, name: str) -> bool:
+        if not self._order:
+            return True
+        kind = self._waiting[name].metadata.message_type
+        nodes = [m.metadata.dst_node_id for m in self._waiting.values() if m.metadata.message_type == kind]
+        return self._waiting[name].metadata.dst_node_id == min(nodes, key=self._order.index)
 
     def _answer(self, message: Message) -> Message:
         # A copy, as a network would make: a site that writes into what it received must not reach the others.

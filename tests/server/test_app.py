@@ -179,9 +179,24 @@ def test_a_run_that_lost_its_quorum_says_why_and_goes_on(tmp_path):
     assert told["hint"]
     assert (record(tmp_path)["state"], record(tmp_path)["code"]) == ("failed", 21)
     assert record(tmp_path)["reasons"] == [told["message"]]
+    unfinished = record(tmp_path)["unfinished_round"]
+    assert (unfinished["round"], unfinished["asked"], unfinished["answered"]) == (2, ["anna", "berta"], ["anna"])
+    assert set(unfinished["missing"]) == {"berta"}
     assert events(tmp_path, "run_ended")[0]["state"] == "failed"
     assert [record.round for record in run(tmp_path).records] == [1, 2, 3]
     assert not (tmp_path / "failure.json").exists()
+    assert record(tmp_path)["unfinished_round"] is None
+
+
+def test_where_not_even_the_failure_can_be_written_the_failure_is_raised(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    for place in ("server.app.write_atomically", "server.rounds.account.write_atomically"):
+        monkeypatch.setattr(place, full)
+    monkeypatch.setattr("server.rounds.checkpoint.save_tensors", lambda *_: 1 / 0)
+    with pytest.raises(OSError, match="No space"):  # writing the account is what ends it
+        run(tmp_path)
 
 
 @pytest.mark.parametrize(

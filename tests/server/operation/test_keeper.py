@@ -225,3 +225,20 @@ def test_the_thread_tells_a_trouble_once_and_hands_a_fault_on(keeper, flower, mo
         with pytest.raises(ZeroDivisionError):
             check_for_ever(keeper)
     assert len(told(keeper, "trouble")) == 1
+
+
+def test_a_full_disk_ends_no_thread_and_is_told_once_there_is_room(keeper, flower, monkeypatch):
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.01)
+    flower.reachable, tell, tries = False, keeper.events.tell, []
+
+    def full(*arguments, **fields):
+        tries.append(1)
+        if len(tries) < 3:
+            raise OSError(28, "No space left on device")
+        tell(*arguments, **fields)
+
+    monkeypatch.setattr(keeper.events, "tell", full)
+    with keeper.looking():
+        while not told(keeper, "trouble"):
+            keeper.check()
+    assert len(tries) >= 3

@@ -97,6 +97,20 @@ def test_an_earlier_failure_is_not_taken_for_the_next_starts(run, flower):
     assert run.failure() == {}
 
 
+def test_a_start_that_can_not_be_noted_is_taken_back(run, flower, monkeypatch):
+    run.agree(STUDY, ["anna"])
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "_save", full)
+        with pytest.raises(OSError, match="No space"):
+            run.submit(flower, "asked")
+    assert flower.stopped == [1]
+    assert run.record().submissions == ()
+
+
 def test_what_flower_does_not_take_is_not_noted(run, flower):
     run.agree(STUDY, ["anna"])
     flower.reachable = False

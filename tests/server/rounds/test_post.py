@@ -1,5 +1,6 @@
 """The way to the sites, where Flower itself has its troubles."""
 
+import pytest
 from answering import SITES, answering_app
 from federating import start, study
 
@@ -39,3 +40,31 @@ def test_whoever_does_not_answer_is_waited_for_no_longer_than_said():
     waiting = post.send({1000: Orders(study(), "run").join().to_record()}, "query", 0.05)
     assert list(post.answers(waiting, 0.05)) == []
     assert len(waiting) == 1
+
+
+class Garbled(InProcessGrid):
+    """Flower can't unpack what one site sends; or the SuperLink is away."""
+
+    fault: Exception
+
+    def pull_messages(self, message_ids):
+        replies = super().pull_messages(message_ids)
+        if any(reply.metadata.message_type == "train" and reply.metadata.src_node_id == 1001 for reply in replies):
+            raise self.fault
+        return replies
+
+
+def test_an_answer_that_can_not_be_unpacked_is_its_sites_error_and_costs_no_other():
+    Garbled.fault = KeyError("Meyer")
+    told = FederatedAveraging(grid(Garbled), study(quorum=0.75), SITES, lambda _: True, lambda _: None)
+    done = told.run(Progress(start()))
+    assert [dict(record.missing) for record in done.records] == [
+        {"berta": "reports a message that can't be read (KeyError)"}
+    ] * 4
+
+
+def test_a_superlink_that_is_away_is_no_sites_error():
+    Garbled.fault = ConnectionRefusedError()
+    federation = FederatedAveraging(grid(Garbled), study(quorum=0.75), SITES, lambda _: True, lambda _: None)
+    with pytest.raises(ConnectionRefusedError):
+        federation.run(Progress(start()))
