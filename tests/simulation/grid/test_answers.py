@@ -59,13 +59,13 @@ def test_a_paired_difference_is_that_of_recomputed_resamples():
     from sklearn.metrics import roc_auc_score
 
     assert found.value == pytest.approx(roc_auc_score(labels, one) - roc_auc_score(labels, other))
-    drawn = np.random.default_rng(5).integers(len(one), size=(2000, len(one)))
+    drawn = np.random.default_rng(5).integers(len(one), size=(500, len(one)))
     both = [
         roc_auc_score(labels[d], one[d]) - roc_auc_score(labels[d], other[d])
         for d in drawn
         if 0 < labels[d].sum() < len(d)
     ]
-    assert (found.ci_low, found.ci_high) == pytest.approx(np.quantile(both, [0.025, 0.975]), abs=0.02)
+    assert (found.ci_low, found.ci_high) == pytest.approx(np.quantile(both, [0.025, 0.975]), abs=0.03)
 
 
 def test_a_model_does_not_differ_from_itself_and_pairing_narrows_the_interval():

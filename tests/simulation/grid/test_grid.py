@@ -178,20 +178,6 @@ def test_the_page_is_made_after_every_run(new_grid, grid, untrained_perceptual, 
     assert "No cell is finished yet" in (stopped.out / "report.html").read_text()
 
 
-def test_two_at_a_time_give_the_same_numbers(new_grid, results, untrained_perceptual, monkeypatch):
-    # Only cells that score without the perceptual network could be equal here: the workers load the real one.
-    pytest.importorskip("torch")
-    grid = new_grid(blocks=[{"methods": ["nearest"], "arms": ["local"]}])
-    try:
-        grid.run(untrained_perceptual, jobs=2)
-    except Exception as error:
-        if type(error).__name__ == "WeightsError":
-            pytest.skip("no pretrained weights on this machine")
-        raise
-    found, before = grid.finished()["nearest.local.anna.seed0"], results["nearest.local.anna.seed0"]
-    assert found.find("berta", "auroc", "residual") == before.find("berta", "auroc", "residual")
-
-
 def test_cells_of_other_settings_are_refused_by_name(new_grid, grid):
     other = new_grid(study=STUDY | {"evaluation": {"bootstrap": 101, "reference_images": 8}})
     other.out.mkdir()
