@@ -18,7 +18,7 @@ demo: install ## virtual hospitals train one model together; a report says what 
 	@echo "open $(OUT)/demo/report.html"
 
 test: install ## fast tests, two at a time, with coverage
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not system" --numprocesses 2 --dist loadfile --cov --cov-report=term
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not system" --numprocesses 2 --dist worksteal --cov --cov-report=term
 
 test-system: install ## tests over real processes
 	$(BIN)/python -m pytest -m "system and not night"

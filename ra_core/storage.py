@@ -40,3 +40,5 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], Any]:
         return tensors, json.loads(metadata["facts"])
     except (SafetensorError, KeyError, json.JSONDecodeError) as error:
         raise ValueError(f"{path.name} is damaged or was not written by this program ({error})") from None
+    except RuntimeError as error:  # torch maps the file by its name a moment after its header was read
+        raise OSError(f"{path.name} went away while it was read") from error

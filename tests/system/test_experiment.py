@@ -53,7 +53,7 @@ def study_desk(make_study_desk, undisturbed, tmp_path):
 def rounds_done(desk):
     try:
         return load_tensors(desk.out / "arms" / "federated" / "checkpoint.safetensors")[1]["round"]
-    except FileNotFoundError:  # none yet, or the last one is just being put aside
+    except OSError:  # none yet, or the last one is just being put aside
         return 0
 
 
