@@ -1,7 +1,6 @@
 """A consortium on loopback, set up with the commands that operator and hospitals use: daemons, keys, TLS, own ports."""
 
 import contextlib
-import csv
 import os
 import subprocess
 import time
@@ -13,7 +12,7 @@ from reading import head
 
 from ra_core.daemons.health import serving
 from ra_core.daemons.processes import end_all, executable, free_port, last_lines
-from ra_core.data.manifest import COLUMNS
+from ra_core.data.manifest import manifest_bytes
 from server.consortium import load_consortium
 from server.flower import control
 from server.operation.daemon import health_addresses
@@ -114,10 +113,7 @@ def write_images(kit, site, rng):
             name = f"{split}{number}.png"
             Image.fromarray(head(rng)).save(kit / "images" / name)
             known = {"path": name, "site": site, "anatomy": "brain", "modality": "MR", "split": split}
-            rows.append(dict.fromkeys(COLUMNS, "") | known | {"label": "healthy", "patient_id": name})
-    with (kit / "images" / "manifest.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
+            rows.append(known | {"label": "healthy", "patient_id": name})
+    (kit / "images" / "manifest.csv").write_bytes(manifest_bytes(rows))
     config = kit / "site.yaml"
     config.write_text(yaml.safe_dump(yaml.safe_load(config.read_text()) | {"runtime": {"threads": 1}}))

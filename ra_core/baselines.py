@@ -5,6 +5,7 @@ Simple methods are scored as a trained one is: of the plain forms of the residua
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -56,9 +57,8 @@ def evaluate_baselines(
         except ValueError as error:
             rows.append(table.row(name, PLAIN[0].name, "auroc", Estimate(None, None, None, 0, 0, str(error))))
             continue
-        scorings = [scoring for scoring in PLAIN if not (scoring.standardise and fitted.memorises)]
         device = torch.device("cpu")
-        rows += evaluate(fitted, name, Scorer(None), images, table, device=device, scorings=scorings).rows
+        rows += evaluate(fitted, name, Scorer(None), images, table, device=device, scorings=PLAIN, known=True).rows
     progress("shortcuts")
     return rows + evaluate_shortcuts(images, table)
 
@@ -71,12 +71,13 @@ def evaluate_shortcuts(images: SiteImages, table: Table) -> list[ResultRow]:
 
 
 def _slice_height(images: SiteImages, cases: Cases, table: Table) -> list[ResultRow]:
-    healthy, scores = (
-        np.array([np.nan if height is None else height for height in part.heights()])
-        for part in (images.val, images.test)
-    )
-    if np.isnan(healthy).any() or np.isnan(scores).any():
-        return []
+    parts = []
+    for part in (images.val, images.test):
+        known = list(itertools.takewhile(lambda height: height is not None, part.heights()))
+        if len(known) < len(part):
+            return []
+        parts.append(np.array(known, np.float64))
+    healthy, scores = parts
     return table.image_level(SHORTCUT, SLICE_HEIGHT, scores, cases, image_threshold(healthy, table.config.image_fpr))
 
 

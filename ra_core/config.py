@@ -334,7 +334,7 @@ class StudyConfig(Config):
         if self.preprocessing.size % step:
             raise ValueError(
                 f"preprocessing.size {self.preprocessing.size} is no multiple of {step}, as {self.method.name} with "
-                "these settings needs it (each level of method.channels halves the image)"
+                "these settings needs it (each width halves the image, patches tile it)"
             )
         return self
 

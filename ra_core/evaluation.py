@@ -87,6 +87,7 @@ def evaluate(
     *,
     device: torch.device,
     scorings: Sequence[ScoringConfig] | None = None,
+    known: bool = False,
     progress: Progress = lambda _: None,
 ) -> Evaluation:
     """Measure a method under all scorings and choose one of them.
@@ -99,12 +100,15 @@ def evaluate(
         table: makes the rows.
         device: where the method is.
         scorings: to be measured; all of the method's if not given.
+        known: whether it was trained on these training images. If it knows them by heart, scorings that are
+            standardised by its maps of them are left out.
         progress: told what is being done.
 
     Raises:
         ValueError: too few healthy images to standardise or to choose, or a perceptual scoring without a network.
     """
-    config, scorings = table.config, scorings or method.scorings
+    config, by_heart = table.config, known and method.memorises
+    scorings = [s for s in scorings or method.scorings if not (s.standardise and by_heart)]
     progress("healthy reference maps")
     reference = torch.randperm(len(images.train), generator=generator(table.seed, "reference images")).tolist()
     reference = sorted(reference[: config.reference_images])

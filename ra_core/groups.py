@@ -56,8 +56,10 @@ class Cases:
         return [index - start for index in self.mapped if start <= index < start + size]
 
     @cached_property
-    def with_lesions(self) -> IntArray:
-        """Places among the mapped images of those whose lesions, or health, are known."""
+    def with_lesions(self) -> IntArray | slice:
+        """Places among the mapped images of those whose lesions, or health, are known: all, where none has boxes."""
+        if not self.boxes.indices:
+            return slice(None)  # a view: maps of all images are large
         return np.searchsorted(self.mapped, self.lesions.indices)
 
     @cached_property

@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, TypeVar
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, ValidationInfo
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticUndefined
 
 from ra_core.errors import ConfigError
@@ -79,7 +80,7 @@ def first_problem(error: ValidationError, whole: str) -> str:
         whole: what stands in place of the key where the file as a whole is no good.
     """
     first = error.errors()[0]
-    return f"{_key(first, whole)}: {first['msg']}"
+    return f"{_key(first, whole)}: {_said(first)}"
 
 
 def _key(error: ErrorDetails, whole: str) -> str:
@@ -106,7 +107,15 @@ def _command(kind: type[Config]) -> str:
 def _reason(error: ErrorDetails) -> str:
     if error["type"] == "missing":
         return "is required"
-    return f"{error['msg'][:1].lower()}{error['msg'][1:]}, not {error['input']!r:.60}"
+    said = _said(error)
+    reason = said[:1].lower() + said[1:]
+    # The text of a whole section would say nothing that the key doesn't.
+    return reason if isinstance(error["input"], dict) else f"{reason}, not {error['input']!r:.60}"
+
+
+def _said(error: ErrorDetails) -> str:
+    """What is wrong, in the words of our own validator where one has raised."""
+    return str(error["ctx"]["error"]) if error["type"] == "value_error" else error["msg"]
 
 
 def _keys(kind: type[Config], prefix: str = "") -> Iterator[str]:
@@ -114,16 +123,18 @@ def _keys(kind: type[Config], prefix: str = "") -> Iterator[str]:
     yield from (prefix + name for name in kind.shorthands)
     for name, field in kind.model_fields.items():
         yield prefix + name
-        nested = type(field.default) if isinstance(field.default, Config) else nested_config(field.annotation)
+        nested = nested_config(field)
         if nested:
             yield from _keys(nested, f"{prefix}{name}.")
 
 
-def nested_config(annotation: Any) -> type[Config] | None:
-    """The settings class an annotation stands for, if it does; several of them are a value like any other."""
-    if typing.get_origin(annotation) in (tuple, dict):
+def nested_config(field: FieldInfo) -> type[Config] | None:
+    """The settings class that a field holds by default, or by its type; several of them are a value like any other."""
+    if isinstance(field.default, Config):
+        return type(field.default)
+    if typing.get_origin(field.annotation) in (tuple, dict):
         return None
-    for candidate in (annotation, *typing.get_args(annotation)):
+    for candidate in (field.annotation, *typing.get_args(field.annotation)):
         if isinstance(candidate, type) and issubclass(candidate, Config):
             return candidate
     return None
@@ -143,7 +154,7 @@ def _lines(kind: type[Config], example: dict[str, Any], indent: str) -> Iterator
     for name, field in kind.model_fields.items():
         default = None if field.default is PydanticUndefined else field.default
         value = example.get(name, default)
-        nested = type(default) if isinstance(default, Config) else nested_config(field.annotation)
+        nested = nested_config(field)
         if nested:
             given = value.model_dump(mode="json") if isinstance(value, Config) else value
             left_out = value is None and not field.is_required()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Protocol
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ra_core.artifact import Arm as Kind
+from ra_core.artifact import model_hash
 from ra_core.config import RuntimeConfig, StudyConfig
 from ra_core.console import Counter, graceful_stop
 from ra_core.data import ImageSet
@@ -27,7 +29,7 @@ from ra_core.training import LocalTrainer
 from server.rounds.progress import Progress, RoundRecord
 from simulation.engines import Node, OnProgress, answered
 
-__all__ = ["Arm", "Engine", "Joined", "Reporter", "Trained", "train_alone", "train_federated"]
+__all__ = ["Arm", "Engine", "Joined", "Reporter", "Trained", "hash_of", "train_alone", "train_federated"]
 
 Engine = Callable[[StudyConfig, Sequence[Node], RuntimeConfig, Path, OnProgress], Progress]
 """`engines.run_in_process` or `engines.run_flower`."""
@@ -94,6 +96,16 @@ class Trained:
     def selection(self) -> str:
         """For people."""
         return f"{'round' if self.records else 'step'} {self.selected} of {self.units}"
+
+    @cached_property
+    def model_hash(self) -> str:
+        """As `hash_of`."""
+        return hash_of(self.method)
+
+
+def hash_of(method: Method) -> str:
+    """The model's; empty where it has no model file."""
+    return model_hash(method) if method.shared_parts() else ""
 
 
 class Joined:

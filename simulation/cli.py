@@ -141,9 +141,9 @@ def study(
     """
     from simulation.commands import run_study  # noqa: PLC0415
 
-    run_study(config, data, out, cache, jobs, only or (), None if minutes is None else 60 * minutes)
-    for name in ("results.csv", "tables.md", "report.html"):
-        typer.echo(str(out / name))
+    limit = None if minutes is None else 60 * minutes
+    for path in run_study(config, data, out, cache, jobs, only or (), limit):
+        typer.echo(str(path))
 
 
 @app.command()

@@ -19,6 +19,7 @@ from simulation.config import ExperimentConfig
 from simulation.engines import run_flower, run_in_process
 from simulation.experiment import Experiment
 from simulation.grid import GridConfig
+from simulation.grid.page import PAGE, RESULTS, TABLES
 from simulation.grid.run import Grid
 from simulation.importers.write import Imported
 from simulation.places import open_places
@@ -33,9 +34,7 @@ def run_experiment(
     config: ExperimentConfig, base: Path, root: Path | None, out: Path, engine: str, cache: Path | None
 ) -> list[ResultRow]:
     """Train, measure and write a page; returns what was measured."""
-    reporter = TerminalReporter()
-    image_cache = (cache or cache_folder()) / "images"
-    sweep(image_cache)
+    reporter, image_cache = TerminalReporter(), _image_cache(cache)
     runtime = Runtime.resolve(config.runtime, config.study.training.precision)
     places = open_places(config.sites, base, config.study.preprocessing, root, image_cache, reporter)
     for place in places:
@@ -65,18 +64,17 @@ def run_study(
     jobs: int,
     only: Sequence[str],
     limit: float | None,
-) -> None:
-    """Compute a study's cells that aren't there yet; arguments as of `Grid`."""
+) -> list[Path]:
+    """Compute a study's cells that aren't there yet; returns the files that were made. Arguments as of `Grid`."""
     reporter, settings = TerminalReporter(), load_config(config, GridConfig)
-    image_cache = (cache or cache_folder()) / "images"
-    sweep(image_cache)
-    grid = Grid(config, settings, root, image_cache, out, reporter)
+    grid = Grid(config, settings, root, _image_cache(cache), out, reporter)
     perceptual = load_or_fetch(settings.study.perceptual, settings.runtime.device, reporter)
     try:
         grid.run(perceptual, jobs, only, limit)
     except KeyboardInterrupt:
         _stopped(reporter, out)
         raise
+    return [out / name for name in (RESULTS, TABLES, PAGE)]
 
 
 def make_cohort(size: int, seed: int, out: Path) -> Path:
@@ -107,6 +105,13 @@ def auroc_table(rows: Sequence[ResultRow]) -> Table:
             interval = "" if row.ci_low is None else f"{row.ci_low:.3f} to {row.ci_high:.3f}"
             table.add_row(row.train_sites, row.test_site, row.method, row.scoring, value, interval, row.note)
     return table
+
+
+def _image_cache(cache: Path | None) -> Path:
+    """Without what a killed run has left half-written."""
+    images = (cache or cache_folder()) / "images"
+    sweep(images)
+    return images
 
 
 def _stopped(reporter: TerminalReporter, out: Path) -> None:

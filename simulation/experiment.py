@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ra_core.artifact import Artifact, Card, model_hash, save_artifact
+from ra_core.artifact import Artifact, Card, save_artifact
 from ra_core.baselines import evaluate_baselines
 from ra_core.calibration import save_calibration
 from ra_core.config import StudyConfig
@@ -22,7 +22,6 @@ from ra_core.errors import ConfigError, TooFewImagesError
 from ra_core.evaluation import CHOSEN_NOTE, Evaluation, evaluate
 from ra_core.files import write_atomically
 from ra_core.models.features import features_hash, network_hash
-from ra_core.models.method import FittedMethod, Method
 from ra_core.perceptual import Perceptual
 from ra_core.results import ResultRow, average_rows, write_results
 from ra_core.runtime import Runtime, software_versions
@@ -33,7 +32,7 @@ from server.rounds.outcome import shortfalls
 from simulation.arms import Arm, Engine, Joined, Reporter, Trained, train_alone, train_federated
 from simulation.config import ExperimentConfig
 from simulation.engines import Node
-from simulation.places import Place
+from simulation.places import Place, read_images
 from simulation.report import CHOSEN, ArmFacts, Gallery, ReportData, draw_gallery, write_report
 from simulation.run_folder import RunFolder
 
@@ -85,7 +84,7 @@ class Experiment:
                 f"site '{untested[0]}' has no test images", "give some healthy and anomalous images the split test"
             )
         begun = time.monotonic()
-        self._read_images()
+        read_images(self.places, self.reporter)
         reading = time.monotonic() - begun
         with RunFolder.claimed(self.out, self._plan(arms)) as folder:
             folder.took("reading images", reading)
@@ -107,7 +106,7 @@ class Experiment:
             "status": "degraded" if absent else "completed",
             "command": self.command,
             "absent": absent,
-            "model_hash": {model.arm.name: _hash(model.method) for model in trained},
+            "model_hash": {model.arm.name: model.model_hash for model in trained},
             "chosen_scoring": {model.arm.name: found.chosen(model.arm) for model in trained},
         }
 
@@ -127,14 +126,6 @@ class Experiment:
         arms = [Arm("federated", trained)] if self.config.federated else []
         arms += [Arm("pooled", trained)] if self.config.pooled else []
         return arms + [Arm("local", (name,)) for name in self.config.local]
-
-    def _read_images(self) -> None:
-        sets = [getattr(place.images, split) for place in self.places for split in ("train", "val", "test")]
-        total, done = sum(len(images) for images in sets), 0
-        with self.reporter.task("reading images", total) as move:
-            for images in sets:
-                images.prepare(lambda n, _total, before=done: move(before + n, ""))
-                done += len(images)
 
     def _plan(self, arms: Sequence[Arm]) -> dict[str, Any]:
         return {
@@ -172,12 +163,8 @@ class Experiment:
                     device = self.runtime.device
                     name = self.study.method.name
                     model.method.to(device)
-                    memorises = isinstance(model.method, FittedMethod) and model.method.memorises
-                    known = memorises and place.reference in model.arm.sites
-                    scorings = [s for s in model.method.scorings if not (s.standardise and known)]
-                    evaluation = evaluate(
-                        model.method, name, scorer, place.images, table, device=device, scorings=scorings
-                    )
+                    known = place.reference in model.arm.sites
+                    evaluation = evaluate(model.method, name, scorer, place.images, table, device=device, known=known)
                     found.by_place[model.arm, place.name] = evaluation
                     found.rows.extend(evaluation.rows)
                     if model is trained[0]:
@@ -219,9 +206,8 @@ class Experiment:
                 continue
             save_artifact(self.out / "models" / name, Artifact(model.method, self._card(model, found)))
             for place in self.places:
-                calibration = found.by_place[model.arm, place.name].calibration(
-                    self.study.perceptual.net, model_hash(model.method)
-                )
+                evaluation = found.by_place[model.arm, place.name]
+                calibration = evaluation.calibration(self.study.perceptual.net, model.model_hash)
                 save_calibration(self.out / "calibration" / name / place.name, calibration)
         write_report(self.out / "report.html", self._report(trained, found, record))
 
@@ -262,7 +248,7 @@ class Experiment:
                 }
                 for row in told
             ),
-            model_hash=model_hash(model.method),
+            model_hash=model.model_hash,
             features=features_hash(self.study.method),
         )
 
@@ -285,18 +271,13 @@ class Experiment:
             train_sites=model.arm.train_sites,
             steps=self.study.training.steps,
             selected=model.selection,
-            model_hash=_hash(model.method),
+            model_hash=model.model_hash,
             seconds=seconds[f"training {model.arm.name}"],
             history=model.history,
             rounds=model.records,
             chosen=found.chosen(model.arm),
             warmup_steps=self.study.method.unselectable_steps,
         )
-
-
-def _hash(method: Method) -> str:
-    """The model's; empty where it has no model file."""
-    return model_hash(method) if method.shared_parts() else ""
 
 
 @dataclass(frozen=True)

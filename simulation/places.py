@@ -16,7 +16,7 @@ from simulation.arms import Reporter
 from simulation.config import SiteEntry
 from simulation.report import SiteFacts
 
-__all__ = ["Place", "open_places"]
+__all__ = ["Place", "open_places", "read_images"]
 
 
 @dataclass(frozen=True)
@@ -128,6 +128,20 @@ def open_places(
         images = whole.get(config.data.site) or _borrowing(config, reference, whole, preprocessing, own_root, cache)
         places.append(Place(file, own_root, config, images, entry.is_trained_on, reference))
     return places
+
+
+def read_images(places: Sequence[Place], reporter: Reporter) -> None:
+    """Preprocess all images of all sites that aren't in the cache yet, with one bar.
+
+    Raises:
+        DataError: one can't be read or is unfit.
+    """
+    sets = [getattr(place.images, split) for place in places for split in ("train", "val", "test")]
+    total, done = sum(len(images) for images in sets), 0
+    with reporter.task("reading images", total) as move:
+        for images in sets:
+            images.prepare(lambda n, _total, before=done: move(before + n, ""))
+            done += len(images)
 
 
 def _borrowing(

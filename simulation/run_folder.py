@@ -14,7 +14,22 @@ from filelock import FileLock, Timeout
 from ra_core.errors import ResumeError
 from ra_core.files import sweep, write_atomically
 
-__all__ = ["RunFolder"]
+__all__ = ["RunFolder", "exclusive"]
+
+
+@contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Within, no other process is at work in a folder, which is made if need be.
+
+    Raises:
+        ResumeError: another one is.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(path / ".lock", timeout=0):
+            yield
+    except Timeout:
+        raise ResumeError(f"{path}: another process is at work in it", "wait for it, or give another --out") from None
 
 
 class RunFolder:
@@ -36,24 +51,18 @@ class RunFolder:
         Raises:
             ResumeError: the folder holds another run or things that are of no run, or another process is at work in it.
         """
-        path.mkdir(parents=True, exist_ok=True)
-        try:
-            with FileLock(path / ".lock", timeout=0):
-                folder = cls(path, _earlier(path, dict(plan)))
-                _sweep(path)
-                folder.write(status="running")
-                try:
-                    yield folder
-                except KeyboardInterrupt:
-                    folder.write(status="stopped")
-                    raise
-                except Exception as error:
-                    folder.write(status="failed", reason=f"{type(error).__name__}: {error}")
-                    raise
-        except Timeout:
-            raise ResumeError(
-                f"{path}: another process is at work in it", "wait for it, or give another --out"
-            ) from None
+        with exclusive(path):
+            folder = cls(path, _earlier(path, dict(plan)))
+            _sweep(path)
+            folder.write(status="running")
+            try:
+                yield folder
+            except KeyboardInterrupt:
+                folder.write(status="stopped")
+                raise
+            except Exception as error:
+                folder.write(status="failed", reason=f"{type(error).__name__}: {error}")
+                raise
 
     def write(self, **facts: Any) -> None:
         """Add facts to the record and store it."""

@@ -1,5 +1,7 @@
 """Tiny models that need no training, with their cards."""
 
+import json
+
 from ra_core.artifact import Artifact, Card, model_hash
 from ra_core.config import PreprocessingConfig
 from ra_core.models.configs import RAConfig
@@ -29,3 +31,9 @@ def new_artifact(size=32, seed=1, preprocessing=None, **facts):
         "model_hash": model_hash(method),
     }
     return Artifact(method, Card(**usual | facts))
+
+
+def edit_card(folder, **changes):
+    """Change fields of a model folder's card."""
+    path = folder / "card.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))

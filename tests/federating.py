@@ -2,6 +2,7 @@
 
 import numpy as np
 from answering import SITES, answering_app
+from flwr.app import Context, Message, RecordDict
 
 import client.app as client_app
 from ra_core.config import RuntimeConfig, StudyConfig
@@ -24,6 +25,13 @@ class Told(list):
 
     def of(self, kind):
         return [event for event in self if event["event"] == kind]
+
+
+def answer_of(settings, order, kind="train", run_config=None):
+    """What a node with these settings answers to an order."""
+    InProcessGrid(client_app.app, [])  # a message needs a run
+    message = Message(order.to_record(), dst_node_id=1, message_type=kind)
+    return client_app.app(message, Context(1, 1, settings, RecordDict(), run_config or {}))
 
 
 def start():

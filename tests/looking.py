@@ -21,6 +21,14 @@ def discs(site_root, preprocessing):
     return torch.cat([train, val]), test[~labels], test[labels]
 
 
+def stands_out(method, sick):
+    """Whether the hole of each of the discs is much farther from healthy than all else of its image."""
+    hole = torch.zeros(SIZE, SIZE, dtype=torch.bool)
+    hole[26:35, 34:43] = True
+    maps = method.distance(sick)[:, 0]
+    return (maps[:, hole].mean(1) > 1.5 * maps[:, ~hole].mean(1)).all()
+
+
 def pictures(n=6, size=SIZE, seed=0):
     """Smooth pictures with a little noise."""
     g = generator(seed, "pictures")

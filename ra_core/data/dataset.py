@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -159,17 +159,15 @@ class ImageSet:
             raise DataError(f"{path}: no slice in the range shows anything", hint, Reason.CONSTANT_IMAGE)
         return frames
 
-    def heights(self) -> list[float | None]:
-        """Where in its file each image lies, from 0 for the first picture to 1 for the last.
+    def heights(self) -> Iterator[float | None]:
+        """Where in its file each image lies, from 0 for the first picture to 1 for the last; opened one by one.
 
         None where the file has one picture: nothing says where in the body that was taken.
         """
-        found: list[float | None] = []
         for row, frame in zip(self.rows, self.frames, strict=True):
             path = self.root / row.path
             last = 0 if kind_of(path) == "raster" else _opened(path, self._reading, *_state(path)).facts.frames - 1
-            found.append(frame / last if last else None)
-        return found
+            yield frame / last if last else None
 
     def _pixels(self, index: int) -> NDArray[np.float32]:
         path, frame = self.root / self.rows[index].path, self.frames[index]

@@ -25,9 +25,6 @@ class BetaVAE(VAE):
 
     config: BetaVAEConfig
 
-    def __init__(self, config: BetaVAEConfig, size: int) -> None:
-        super().__init__(config, size)
-
     def vae_loss(self, error: Tensor, kl: Tensor, step: int) -> Tensor:
         """As the module's head has it: two (N,) -> scalar."""
         c = self.config

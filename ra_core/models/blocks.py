@@ -1,13 +1,15 @@
 """Building blocks that several methods share."""
 
 import math
+from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ra_core.models.norms import Norm
 
-__all__ = ["FrozenBatchNorm2d", "ResidualBlock", "enlarge", "means", "norm_layer", "shrink"]
+__all__ = ["FrozenBatchNorm2d", "ResidualBlock", "enlarge", "layout", "means", "norm_layer", "shrink"]
 
 
 class FrozenBatchNorm2d(nn.BatchNorm2d):
@@ -49,6 +51,11 @@ class ResidualBlock(nn.Module):
         h = F.leaky_relu(self.norm1(self.conv1(x)), 0.2)
         h = self.norm2(self.conv2(h))
         return F.leaky_relu(h + self.skip(x), 0.2)
+
+
+def layout(widths: Sequence[int]) -> torch.memory_format:
+    """How images and weights of convolutions lie in memory: channels-last where widths are enough to gain from it."""
+    return torch.channels_last if widths[0] >= 64 else torch.contiguous_format
 
 
 def shrink(x: Tensor, side: int) -> Tensor:

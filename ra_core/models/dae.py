@@ -16,10 +16,10 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
 
 from ra_core.losses import squared_error
-from ra_core.models.blocks import means
+from ra_core.models.blocks import layout, means
 from ra_core.models.configs import DAEConfig
 from ra_core.models.method import GradientMethod, Reconstruction, StepState
 from ra_core.models.unet import UNet
@@ -48,10 +48,9 @@ class DAE(Reconstruction, GradientMethod):
 
     def __init__(self, config: DAEConfig, size: int) -> None:
         super().__init__()
-        if size % config.side_multiple:
-            raise ValueError(f"size {size} is no multiple of {config.side_multiple}")
+        config.require_side(size)
         self.config = config
-        self.memory_format = torch.channels_last if config.channels[0] >= 64 else torch.contiguous_format
+        self.memory_format = layout(config.channels)
         self.unet = UNet(config.channels)
 
     def reconstruct(self, x: Tensor) -> Tensor:
@@ -65,13 +64,11 @@ class DAE(Reconstruction, GradientMethod):
 
     def optimizers(self) -> dict[str, Optimizer]:
         """The authors' Adam."""
-        rate = self.config.learning_rate
-        return {"unet": Adam(self.unet.parameters(), lr=rate, amsgrad=True, weight_decay=1e-5)}
+        return self.adams(lr=self.config.learning_rate, amsgrad=True, weight_decay=1e-5)
 
     def training_step(self, batch: Tensor, state: StepState) -> dict[str, float]:
         """One step of taking noise off."""
-        for group in state.optimizers["unet"].param_groups:
-            group["lr"] = self.rate(state.step)
+        state.set_rate(self.rate(state.step))
         with state.autocast():
             clean = self.unet(batch + self.noise(batch, state))
         error = squared_error(batch, clean)

@@ -16,9 +16,10 @@ import math
 import torch
 from diffusers import DDIMScheduler, UNet2DModel
 from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
 
 from ra_core.losses import squared_error
+from ra_core.models.blocks import layout, means
 from ra_core.models.configs import DDPMConfig
 from ra_core.models.configs.ddpm import TIMESTEPS
 from ra_core.models.method import GradientMethod, Reconstruction, StepState
@@ -51,10 +52,9 @@ class DDPM(Reconstruction, GradientMethod):
 
     def __init__(self, config: DDPMConfig, size: int) -> None:
         super().__init__()
-        if size % config.side_multiple:
-            raise ValueError(f"size {size} is no multiple of {config.side_multiple}")
+        config.require_side(size)
         self.config, self.size = config, size
-        self.memory_format = torch.channels_last if config.channels[0] >= 64 else torch.contiguous_format
+        self.memory_format = layout(config.channels)
         self.unet = _unet(config, size)
         self.scheduler = DDIMScheduler(TIMESTEPS)  # noise variances from 1e-4 to 0.02, as Ho et al. have them
         self.scheduler.set_timesteps(TIMESTEPS // config.stride)  # what its step takes the stride from
@@ -80,7 +80,7 @@ class DDPM(Reconstruction, GradientMethod):
 
     def optimizers(self) -> dict[str, Optimizer]:
         """One Adam."""
-        return {"unet": Adam(self.unet.parameters(), lr=self.config.learning_rate)}
+        return self.adams(lr=self.config.learning_rate)
 
     def training_step(self, batch: Tensor, state: StepState) -> dict[str, float]:
         """Predict the noise at a random level for each image; `error` is per pixel."""
@@ -92,7 +92,7 @@ class DDPM(Reconstruction, GradientMethod):
             predicted = self._predict(self._noised(2 * batch - 1, noise, times), times)
         error = squared_error(noise, predicted).mean()
         state.descend("error", error, "unet")
-        return {"error": float(error.detach())}
+        return means(error=error)
 
     def _heal(self, x: Tensor, sample: int) -> Tensor:
         """Noise to the noise level, and back in strides: (N, 1, S, S) in [-1, 1] -> the same."""

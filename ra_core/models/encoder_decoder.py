@@ -10,9 +10,9 @@ from itertools import pairwise
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
 
-from ra_core.models.blocks import ResidualBlock, norm_layer
+from ra_core.models.blocks import ResidualBlock, layout, norm_layer
 from ra_core.models.configs import EncoderDecoderSettings
 from ra_core.models.method import GradientMethod, Reconstruction
 
@@ -108,10 +108,9 @@ class EncoderDecoder(Reconstruction, GradientMethod):
 
     def __init__(self, config: EncoderDecoderSettings, size: int) -> None:
         super().__init__()
-        if size % config.side_multiple:
-            raise ValueError(f"size {size} is no multiple of {config.side_multiple}")
+        config.require_side(size)
         self.config = config
-        self.memory_format = torch.channels_last if config.channels[0] >= 64 else torch.contiguous_format
+        self.memory_format = layout(config.channels)
         self.encoder: nn.Module
         self.decoder: nn.Module
 
@@ -121,7 +120,4 @@ class EncoderDecoder(Reconstruction, GradientMethod):
 
     def optimizers(self) -> dict[str, Optimizer]:
         """One Adam for each part."""
-        return {
-            part: Adam(module.parameters(), lr=self.config.learning_rate)
-            for part, module in self.shared_parts().items()
-        }
+        return self.adams(lr=self.config.learning_rate)

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ra_core.errors import WeightsError
-from ra_core.models.configs import MethodSettings, PerceptualAEConfig, PerceptualConfig
+from ra_core.models.blocks import enlarge, shrink
+from ra_core.models.configs import MethodSettings, PerceptualConfig
 from ra_core.models.configs.features import FeatureSettings
 from ra_core.models.method import Detector
 from ra_core.perceptual import Perceptual
@@ -49,9 +50,8 @@ def features_hash(config: MethodSettings) -> str:
 
 def network_hash(config: MethodSettings) -> str:
     """The same of methods that need a network in training alone, too."""
-    if isinstance(config, FeatureSettings | PerceptualAEConfig):
-        return pretrained(config.perceptual, "cpu").digest
-    return ""
+    network = config.perceptual
+    return "" if network is None else pretrained(network, "cpu").digest
 
 
 def patch_features(network: Perceptual, x: Tensor, levels: Sequence[int], side: int, grid: int) -> Tensor:
@@ -79,7 +79,7 @@ def drawn_channels(available: int, count: int) -> Tensor:
 def _brought_to(x: Tensor, side: int) -> Tensor:
     """Area average where that is smaller, bilinear interpolation where it is larger."""
     if x.shape[-1] >= side:
-        return F.interpolate(x, size=(side, side), mode="area")
+        return shrink(x, side)
     return F.interpolate(x, size=(side, side), mode="bilinear", align_corners=False)
 
 
@@ -114,5 +114,4 @@ class FeatureDetector(Detector):
     def enlarged(self, distances: Tensor, like: Tensor) -> Tensor:
         """Distances (N, P) of all places as maps (N, 1, H, W), smoothed."""
         low = distances.view(-1, 1, self.config.grid, self.config.grid)
-        maps = F.interpolate(low, size=like.shape[-2:], mode="bilinear", align_corners=False)
-        return blur(maps, self.config.smooth * like.shape[-1] / 224)
+        return blur(enlarge(low, like), self.config.smooth * like.shape[-1] / 224)

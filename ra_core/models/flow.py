@@ -8,10 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import Transform
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
 from zuko.flows import NICE
 from zuko.transforms import MonotonicAffineTransform
 
+from ra_core.models.blocks import means
 from ra_core.models.configs.features import FlowConfig
 from ra_core.models.configs.perceptual import CHANNELS
 from ra_core.models.features import FeatureDetector, drawn_channels
@@ -58,8 +59,8 @@ class FlowDetector(FeatureDetector, GradientMethod):
         return {"flow": self.flow}
 
     def optimizers(self) -> dict[str, Optimizer]:
-        """One."""
-        return {"flow": Adam(self.flow.parameters(), self.config.learning_rate)}
+        """One Adam."""
+        return self.adams(lr=self.config.learning_rate)
 
     def training_step(self, batch: Tensor, state: StepState) -> dict[str, float]:
         """Up the mean log-likelihood of all places of all images."""
@@ -67,7 +68,7 @@ class FlowDetector(FeatureDetector, GradientMethod):
         with state.autocast():
             likelihood = self._log_likelihood(features).mean()
         state.descend("log_likelihood", -likelihood, "flow")
-        return {"log_likelihood": float(likelihood.detach())}
+        return means(log_likelihood=likelihood)
 
     def distance(self, x: Tensor) -> Tensor:
         """Negative log-likelihood in nats per feature, softened: (N, 1, H, W) -> the same.

@@ -16,9 +16,10 @@ from timm.layers import PatchEmbed
 from timm.layers.pos_embed_sincos import build_sincos2d_pos_embed
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
 
 from ra_core.losses import squared_error
+from ra_core.models.blocks import means
 from ra_core.models.configs import MAEConfig
 from ra_core.models.method import GradientMethod, Reconstruction, StepState
 from ra_core.rng import generator
@@ -114,10 +115,7 @@ class MAE(Reconstruction, GradientMethod):
 
     def optimizers(self) -> dict[str, Optimizer]:
         """One Adam for each part, with the second moment's decay that transformers want (He et al., table 8)."""
-        return {
-            part: Adam(module.parameters(), lr=self.config.learning_rate, betas=(0.9, 0.95))
-            for part, module in self.shared_parts().items()
-        }
+        return self.adams(lr=self.config.learning_rate, betas=(0.9, 0.95))
 
     def training_step(self, batch: Tensor, state: StepState) -> dict[str, float]:
         """Predict patches hidden at random, others in each image; `error` is per pixel of these."""
@@ -127,7 +125,7 @@ class MAE(Reconstruction, GradientMethod):
         hidden = order[:, self.visible :]
         error = squared_error(_take(self._cut(batch), hidden), _take(predicted, hidden)).mean()
         state.descend("error", error, "encoder", "decoder")
-        return {"error": float(error.detach())}
+        return means(error=error)
 
     def _predict(self, x: Tensor, order: Tensor) -> Tensor:
         """All patches from the first ones of `order` (N, P): (N, P, patch²)."""

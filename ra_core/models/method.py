@@ -6,13 +6,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch.optim import Adam, Optimizer
 
 from ra_core.errors import NonFiniteError
+from ra_core.losses import squared_error
 from ra_core.rng import generator
 from ra_core.scoring import DISTANCE_SCORINGS, SCORINGS, Scorer, ScoringConfig
 
@@ -56,6 +57,12 @@ class StepState:
         """Standard normal noise that depends on seed, step and name alone."""
         draws = torch.randn(*shape, generator=generator(self.seed, "noise", name, self.step))
         return draws.to(self.device)
+
+    def set_rate(self, rate: float) -> None:
+        """Give all optimizers this learning rate."""
+        for optimizer in self.optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = rate
 
     def check(self, **terms: Tensor) -> None:
         """Stop where a loss term is NaN or infinite.
@@ -101,6 +108,8 @@ class Method(nn.Module, ABC):
     Each method is one of both.
     """
 
+    memorises: ClassVar[bool] = False
+    """Whether it knows training images by heart: then its maps of them say nothing about healthy images."""
     scorings: ClassVar[tuple[ScoringConfig, ...]]
     """What its maps can be scored with."""
     localises: ClassVar[bool] = True
@@ -151,7 +160,7 @@ class Reconstruction(Method):
 
     def healthy_error(self, x: Tensor) -> Tensor:
         """Mean squared error per pixel."""
-        return (self.reconstruct(x) - x).square().flatten(1).mean(1)
+        return squared_error(self.reconstruct(x), x)
 
 
 class Detector(Method):
@@ -182,6 +191,10 @@ class GradientMethod(Method):
     def optimizers(self) -> dict[str, Optimizer]:
         """Fresh optimizers by name."""
 
+    def adams(self, **settings: Any) -> dict[str, Optimizer]:
+        """One Adam for each part, by the part's name; `settings` are those of torch's."""
+        return {name: Adam(part.parameters(), **settings) for name, part in self.shared_parts().items()}
+
     @abstractmethod
     def training_step(self, batch: Tensor, state: StepState) -> dict[str, float]:
         """One whole step on (N, 1, H, W) in [0, 1], alternation included; returns its loss terms by name.
@@ -197,9 +210,6 @@ class FittedMethod(Method):
     Where its shared tensors are means over images (moments), a weighted mean of several sites' tensors is what all
     their images together would have given: one round of federated averaging is exact, up to the rounding of updates.
     """
-
-    memorises: ClassVar[bool] = False
-    """Whether it knows training images by heart: then its maps of them say nothing about healthy images."""
 
     @abstractmethod
     def fit(self, batches: Iterable[Tensor]) -> None:

@@ -54,12 +54,13 @@ class PatchCore(FeatureDetector, FittedMethod):
         """
         if not len(self.bank):
             raise ValueError("the bank is empty: nothing was fitted")
-        return self.enlarged(torch.stack([self._nearest(image) for image in self._features(x)]), x)
+        squares = self.bank.square().sum(1)
+        return self.enlarged(torch.stack([self._nearest(image, squares) for image in self._features(x)]), x)
 
-    def _nearest(self, features: Tensor) -> Tensor:
-        """(P, C) -> (P,)."""
+    def _nearest(self, features: Tensor, squares: Tensor) -> Tensor:
+        """(P, C), and the bank's squared lengths (M,) -> (P,)."""
         # The square of a + b loses the small distances: it only tells which is nearest.
-        squared = self.bank.square().sum(1) - 2 * features @ self.bank.T
+        squared = squares - 2 * features @ self.bank.T
         distances: Tensor = torch.linalg.vector_norm(features - self.bank[squared.argmin(1)], dim=1)
         return distances
 

@@ -16,7 +16,7 @@ from ra_core.models.blocks import shrink
 from ra_core.models.method import FittedMethod
 from ra_core.models.moments import Moments
 
-__all__ = ["SIDE", "PrincipalMethod", "Spectrum"]
+__all__ = ["SIDE", "PrincipalMethod"]
 
 SIDE = 64
 """Images are reduced to this side: the covariance has SIDE to the fourth entries."""

@@ -46,9 +46,6 @@ class RA(Variational):
 
     config: RAConfig
 
-    def __init__(self, config: RAConfig, size: int) -> None:
-        super().__init__(config, size)
-
     def ready_for_selection(self, step: int) -> bool:
         """Only weights from the introspective phase are an RA."""
         return step > self.config.unselectable_steps
@@ -57,9 +54,7 @@ class RA(Variational):
         """A VAE step during the warm-up, else an encoder step followed by a decoder step."""
         c = self.config
         warming_up = state.step < c.warmup_steps
-        for optimizer in state.optimizers.values():
-            for group in optimizer.param_groups:
-                group["lr"] = c.warmup_learning_rate if warming_up else c.learning_rate
+        state.set_rate(c.warmup_learning_rate if warming_up else c.learning_rate)
         if warming_up:
             return self.vae_step(batch, state)
         terms, latents = self._encoder_step(batch, state)

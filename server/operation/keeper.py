@@ -159,11 +159,11 @@ class Keeper:
 
     def _look_at_runs(self) -> None:
         """All of them, whatever is wrong with one."""
-        troubles = []
+        troubles: list[RAError | OSError] = []
         for run in Run.all(self.consortium):
             try:
                 self._look_at(run)
-            except RAError as error:
+            except (RAError, OSError) as error:
                 troubles.append(error)
         if troubles:
             raise troubles[0]

@@ -136,7 +136,7 @@ class Answers:
         found = {result.arm for result in self.results}
         return [arm for arm in ARMS if arm in found]
 
-    def shortcut(self, name: str, site: str, metric: str, anomaly: str = "all") -> Estimate | None:
+    def shortcut(self, name: str, site: str, metric: str) -> Estimate | None:
         """What a plain number of the picture has at a site; without a value where it isn't known, and the note says so.
 
         Read an AUROC both ways round: 0.1 tells as much as 0.9.
@@ -145,10 +145,9 @@ class Answers:
             name: of `glossary.SHORTCUTS_TOLD`.
             site: tested on.
             metric: as in the table.
-            anomaly: as in the table.
         """
         for result in self.of(SHORTCUT, UNTRAINED):
-            number = self._numbers.get((result.key, site, metric, name, anomaly))
+            number = self._numbers.get((result.key, site, metric, name, "all"))
             if number is not None:
                 return number.estimate
         return None
@@ -197,13 +196,11 @@ class Answers:
         }
         return over_seeds([found[seed] for seed in sorted(found)], self.confidence) if found else None
 
-    def elsewhere(
-        self, method: str, site: str, metric: str, scoring: str | None = None, anomaly: str = "all"
-    ) -> Estimate | None:
+    def elsewhere(self, method: str, site: str, metric: str) -> Estimate | None:
         """Mean of what other sites' own models have at a site; None where there are none."""
         seeds = self.seeds(method, "local")
         found = [
-            self._estimate(result, site, metric, scoring, anomaly)
+            self._estimate(result, site, metric)
             for result in self.of(method, "local")
             if result.variant != site and result.seed in seeds
         ]

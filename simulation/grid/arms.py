@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from ra_core.models.configs import MethodSettings
@@ -90,7 +90,7 @@ class Variant:
     """
 
     name: str
-    sites: tuple[str, ...] = field(default=())
+    sites: tuple[str, ...] = ()
 
 
 def variants(arm: str, sites: Sequence[str]) -> Iterator[Variant]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from ra_core.baselines import evaluate_shortcuts
 from ra_core.evaluation import Evaluation, evaluate
 from ra_core.glossary import SHORTCUT
 from ra_core.metrics import Estimate
-from ra_core.models.method import FittedMethod, Method
+from ra_core.models.method import Method
 from ra_core.results import ResultRow
 from ra_core.runtime import Runtime, software_versions
 from ra_core.scoring import Scorer
@@ -56,13 +57,7 @@ def measure(cell: Cell, digest: str, models: Models, bench: Workbench, training_
         rows += found[place.name].rows
     chosen = {site: evaluation.chosen.name for site, evaluation in found.items()}
     return CellResult(
-        key=cell.key,
-        method=cell.method,
-        arm=cell.arm,
-        variant=cell.variant.name,
-        seed=cell.seed,
-        train_sites=cell.variant.sites,
-        made_of=digest,
+        **_known(cell, digest, bench),
         config=cell.study.method.name,
         model_hash=models.hashes,
         selected=models.selected,
@@ -72,8 +67,6 @@ def measure(cell: Cell, digest: str, models: Models, bench: Workbench, training_
         degraded=models.degraded,
         numbers=numbers(rows, chosen, (*KEPT, "none")),
         seconds={"training": round(training_seconds, 1), "measuring": round(time.monotonic() - began, 1)},
-        machine=machine.record(),
-        software=software_versions(cell.study.method),
     )
 
 
@@ -87,32 +80,23 @@ def measure_shortcuts(cell: Cell, digest: str, bench: Workbench) -> CellResult:
             found.append(table.row(SHORTCUT, SLICE_HEIGHT, "auroc", Estimate(None, None, None, 0, 0, NO_HEIGHT)))
         rows += found
     return CellResult(
-        key=cell.key,
-        method=cell.method,
-        arm=cell.arm,
-        variant=cell.variant.name,
-        seed=cell.seed,
-        train_sites=(),
-        made_of=digest,
+        **_known(cell, digest, bench),
         config=SHORTCUT,
-        model_hash={},
-        selected="",
-        chosen={},
-        synthetic={},
-        adapted=0,
-        degraded=(),
         numbers=numbers(rows, {}, [row.scoring for row in rows]),
         seconds={"training": 0.0, "measuring": round(time.monotonic() - began, 1)},
-        machine=bench.machine.record(),
-        software=software_versions(cell.study.method),
     )
+
+
+def _known(cell: Cell, digest: str, bench: Workbench) -> dict[str, Any]:
+    """Fields that are known before anything is measured."""
+    machine, software = bench.machine.record(), software_versions(cell.study.method)
+    return CellResult.named(cell) | {"made_of": digest, "machine": machine, "software": software}
 
 
 def _evaluate(method: Method, cell: Cell, scorer: Scorer, place: Place, table: Table, machine: Runtime) -> Evaluation:
     method.to(machine.device)
-    memorises = isinstance(method, FittedMethod) and method.memorises and place.name in cell.variant.sites
-    scorings = [s for s in method.scorings if not (s.standardise and memorises)]
-    return evaluate(method, cell.method, scorer, place.images, table, device=machine.device, scorings=scorings)
+    known = place.reference in cell.variant.sites
+    return evaluate(method, cell.method, scorer, place.images, table, device=machine.device, known=known)
 
 
 def _table(cell: Cell, place: Place) -> Table:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from ra_core.errors import ResumeError
 from ra_core.files import write_atomically
 from ra_core.metrics import Estimate
 from ra_core.results import ResultRow
 from ra_core.settings import Config, first_problem
+from simulation.grid.cells import Cell
 
 __all__ = ["PAIRED", "CellResult", "Number", "load", "save"]
 
@@ -100,24 +102,22 @@ class CellResult(Config):
     train_sites: tuple[str, ...]
     made_of: str
     config: str
-    model_hash: dict[str, str]
-    selected: str
-    chosen: dict[str, str]
-    synthetic: dict[str, float]
-    adapted: int
-    degraded: tuple[str, ...]
+    model_hash: dict[str, str] = Field(default_factory=dict)
+    selected: str = ""
+    chosen: dict[str, str] = Field(default_factory=dict)
+    synthetic: dict[str, float] = Field(default_factory=dict)
+    adapted: int = 0
+    degraded: tuple[str, ...] = ()
     numbers: tuple[Number, ...]
     seconds: dict[str, float]
     machine: dict[str, str | int]
     software: dict[str, str]
 
-    def find(self, site: str, metric: str, scoring: str | None = None, anomaly: str = "all") -> Number | None:
-        """A number; of the scoring that the site chose where none is given."""
-        wanted = scoring or self.chosen.get(site, "")
-        for number in self.numbers:
-            if (number.test_site, number.metric, number.scoring, number.anomaly) == (site, metric, wanted, anomaly):
-                return number
-        return None
+    @staticmethod
+    def named(cell: Cell) -> dict[str, Any]:
+        """The fields that say which cell it is."""
+        names = {"key": cell.key, "method": cell.method, "arm": cell.arm, "variant": cell.variant.name}
+        return names | {"seed": cell.seed, "train_sites": cell.variant.sites}
 
 
 def save(folder: Path, result: CellResult) -> None:

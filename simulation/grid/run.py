@@ -6,18 +6,15 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from ra_core.errors import ResumeError
+from ra_core.errors import ConfigError, ResumeError
 from ra_core.files import sweep
 from ra_core.perceptual import Perceptual
 from ra_core.runtime import Runtime
@@ -33,7 +30,8 @@ from simulation.grid.result import CellResult, load, save
 from simulation.grid.silent import Silent
 from simulation.grid.train import train
 from simulation.grid.workbench import Workbench
-from simulation.places import Place, open_places
+from simulation.places import Place, open_places, read_images
+from simulation.run_folder import exclusive
 
 __all__ = ["Grid"]
 
@@ -81,24 +79,27 @@ class Grid:
         ]
         return hashlib.sha256(json.dumps([facts, self.config.adapt_steps]).encode()).hexdigest()
 
-    def finished(self) -> dict[str, CellResult]:
-        """Finished cells by key.
+    def finished(self, known: Mapping[str, CellResult] | None = None) -> dict[str, CellResult]:
+        """Finished cells by key, in the study's order.
+
+        Args:
+            known: those whose files were read before.
 
         Raises:
             ResumeError: a cell's file can't be read, or is of other settings or data.
         """
-        found = {}
-        for cell in self.cells:
-            result = load(self.out / CELLS, cell.key)
-            if result is None:
-                continue
-            if result.made_of != cell.digest(self.data):
-                raise ResumeError(
-                    f"{self.out / CELLS / cell.key}.json: of other settings or data",
-                    "delete it to have it computed again, or give another --out",
-                )
-            found[cell.key] = result
-        return found
+        read = known or {}
+        found = {cell.key: read.get(cell.key) or self._finished(cell) for cell in self.cells}
+        return {key: result for key, result in found.items() if result is not None}
+
+    def _finished(self, cell: Cell) -> CellResult | None:
+        result = load(self.out / CELLS, cell.key)
+        if result is not None and result.made_of != cell.digest(self.data):
+            raise ResumeError(
+                f"{self.out / CELLS / cell.key}.json: of other settings or data",
+                "delete it to have it computed again, or give another --out",
+            )
+        return result
 
     def run(self, perceptual: Perceptual, jobs: int = 1, only: Sequence[str] = (), limit: float | None = None) -> None:
         """Compute what isn't finished yet, then make the page, the tables and the numbers of all that is.
@@ -110,15 +111,18 @@ class Grid:
             limit: seconds after which no further cell is begun; with 0, only the page is made.
 
         Raises:
+            ConfigError: `only` names what the study doesn't have.
             ResumeError: a finished cell is of other settings, or another process is at work in the folder.
             RAError: of any kind: a cell failed. Those finished before stay.
         """
-        with self._claimed():
+        with exclusive(self.out):
+            sweep(self.out / CELLS)
+            self._require_known(only)
             done = self.finished()
             waiting = [cell for cell in self.cells if cell.key not in done and _wanted(cell, only)]
             self.reporter.say(f"{len(self.cells)} cells, {len(done)} of them finished, {len(waiting)} to do")
             if waiting and limit != 0:
-                self._read_images()
+                read_images(self.places, self.reporter)
                 bench = self.bench(perceptual)
                 with self.reporter.task("estimating the time", None):
                     estimator = Estimator(bench)
@@ -126,7 +130,13 @@ class Grid:
                 told = duration(sum(seconds.values()) / jobs)
                 self.reporter.say(f"estimate: {told} on this machine, {jobs} at a time")
                 self._compute(waiting, seconds, bench, jobs, limit)
-            self._tell()
+            self._tell(self.finished(done))
+
+    def _require_known(self, only: Sequence[str]) -> None:
+        known = dict.fromkeys(name for cell in self.cells for name in (cell.method, cell.arm))
+        unknown = [name for name in only if name not in known]
+        if unknown:
+            raise ConfigError(f"--only: '{unknown[0]}' is no method or arm of this study", f"it has {', '.join(known)}")
 
     def bench(self, perceptual: Perceptual) -> Workbench:
         """What all cells share."""
@@ -176,29 +186,10 @@ class Grid:
         save(self.out / CELLS, result)
         shutil.rmtree(work, ignore_errors=True)
 
-    def _tell(self) -> None:
+    def _tell(self, done: Mapping[str, CellResult]) -> None:
         command = f"ra-simulate study {self.file.name} --out {self.out.name}"
-        done = self.finished()
         with self.reporter.task("making the page", None):
             write_study(self.out, StudyData(self.config, Sites.of(self.places), self.cells, [*done.values()], command))
-
-    def _read_images(self) -> None:
-        sets = [getattr(place.images, split) for place in self.places for split in ("train", "val", "test")]
-        total, done = sum(len(images) for images in sets), 0
-        with self.reporter.task("reading images", total) as move:
-            for images in sets:
-                images.prepare(lambda n, _total, before=done: move(before + n, ""))
-                done += len(images)
-
-    @contextmanager
-    def _claimed(self) -> Iterator[None]:
-        self.out.mkdir(parents=True, exist_ok=True)
-        try:
-            with FileLock(self.out / ".lock", timeout=0):
-                sweep(self.out / CELLS)
-                yield
-        except Timeout:
-            raise ResumeError(f"{self.out}: another process is at work in it", "wait, or give another --out") from None
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from client.models import models
-from ra_core.artifact import load_artifact, model_hash
+from ra_core.artifact import load_artifact
 from ra_core.config import StudyConfig
 from ra_core.data import SiteImages
 from ra_core.errors import StateError
@@ -21,7 +21,7 @@ from ra_core.rng import derive_seed
 from ra_core.runtime import Runtime
 from ra_core.training import LocalTrainer
 from server.rounds.outcome import shortfalls
-from simulation.arms import Arm, Joined, Reporter, Trained, train_alone, train_federated
+from simulation.arms import Arm, Joined, Reporter, Trained, hash_of, train_alone, train_federated
 from simulation.engines import Node, run_in_process
 from simulation.grid.arms import ARMS
 from simulation.grid.cells import Cell
@@ -49,7 +49,8 @@ class Models:
     @property
     def hashes(self) -> dict[str, str]:
         """Model hash by site; empty for a method that holds images."""
-        return {site: model_hash(method) if method.shared_parts() else "" for site, method in self.by_site.items()}
+        hashes = {method: hash_of(method) for method in set(self.by_site.values())}  # many sites may use one model
+        return {site: hashes[method] for site, method in self.by_site.items()}
 
 
 def train(cell: Cell, bench: Workbench, folder: Path, reporter: Reporter) -> Models:

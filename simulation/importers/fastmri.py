@@ -14,8 +14,17 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ra_core.data import Box
-from simulation.importers.listing import Listed, Listing, by_stem, csv_rows, files, find_one, finding, number, text_of
+from simulation.importers.listing import (
+    Listed,
+    Listing,
+    by_stem,
+    corner_box,
+    csv_rows,
+    files,
+    find_one,
+    finding,
+    text_of,
+)
 
 __all__ = ["SLICE", "read_fastmri"]
 
@@ -70,7 +79,7 @@ def _add(listing: Listing, subject: str, path: str, rows: _Rows, labels: Path) -
         listing.images.append(Listed(path, subject, "healthy"))
     elif found or here:
         names = finding(name.removeprefix("Global label: ") for name in (*found, *(row["label"] for row in here)))
-        boxes = tuple(_box(row, labels) for row in here)
+        boxes = tuple(corner_box(row, labels) for row in here)
         listing.images.append(Listed(path, subject, "anomalous", names, boxes))
     elif any(not _is_artefact(row["label"]) for row in drawn):
         listing.left["subjects with findings on other slices alone"] += 1
@@ -80,8 +89,3 @@ def _add(listing: Listing, subject: str, path: str, rows: _Rows, labels: Path) -
 
 def _is_artefact(label: str) -> bool:
     return "artifact" in label.lower()
-
-
-def _box(row: Mapping[str, str], labels: Path) -> Box:
-    x, y, width, height = (number(row[name], labels) for name in ("x", "y", "width", "height"))
-    return Box(x, y, x + width, y + height)

@@ -6,7 +6,7 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +14,19 @@ from ra_core.data import Box, Label
 from ra_core.data.scan import walk
 from ra_core.errors import DataError
 
-__all__ = ["Listed", "Listing", "by_stem", "csv_rows", "files", "find_one", "finding", "number", "text_of"]
+__all__ = [
+    "Listed",
+    "Listing",
+    "by_stem",
+    "corner_box",
+    "csv_rows",
+    "files",
+    "find_one",
+    "finding",
+    "found_as",
+    "number",
+    "text_of",
+]
 
 
 @dataclass(frozen=True)
@@ -62,13 +74,22 @@ def files(source: Path, end: str) -> Iterator[str]:
     return (found.path for found in walk(source) if found.reason is None and found.path.lower().endswith(end.lower()))
 
 
+def found_as(source: Path, name: str) -> list[str]:
+    """Files of this name under the set's folder, whatever its case.
+
+    Raises:
+        DataError: `source` is no folder.
+    """
+    return [path for path in files(source, name) if path.rsplit("/", 1)[-1].lower() == name.lower()]
+
+
 def find_one(source: Path, name: str, where: str) -> Path:
     """The one file of this name under the set's folder.
 
     Raises:
         DataError: there is none, or several; `where` says where it is from.
     """
-    found = [path for path in files(source, name) if path.rsplit("/", 1)[-1].lower() == name.lower()]
+    found = found_as(source, name)
     if len(found) != 1:
         how_many = f"{len(found)} files" if found else "no file"
         raise DataError(f"{source}: {how_many} called {name}", f"exactly one is needed: {where}")
@@ -126,6 +147,16 @@ def number(text: str, path: Path) -> float:
     if not re.fullmatch(r"-?\d+(\.\d*)?([eE][-+]?\d+)?", text, re.ASCII):
         raise DataError(f"{path}: a cell that should hold a number doesn't", "take the file as its authors give it")
     return float(text)
+
+
+def corner_box(row: Mapping[str, str], path: Path) -> Box:
+    """The box of a row that has its upper left corner as `x` and `y`, its `width` and its `height`.
+
+    Raises:
+        DataError: one is no number, or not finite.
+    """
+    x, y, width, height = (number(row[name], path) for name in ("x", "y", "width", "height"))
+    return Box(x, y, x + width, y + height)
 
 
 def finding(names: Iterable[str]) -> str:

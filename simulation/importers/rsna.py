@@ -8,7 +8,17 @@ from pathlib import Path
 
 from ra_core.data import Box, Label
 from ra_core.errors import DataError
-from simulation.importers.listing import Listed, Listing, by_stem, csv_rows, files, find_one, number, text_of
+from simulation.importers.listing import (
+    Listed,
+    Listing,
+    by_stem,
+    corner_box,
+    csv_rows,
+    files,
+    find_one,
+    found_as,
+    text_of,
+)
 
 __all__ = ["read_rsna"]
 
@@ -32,8 +42,7 @@ def read_rsna(source: Path) -> Listing:
     boxes: dict[str, list[Box]] = defaultdict(list)
     for row in csv_rows(labels, ("patientId", "x", "y", "width", "height", "Target")):
         if row["Target"] == "1":
-            x, y, width, height = (number(row[name], labels) for name in ("x", "y", "width", "height"))
-            boxes[row["patientId"]].append(Box(x, y, x + width, y + height))
+            boxes[row["patientId"]].append(corner_box(row, labels))
     classes = find_one(source, _CLASSES, _WHERE)
     kinds = {row["patientId"]: row["class"] for row in csv_rows(classes, ("patientId", "class"))}
     if unknown := sorted(set(kinds.values()) - set(_FINDINGS)):
@@ -58,7 +67,7 @@ def read_rsna(source: Path) -> Listing:
 
 def _patients(source: Path) -> dict[str, str]:
     """The patient of each film; empty where RSNA's table is not there."""
-    if not any(path.rsplit("/", 1)[-1] == _MAPPINGS for path in files(source, ".json")):
+    if not found_as(source, _MAPPINGS):
         return {}
     path = find_one(source, _MAPPINGS, "RSNA's page of the challenge links to it")
     try:

@@ -19,7 +19,7 @@ from simulation.report.doubts import doubts
 from simulation.report.findings import Findings
 from simulation.report.metrics import METRICS
 from simulation.report.training import training
-from simulation.report.words import comparisons, headline, introduction
+from simulation.report.words import capital, comparisons, headline, introduction
 
 __all__ = ["write_report"]
 
@@ -63,7 +63,8 @@ def _render(data: ReportData) -> str:
 
 def _environment() -> Environment:
     environment = page_environment("simulation.report")
-    environment.filters |= {"base64": _base64, "duration": duration, "number": number, "unbroken": unbroken}
+    environment.filters |= {"base64": _base64, "capital": capital, "duration": duration}
+    environment.filters |= {"number": number, "unbroken": unbroken}
     return environment
 
 

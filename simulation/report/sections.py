@@ -20,11 +20,13 @@ __all__ = [
     "QUESTIONS",
     "Panel",
     "Section",
+    "apart",
     "by_group",
     "by_scoring",
     "in_order",
     "limits",
     "pair",
+    "reach",
     "reconstruction",
     "results",
 ]
@@ -114,9 +116,16 @@ def _series(lines: Sequence[Line], found: Sequence[Sequence[Cell | None]]) -> li
     """One metric: our model stands out. Two: they stand apart."""
     if len(found) > 1:
         return pair(*found)
-    ours = [cell if line.kind == "ours" else None for line, cell in zip(lines, found[0], strict=True)]
-    others = [None if line.kind == "ours" else cell for line, cell in zip(lines, found[0], strict=True)]
-    return [Series("ours", ours), Series("others", others)]
+    return apart(found[0], [line.kind == "ours" for line in lines])
+
+
+def apart(cells: Sequence[Cell | None], ours: Sequence[bool]) -> list[Series]:
+    """Two series on the same lines, ours standing out."""
+    pairs = [*zip(cells, ours, strict=True)]
+    return [
+        Series("ours", [cell if own else None for cell, own in pairs]),
+        Series("others", [None if own else cell for cell, own in pairs]),
+    ]
 
 
 def pair(first: Sequence[Cell | None], second: Sequence[Cell | None]) -> list[Series]:
@@ -128,8 +137,12 @@ def limits(metric: str, cells: Sequence[Cell | None]) -> tuple[float, float]:
     """0 to 1, but for pixel AUPRC, which may be tiny: up to the highest end of an interval."""
     if metric != "pixel_auprc":
         return (0.0, 1.0)
-    ends = [end for cell in cells if cell and cell.value is not None for end in (*(cell.ends or ()), cell.value)]
-    return (0.0, min(1.0, 1.05 * max(ends, default=1.0)) or 1.0)
+    return (0.0, min(1.0, 1.05 * max(reach(cells), default=1.0)) or 1.0)
+
+
+def reach(cells: Iterable[Cell | None]) -> list[float]:
+    """All values and ends of intervals."""
+    return [end for cell in cells if cell and cell.value is not None for end in (*(cell.ends or ()), cell.value)]
 
 
 def _tag(place: Place) -> str:

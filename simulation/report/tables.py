@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 from simulation.report.cells import Cell
 from simulation.report.findings import Place
@@ -55,12 +56,22 @@ class Table:
 
 @dataclass(frozen=True)
 class Wanted:
-    """A row to be made: its head, its kind and what it has at a place's name."""
+    """A row to be made.
+
+    Attributes:
+        label: its head.
+        kind: for its looks.
+        find: what it has at a place's name; asked once a place.
+        chosen: whether that is marked as chosen.
+    """
 
     label: str
     kind: str
     find: Callable[[str], Cell | None]
     chosen: Callable[[str], bool] = lambda _: False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "find", cache(self.find))
 
 
 class _Notes:

@@ -9,7 +9,7 @@ from ra_core.words import listed
 from simulation.report.cells import Verdict, compare
 from simulation.report.findings import Findings, Line, Place
 
-__all__ = ["Comparison", "capital", "comparisons", "headline", "introduction"]
+__all__ = ["Comparison", "capital", "comparisons", "counted", "headline", "introduction"]
 
 
 @dataclass(frozen=True)
@@ -28,18 +28,20 @@ def introduction(findings: Findings) -> str:
     out = [site for site in data.sites if site.role == "held out"]
     learnt = sum(site.n_train for site in trained)
     healthy, sick = (sum(getattr(site, name) for site in data.sites) for name in ("n_test_healthy", "n_test_anomalous"))
-    among = ours.train_sites if ours.kind == "local" else _count(len(trained), "site")
+    among = ours.train_sites if ours.kind == "local" else counted(len(trained), "site")
     sentences = [
         f"A Reversed Autoencoder (RA, {ours.name}) was trained on healthy images of {among} for "
-        f"{_count(ours.steps, 'step')}; the weights of {ours.selected} were kept.",
-        f"The sites trained on have {_count(learnt, 'healthy training image')} in all.",
+        f"{counted(ours.steps, 'step')}; the weights of {ours.selected} were kept.",
+        f"The sites trained on have {counted(learnt, 'healthy training image')} in all.",
     ]
     others = [arm.name for arm in data.arms if arm is not ours]
     if others:
-        sentences.append(f"For comparison RA was also trained in {_count(len(others), 'other way')}: {listed(others)}.")
+        sentences.append(
+            f"For comparison RA was also trained in {counted(len(others), 'other way')}: {listed(others)}."
+        )
     sentences.append(
-        f"All was tested on {_count(healthy, 'healthy')} and {_count(sick, 'sick image')} of "
-        f"{_count(len(data.sites), 'site')}"
+        f"All was tested on {healthy:,} healthy and {counted(sick, 'sick image')} of "
+        f"{counted(len(data.sites), 'site')}"
         + (
             f", of which {listed([site.name for site in out])} had no part in federated or pooled training."
             if out
@@ -90,9 +92,9 @@ def _comparison(findings: Findings, metric: str, line: Line) -> Comparison | Non
     return Comparison(line.label, overall or alone, " ".join(capital(sentence) for sentence in sentences))
 
 
-def _count(n: int, what: str) -> str:
-    plural = "" if n == 1 or what == "healthy" else "s"
-    return f"{n:,} {what}{plural}"
+def counted(n: int, what: str) -> str:
+    """For example "1 site" or "2,000 sites"."""
+    return f"{n:,} {what}" + ("" if n == 1 else "s")
 
 
 def capital(text: str) -> str:

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from federating import first_model, train_hospitals
-from flwr.app import Context, Message, RecordDict
+from federating import answer_of, first_model, train_hospitals
 from hospitals import SETTINGS, model_digest, tiny_federation, write_hospitals
 
 import client.app as client_app
@@ -22,7 +21,6 @@ from ra_core.messages import SITE_FAILED, DeliveryOrder, DeliveryReply, JoinOrde
 from ra_core.settings import load_config
 from ra_core.storage import load_tensors
 from server.rounds.orders import Orders
-from simulation.engines import InProcessGrid
 
 ONE_THREAD = RuntimeConfig(threads=1)
 
@@ -40,9 +38,7 @@ def order(study, **changes):
 
 def answer(settings, study, run_config=None, sent=None, kind="train"):
     """One answer of a node with these settings."""
-    context = Context(1, 1, settings, RecordDict(), run_config or {})
-    InProcessGrid(client_app.app, [])  # a message needs a run
-    return client_app.app(Message((sent or order(study)).to_record(), dst_node_id=1, message_type=kind), context)
+    return answer_of(settings, sent or order(study), kind, run_config)
 
 
 def kept(tmp_path, site="anna"):

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from federating import train_hospitals
-from flwr.app import Context, Message, RecordDict
+from federating import answer_of, train_hospitals
 from hospitals import write_hospitals
 from looking import SMALL
 from pydantic import ValidationError
@@ -18,7 +17,6 @@ from ra_core.models import features, principal
 from ra_core.models.registry import build_method
 from ra_core.models.shared import load_shared, shared_tensors
 from ra_core.settings import load_config
-from simulation.engines import InProcessGrid
 
 ONE_PASS = {"training": {"steps": 1}, "federation": {"rounds": 1, "local_steps": 1}, "preprocessing": {"size": 64}}
 METHODS = [
@@ -109,10 +107,7 @@ def orders(found):
 
 
 def answer(node, order, kind):
-    settings = node.settings(RuntimeConfig(threads=1))
-    InProcessGrid(client_app.app, [])  # a message needs a run
-    message = Message(order.to_record(), dst_node_id=1, message_type=kind)
-    return client_app.app(message, Context(1, 1, settings, RecordDict(), {}))
+    return answer_of(node.settings(RuntimeConfig(threads=1)), order, kind)
 
 
 @pytest.mark.parametrize("name", BANKS)

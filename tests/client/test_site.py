@@ -1,4 +1,3 @@
-import csv
 from pathlib import Path
 
 import nibabel as nib
@@ -14,7 +13,7 @@ from scans import save_noise
 from client.site import data_root, open_site, survey
 from ra_core.config import PreprocessingConfig, SiteConfig, StudyConfig
 from ra_core.data.checks import Pictures, check
-from ra_core.data.manifest import COLUMNS
+from ra_core.data.manifest import manifest_bytes
 from ra_core.data.readers.refusal import Reason
 from ra_core.errors import DataError, ManifestError, TooFewImagesError
 from ra_core.settings import load_config
@@ -45,13 +44,12 @@ def by_manifest(root):
 
 def manifest(root, files):
     """A site of these files: split, and label where it is not healthy, by path."""
-    with (root / "manifest.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        for path, (split, *label) in files.items():
-            own = {"path": path, "patient_id": path, "split": split, "label": label[0] if label else "healthy"}
-            kind = {"site": "x", "anatomy": "none", "modality": "OT"}
-            writer.writerow(dict.fromkeys(COLUMNS, "") | own | kind)
+    kind = {"site": "x", "anatomy": "none", "modality": "OT"}
+    rows = [
+        kind | {"path": path, "patient_id": path, "split": split, "label": label[0] if label else "healthy"}
+        for path, (split, *label) in files.items()
+    ]
+    (root / "manifest.csv").write_bytes(manifest_bytes(rows))
     return site()
 
 

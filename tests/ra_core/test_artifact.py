@@ -3,6 +3,7 @@ import shutil
 
 import pytest
 import torch
+from artifacts import edit_card
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -68,11 +69,6 @@ def artifact():
 def folder(artifact, tmp_path):
     save_artifact(tmp_path / "model", artifact)
     return tmp_path / "model"
-
-
-def edit_card(folder, **changes):
-    path = folder / "card.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
 def trained(norm):

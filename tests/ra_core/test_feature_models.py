@@ -1,7 +1,5 @@
 """Model files of methods that look at images through a pretrained network, and of those that hold images."""
 
-import json
-
 import artifacts
 import lpips
 import pytest
@@ -58,11 +56,6 @@ def folder(artifact, tmp_path):
     return tmp_path / "model"
 
 
-def edit_card(folder, **changes):
-    path = folder / "card.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
-
-
 def test_a_model_read_back_gives_the_same_distances(folder, artifact):
     found = load_artifact(folder)
     assert torch.equal(found.method.distance(pictures(2, seed=1)), artifact.method.distance(pictures(2, seed=1)))
@@ -98,21 +91,21 @@ def test_a_model_is_not_stored_where_there_is_another_network(artifact, installe
 
 @pytest.mark.parametrize("told", ["", "a" * 63, "A" * 64])
 def test_a_card_that_does_not_name_the_network_is_refused(folder, told):
-    edit_card(folder, features=told)
+    artifacts.edit_card(folder, features=told)
     with pytest.raises(ArtifactError, match="features"):
         load_artifact(folder)
 
 
 def test_a_card_with_a_network_that_its_method_does_not_use_is_refused(tmp_path):
     save_artifact(tmp_path, artifacts.new_artifact())
-    edit_card(tmp_path, features="a" * 64)
+    artifacts.edit_card(tmp_path, features="a" * 64)
     with pytest.raises(ArtifactError, match="features"):
         load_artifact(tmp_path)
 
 
 def test_two_networks_make_two_identities(folder, installed, other_perceptual):
     first = load(folder).identity
-    edit_card(folder, features=other_perceptual.digest)
+    artifacts.edit_card(folder, features=other_perceptual.digest)
     installed(other_perceptual)
     assert load(folder).identity != first
 
@@ -136,6 +129,6 @@ def test_a_bank_of_images_has_no_model_file(installed, untrained_perceptual, tmp
         save_artifact(tmp_path / "bank", fitted(config, digest))
     assert not (tmp_path / "bank").exists()
     save_artifact(tmp_path, artifacts.new_artifact())
-    edit_card(tmp_path, method=config.model_dump(mode="json"), features=digest)
+    artifacts.edit_card(tmp_path, method=config.model_dump(mode="json"), features=digest)
     with pytest.raises(ArtifactError, match="its bank holds"):
         load_artifact(tmp_path)

@@ -1,6 +1,5 @@
 """Experiments of methods that measure a distance, and of those that hold images."""
 
-import contextlib
 import csv
 import json
 
@@ -16,20 +15,11 @@ from ra_core.runtime import Runtime
 from simulation.config import ExperimentConfig
 from simulation.engines import run_in_process
 from simulation.experiment import Experiment
+from simulation.grid.silent import Silent
 from simulation.places import open_places
 
 PADIM = {"name": "padim", "channels": 20} | SMALL
 PIXEL = {"pixel_auroc", "pixel_auprc", "oracle_dice", "dice"}
-
-
-class Silent:
-    def say(self, text):
-        pass
-
-    def task(self, title, total=0, done=0):
-        return contextlib.nullcontext(lambda done, detail: None)
-
-    counted = task
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,7 @@
 import contextlib
 import json
 from pathlib import Path
+from typing import ClassVar
 
 from federation import SITE, Federation, told, wait_until
 from hospitals import write_hospitals
@@ -21,6 +22,21 @@ def simulated(study, site_root, folder, names):
     nodes = write_hospitals(site_root, folder / "hospitals", names)
     progress = run_in_process(study, nodes, RuntimeConfig(threads=1), folder / "run", lambda done, total: None)
     return model_digest(progress.best), model_digest(progress.model)
+
+
+class Answering(Federation):
+    """A federation in which sites answer what they are told to; `hooks/answers.py` makes it.
+
+    Attributes:
+        answers: by site, what it answers, as that file reads it.
+    """
+
+    answers: ClassVar = {}
+
+    def environment(self, name):
+        own = self.answers.get(name)
+        hooked = {"PYTHONPATH": str(HOOKS), "RA_ANSWERS": json.dumps(own)} if own else {}
+        return super().environment(name) | hooked
 
 
 class Faulty(Federation):

@@ -1,13 +1,12 @@
 """One site of three answers badly in every way, over real processes: it is named, nothing leaks, the rest goes on."""
 
-import json
 import re
 import urllib.request
+from typing import ClassVar
 
 import numpy as np
 import pytest
-from faulty import HOOKS
-from federation import Federation
+from faulty import Answering
 from hospitals import tiny_federation
 
 from ra_core.config import RuntimeConfig
@@ -43,12 +42,10 @@ ANSWERS = {f"bad {number}": answer for number, (answer, _) in enumerate(BAD, sta
 FEDERATION = {"rounds": len(BAD), "quorum": 0.6, "max_update_norm": 2.0}
 
 
-class Misbehaving(Federation):
-    """A federation in which berta answers badly; `hooks/answers.py` makes it."""
+class Misbehaving(Answering):
+    """A federation in which berta answers badly."""
 
-    def environment(self, name):
-        bad = {"PYTHONPATH": str(HOOKS), "RA_ANSWERS": json.dumps(ANSWERS)}
-        return super().environment(name) | (bad if name == "berta" else {})
+    answers: ClassVar = {"berta": ANSWERS}
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from ra_core.models.configs.base import MethodSettings
-from ra_core.models.configs.perceptual import CHANNELS, PerceptualConfig
+from ra_core.models.configs.perceptual import Levels, Net, PerceptualConfig, check_levels
 from ra_core.models.norms import Norm
 
 __all__ = [
@@ -191,8 +191,8 @@ class PerceptualAEConfig(EncoderDecoderSettings):
         ge=0,
         description="codes in 0 to 1 get Laplace noise of scale 1/epsilon in training (QBAE has 10); 0: plain codes",
     )
-    net: Literal["alex", "vgg", "squeeze"] = Field("alex", description="pretrained network whose features are compared")
-    levels: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+    net: Net = Field("alex", description="pretrained network whose features are compared")
+    levels: Levels = Field(
         (0, 1, 2, 3, 4), min_length=1, description="which of its feature maps, from fine to coarse, all weighted alike"
     )
     w_rec: float = Field(1.0, ge=0, description="weight of the mean squared error per pixel")
@@ -205,7 +205,5 @@ class PerceptualAEConfig(EncoderDecoderSettings):
 
     @model_validator(mode="after")
     def _levels_are_the_networks(self) -> PerceptualAEConfig:
-        there = len(CHANNELS[self.net])
-        if max(self.levels) >= there or len(set(self.levels)) < len(self.levels):
-            raise ValueError(f"levels {list(self.levels)} are not different ones of 0 to {there - 1} of '{self.net}'")
+        check_levels(self.net, self.levels)
         return self

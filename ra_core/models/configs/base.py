@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from pydantic import model_validator
 
+from ra_core.models.configs.perceptual import PerceptualConfig
 from ra_core.settings import Config
 
 __all__ = ["MethodSettings"]
@@ -47,6 +48,20 @@ class MethodSettings(Config):
     def side_multiple(self) -> int:
         """What the side of images has to be a multiple of."""
         return 1
+
+    @property
+    def perceptual(self) -> PerceptualConfig | None:
+        """The pretrained network that it needs, in training at least; looked for on each machine."""
+        return None
+
+    def require_side(self, size: int) -> None:
+        """Refuse images of a side that is no multiple of `side_multiple`.
+
+        Raises:
+            ValueError: the size is none.
+        """
+        if size % self.side_multiple:
+            raise ValueError(f"size {size} is no multiple of {self.side_multiple}")
 
     @model_validator(mode="before")
     @classmethod

@@ -14,7 +14,7 @@ __all__ = ["MahalanobisConfig", "NearestNeighbourConfig", "PCAConfig"]
 class PCAConfig(MethodSettings):
     """PCA residual: what the leading principal components of healthy images can't express."""
 
-    source: ClassVar[str] = "Pearson 1901; as a baseline, Meissen et al. 2022, arXiv 2109.06023"
+    source: ClassVar[str] = "Pearson 1901; as a baseline, Saase et al. 2020, arXiv 2011.12735"
     parts: ClassVar[tuple[str, ...]] = ("moments",)
     fitted: ClassVar[bool] = True
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from ra_core.models.configs.base import MethodSettings
-from ra_core.models.configs.perceptual import CHANNELS, PerceptualConfig
+from ra_core.models.configs.perceptual import CHANNELS, Levels, Net, PerceptualConfig, check_levels
 
 __all__ = ["FeatureSettings", "FlowConfig", "PaDiMConfig", "PatchCoreConfig"]
 
@@ -22,9 +22,9 @@ class FeatureSettings(MethodSettings):
 
     reconstructs: ClassVar[bool] = False
 
-    net: Literal["alex", "vgg", "squeeze"] = Field("alex", description="pretrained network, LPIPS' backbone; frozen")
+    net: Net = Field("alex", description="pretrained network, LPIPS' backbone; frozen")
     side: int = Field(224, ge=32, le=1024, description="side in pixels to which images are brought for the network")
-    levels: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+    levels: Levels = Field(
         (0, 1, 2), min_length=1, description="which of its feature maps are looked at, 0 is the finest"
     )
     grid: int = Field(16, ge=2, le=128, description="side of the grid of places that features are brought to")
@@ -42,9 +42,7 @@ class FeatureSettings(MethodSettings):
 
     @model_validator(mode="after")
     def _levels_are_the_networks(self) -> FeatureSettings:
-        there = len(CHANNELS[self.net])
-        if max(self.levels) >= there or len(set(self.levels)) < len(self.levels):
-            raise ValueError(f"levels {list(self.levels)} are not different ones of 0 to {there - 1} of '{self.net}'")
+        check_levels(self.net, self.levels)
         return self
 
 
@@ -104,9 +102,7 @@ class PatchCoreConfig(FeatureSettings):
     local_only: ClassVar[str] = "its bank holds features of single training images, which may not leave their site"
 
     name: Literal["patchcore"] = Field("patchcore", description="the method")
-    levels: tuple[Annotated[int, Field(ge=0)], ...] = Field(
-        (1, 2), min_length=1, description="which of its feature maps are looked at, 0 is the finest"
-    )
+    levels: Levels = Field((1, 2), min_length=1, description="which of its feature maps are looked at, 0 is the finest")
     neighbourhood: int = Field(3, ge=1, le=15, description="side in places of the mean over neighbours; odd")
     share: float = Field(0.1, gt=0, le=1, description="of the candidates, kept in the bank")
     candidates: int = Field(20_000, ge=1, description="features drawn from all images to choose the bank from, at most")

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from simulation.grid.page.numbers import Asked
+from simulation.grid.page.data import StudyData
+from simulation.grid.page.numbers import Asked, difference
 from simulation.grid.page.words import Point
 from simulation.report.cells import Cell
 from simulation.report.findings import Place
 from simulation.report.sections import Section
 from simulation.report.tables import Wanted
 
-__all__ = ["MEAN", "Chapter", "average", "by_title", "column", "heads", "sites"]
+__all__ = ["MEAN", "Chapter", "by_title", "column", "heads", "minus", "sites", "sites_and_mean"]
 
 MEAN = "mean over trained sites"
 
@@ -45,19 +46,24 @@ def sites(names: Sequence[str], kind: str = "trained") -> list[Place]:
     return [Place(name, kind) for name in names]
 
 
-def average(names: Sequence[str]) -> list[Place]:
-    """A column for the mean over sites, where there are several."""
-    return [Place(MEAN, "average")] if len(names) > 1 else []
+def sites_and_mean(names: Sequence[str]) -> list[Place]:
+    """Columns, one a trained site, and one for the mean over them where there are several."""
+    return [*sites(names), *([Place(MEAN, "average")] if len(names) > 1 else [])]
 
 
-def heads(asked: Sequence[Asked]) -> list[Place]:
-    """Columns, one a number."""
-    return [Place(one.title, "") for one in asked]
+def heads(titles: Iterable[str]) -> list[Place]:
+    """Columns that are no sites."""
+    return [Place(title, "") for title in titles]
 
 
 def column(asked: Asked, rows: Sequence[Wanted]) -> dict[str, Cell]:
     """What there is in one column, by the rows' heads."""
     return {row.label: found for row in rows if (found := row.find(asked.title))}
+
+
+def minus(data: StudyData, asked: Asked, a: tuple[str, str], b: tuple[str, str], place: str = MEAN) -> Cell | None:
+    """Paired difference of two (method, way to train) at a trained site, or on average over all of them."""
+    return difference(data.answers.versus(a, b, asked.metric, data.trained if place == MEAN else (place,)))
 
 
 def by_title(asked: Sequence[Asked], find: Callable[..., Cell | None]) -> Find:

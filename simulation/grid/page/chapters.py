@@ -9,7 +9,7 @@ from ra_core.metrics import Estimate
 from ra_core.words import listed
 from simulation.grid.answers import MARGIN
 from simulation.grid.arms import ARMS
-from simulation.grid.page.chapter import MEAN, Chapter, average, by_title, column, heads, sites
+from simulation.grid.page.chapter import MEAN, Chapter, by_title, column, heads, minus, sites_and_mean
 from simulation.grid.page.data import FEDERATED, StudyData
 from simulation.grid.page.lesions import lesions
 from simulation.grid.page.numbers import ALIKE, AUROC, COMPARED, METRICS_ASKED, PIXEL, Asked, cell, difference, measured
@@ -17,9 +17,9 @@ from simulation.grid.page.outside import outside
 from simulation.grid.page.panels import around, differences, grown, values
 from simulation.grid.page.words import far_from_pooled, helped
 from simulation.report.cells import Cell
-from simulation.report.findings import Place
 from simulation.report.sections import Section
 from simulation.report.tables import Wanted, table
+from simulation.report.words import capital, counted
 
 __all__ = ["chapters"]
 
@@ -62,7 +62,7 @@ def _arm(data: StudyData, arm: str) -> Section | None:
     ]
     shortcuts = data.answers.shortcuts if methods else []
     rows += [Wanted(f"shortcut: {s}", "shortcut", by_title(columns, partial(_short, data, name=s))) for s in shortcuts]
-    found = table(f"{arm}: {MEAN}", heads(columns), rows)
+    found = table(f"{arm}: {MEAN}", heads(asked.title for asked in columns), rows)
     if not found:
         return None
     rivals = [name for name in methods if name != data.subject and data.has(data.subject, arm)]
@@ -75,17 +75,17 @@ def _arm(data: StudyData, arm: str) -> Section | None:
         Wanted(f"shortcut: {s}", "shortcut", by_title(compared, partial(_short_lead, data, arm, name=s)))
         for s in shortcuts
     ]
-    tables = [found, table(f"{arm}: {data.subject} minus the method, {MEAN}", heads(compared), against)]
+    caption = f"{arm}: {data.subject} minus the method, {MEAN}"
+    tables = [found, table(caption, heads(asked.title for asked in compared), against)]
     panels = []
     for asked in (AUROC, PIXEL):
         cells, leads = (column(asked, of) if asked in columns else {} for of in (rows, against))
-        panels.append(values(f"{asked.title}, {arm}", [*cells], [*cells.values()], asked, data.subject))
+        ours = data.label(data.subject)
+        panels.append(values(f"{asked.title}, {arm}", [*cells], [*cells.values()], asked, ours))
         title = f"{data.subject} minus the method, {arm}: {asked.title}"
         panels.append(differences(title, [*leads], [*leads.values()]))
     missing = [f"{one.method} ({one.reason})" for one in data.refused if one.arm == arm]
-    text = f"{ARMS[arm].meaning[:1].upper()}{ARMS[arm].meaning[1:]}." + (
-        f" Not possible in this way: {listed(missing)}." if missing else ""
-    )
+    text = f"{capital(ARMS[arm].meaning)}." + (f" Not possible in this way: {listed(missing)}." if missing else "")
     return Section(f"Trained {arm}", text, [made for made in tables if made], [p for p in panels if p])
 
 
@@ -118,21 +118,21 @@ def _short_lead(data: StudyData, arm: str, asked: Asked, name: str) -> Cell | No
 
 
 def _federation(data: StudyData) -> Chapter:
-    rows = [(name, arm) for name in data.methods for arm in FEDERATED if data.has(name, arm, "local")]
-    places = [*sites(data.trained), *average(data.trained)]
+    models = [(name, arm) for name in data.methods for arm in FEDERATED if data.has(name, arm, "local")]
+    places = sites_and_mean(data.trained)
     sections = []
     for asked in measured(data, (AUROC, PIXEL)):
-        wanted = [
-            Wanted(f"{data.label(name)}, {arm}", data.kind(name), partial(_gain, data, asked, (name, arm)))
-            for name, arm in rows
+        rows = [
+            Wanted(
+                f"{data.label(name)}, {arm}", data.kind(name), partial(minus, data, asked, (name, arm), (name, "local"))
+            )
+            for name, arm in models
         ]
-        shown = [name for name, arm in rows if arm == "fedavg"]
-        cells = {p: [_gain(data, asked, (name, "fedavg"), p.name) for name in shown] for p in places}
+        shown = {data.label(name): row for (name, arm), row in zip(models, rows, strict=True) if arm == "fedavg"}
+        cells = {p: [row.find(p.name) for row in shown.values()] for p in places}
         ends = around([one for found in cells.values() for one in found])
-        panels = [
-            differences(f"{asked.title} {p.at}", [*map(data.label, shown)], cells[p], ends, p.name) for p in places
-        ]
-        made = table(f"{asked.title}: federated minus the site's own model", places, wanted)
+        panels = [differences(f"{asked.title} {p.at}", [*shown], cells[p], ends, p.name) for p in places]
+        made = table(f"{asked.title}: federated minus the site's own model", places, rows)
         if made:
             sections.append(Section(asked.title, "", [made], [p for p in panels if p]))
     text = (
@@ -144,22 +144,21 @@ def _federation(data: StudyData) -> Chapter:
     return Chapter("federation", "Does federation help this hospital?", text, sections, lacking, helped(data))
 
 
-def _gain(data: StudyData, asked: Asked, model: tuple[str, str], place: str) -> Cell | None:
-    sites = data.trained if place == MEAN else (place,)
-    return difference(data.answers.versus(model, (model[0], "local"), asked.metric, sites))
-
-
 def _pooled(data: StudyData) -> Chapter:
-    rows = [(name, arm) for name in data.methods for arm in FEDERATED if data.has(name, arm, "pooled")]
+    models = [(name, arm) for name in data.methods for arm in FEDERATED if data.has(name, arm, "pooled")]
     asked = measured(data, COMPARED)
-    wanted = [
-        Wanted(f"{data.label(name)}, {arm}", data.kind(name), by_title(asked, partial(_gap, data, model=(name, arm))))
-        for name, arm in rows
+    rows = [
+        Wanted(
+            f"{data.label(name)}, {arm}",
+            data.kind(name),
+            by_title(asked, partial(minus, data, a=(name, arm), b=(name, "pooled"))),
+        )
+        for name, arm in models
     ]
-    made = table(f"Federated minus pooled, {MEAN}", heads(asked), wanted)
-    labels = [f"{name}, {arm}" for name, arm in rows]
+    made = table(f"Federated minus pooled, {MEAN}", heads(one.title for one in asked), rows)
+    labels = [f"{name}, {arm}" for name, arm in models]
     panels = [
-        differences(f"Federated minus pooled: {one.title}", labels, [_gap(data, one, model) for model in rows])
+        differences(f"Federated minus pooled: {one.title}", labels, [row.find(one.title) for row in rows])
         for one in asked
         if one in (AUROC, PIXEL)
     ]
@@ -173,22 +172,18 @@ def _pooled(data: StudyData) -> Chapter:
     return Chapter("pooled", "How far is federated from pooled?", text, sections, lacking, far_from_pooled(data))
 
 
-def _gap(data: StudyData, asked: Asked, model: tuple[str, str]) -> Cell | None:
-    return difference(data.answers.versus(model, (model[0], "pooled"), asked.metric, data.trained))
-
-
 def _growing(data: StudyData) -> Chapter:
     sections = []
     for asked in measured(data, (AUROC, PIXEL)):
         found = {name: data.answers.growing(name, asked.metric, data.trained) for name in data.methods}
         found = {name: by_count for name, by_count in found.items() if by_count}
         counts = sorted({count for by_count in found.values() for count in by_count})
-        heads = {_count(count): count for count in counts}
+        by_head = {counted(count, "site"): count for count in counts}
         rows = [
-            Wanted(data.label(name), data.kind(name), partial(_grown, by_count, heads))
+            Wanted(data.label(name), data.kind(name), partial(_grown, by_count, by_head))
             for name, by_count in found.items()
         ]
-        made = table(f"{asked.title} by number of sites trained on, {MEAN}", [Place(h, "") for h in heads], rows)
+        made = table(f"{asked.title} by number of sites trained on, {MEAN}", heads(by_head), rows)
         if made:
             sections.append(Section(asked.title, "", [made], [grown(asked.title, found)]))
     text = (
@@ -199,25 +194,21 @@ def _growing(data: StudyData) -> Chapter:
     return Chapter("growing", "What does another site add?", text, sections, lacking)
 
 
-def _grown(by_count: Mapping[int, Estimate], heads: Mapping[str, int], place: str) -> Cell | None:
-    return cell(by_count.get(heads[place]))
-
-
-def _count(sites: int) -> str:
-    return "1 site" if sites == 1 else f"{sites} sites"
+def _grown(by_count: Mapping[int, Estimate], by_head: Mapping[str, int], head: str) -> Cell | None:
+    return cell(by_count.get(by_head[head]))
 
 
 def _seeds(data: StudyData) -> Chapter:
     seeds = data.answers.seeds
     models = [(name, arm) for name in data.methods for arm in data.answers.arms if len(seeds(name, arm)) > 1]
-    heads = [f"seed {seed}" for seed in sorted({seed for model in models for seed in seeds(*model)})]
+    titles = [f"seed {seed}" for seed in sorted({seed for model in models for seed in seeds(*model)})]
     tables = []
     for asked in measured(data, (AUROC, PIXEL)):
         rows = [
             Wanted(f"{data.label(name)}, {arm}", data.kind(name), partial(_seed, data, asked, (name, arm)))
             for name, arm in models
         ]
-        tables.append(table(f"{asked.title} by seed, {MEAN}", [Place(head, "") for head in (*heads, *SPREAD)], rows))
+        tables.append(table(f"{asked.title} by seed, {MEAN}", heads((*titles, *SPREAD)), rows))
     found = [made for made in tables if made]
     sections = [Section("Seed by seed", "", found)] if found else []
     text = (

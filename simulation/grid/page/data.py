@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 from ra_core.models.configs import MahalanobisConfig, NearestNeighbourConfig, PCAConfig
@@ -68,13 +68,18 @@ class StudyData:
     cells: Sequence[Cell]
     results: Sequence[CellResult]
     command: str
-    answers: Answers = field(init=False)
 
-    def __post_init__(self) -> None:
+    @cached_property
+    def answers(self) -> Answers:
+        """What the results say."""
         evaluation = self.config.study.evaluation
         trained, held_out = self.sites.named("trained"), self.sites.named("held out")
-        found = Answers(self.results, trained, held_out, evaluation.confidence, evaluation.bootstrap)
-        object.__setattr__(self, "answers", found)
+        return Answers(self.results, trained, held_out, evaluation.confidence, evaluation.bootstrap)
+
+    @cached_property
+    def metrics(self) -> frozenset[str]:
+        """Of which any cell has a value."""
+        return frozenset(n.metric for result in self.results for n in result.numbers if n.value is not None)
 
     @property
     def trained(self) -> tuple[str, ...]:
@@ -84,7 +89,8 @@ class StudyData:
     @cached_property
     def methods(self) -> list[str]:
         """With a finished cell: RA, then others in the study's order, then the classical ones."""
-        found = [name for name in self.config.methods if name in set(self.answers.methods)]
+        finished = set(self.answers.methods)
+        found = [name for name in self.config.methods if name in finished]
         return sorted(found, key=lambda name: (name in self.classical, name != self.subject))
 
     @cached_property

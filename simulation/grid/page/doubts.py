@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterator
 
 from ra_core.words import listed
@@ -42,32 +42,32 @@ def _few(data: StudyData) -> Iterator[str]:
 
 def _classical(data: StudyData) -> Iterator[str]:
     """Where a method that learns no anatomy is as good."""
+    ours, answers = data.subject, data.answers
     for asked in measured(data, (AUROC, PIXEL)):
-        told = []
-        for name in data.methods:
-            for arm in ("fedavg", "pooled"):
-                one = data.answers.versus((data.subject, arm), (name, arm), asked.metric, data.trained)
-                if name in data.classical and one and one.value is not None and Verdict.of(one) is not Verdict.better:
-                    told.append(f"{name}, {arm}")
-        for name in data.answers.shortcuts:
-            one = data.answers.versus_shortcut(
-                (data.subject, data.arm_of(data.subject)), name, asked.metric, data.trained
-            )
-            if one and one.value is not None and Verdict.of(one) is not Verdict.better:
-                told.append(f"shortcut {name}")
+        found = {
+            f"{name}, {arm}": answers.versus((ours, arm), (name, arm), asked.metric, data.trained)
+            for name in data.methods
+            if name in data.classical
+            for arm in ("fedavg", "pooled")
+        }
+        for name in answers.shortcuts:
+            one = answers.versus_shortcut((ours, data.arm_of(ours)), name, asked.metric, data.trained)
+            found[f"shortcut {name}"] = one
+        known = {name: one for name, one in found.items() if one and one.value is not None}
+        told = [name for name, one in known.items() if Verdict.of(one) is not Verdict.better]
         if told:
             yield (
-                f"In {QUESTIONS[asked.metric]}, {data.subject} is not shown to be better than {listed(told)}: that it "
+                f"In {QUESTIONS[asked.metric]}, {ours} is not shown to be better than {listed(told)}: that it "
                 "knows more of anatomy is not shown."
             )
 
 
 def _choice(data: StudyData) -> Iterator[str]:
     """Where a fixed scoring would have been better than the one chosen on synthetic anomalies."""
-    told = []
+    told, model = [], (data.subject, data.arm_of(data.subject))
     for site in data.trained:
         for asked in ALIKE:
-            scoring, model = asked.scoring_of(data.plain(data.subject)), (data.subject, data.arm_of(data.subject))
+            scoring = asked.scoring_of(data.plain(data.subject))
             one = data.answers.versus(model, model, asked.metric, (site,), (scoring, None))
             if one and one.value is not None and Verdict.of(one) is Verdict.better:
                 told.append(f"{site} ({scoring}: {inner(one)})")
@@ -87,9 +87,10 @@ def _chance(data: StudyData) -> Iterator[str]:
 
 
 def _machines(data: StudyData) -> Iterator[str]:
-    machines: dict[str, int] = defaultdict(int)
-    for result in data.results:
-        machines[", ".join(str(result.machine.get(name, "")) for name in ("processor", "device", "precision"))] += 1
+    machines = Counter(
+        ", ".join(str(result.machine.get(name, "")) for name in ("processor", "device", "precision"))
+        for result in data.results
+    )
     if len(machines) > 1:
         told = [f"{name} ({count} cells)" for name, count in sorted(machines.items())]
         yield f"Cells come from {len(machines)} kinds of machine, so small differences may be theirs: {listed(told)}."
@@ -105,7 +106,8 @@ def _always(data: StudyData) -> Iterator[str]:
         )
     if len(data.seeds) > 1:
         yield "Intervals are of patients only: numbers are averaged over seeds, and no interval has the seeds' spread."
+    confidence = data.config.study.evaluation.confidence
     yield (
-        "Nothing is corrected for the number of comparisons: of twenty differences that are none, about one interval "
-        "of 95 % leaves out 0."
+        f"Nothing is corrected for the number of comparisons: of {round(1 / (1 - confidence))} differences that are "
+        f"none, about one interval of {100 * confidence:g} % leaves out 0."
     )

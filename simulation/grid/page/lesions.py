@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
-from simulation.grid.page.chapter import Chapter
+from simulation.grid.page.chapter import Chapter, heads
 from simulation.grid.page.data import StudyData
 from simulation.grid.page.numbers import cell
 from simulation.report.cells import Cell
 from simulation.report.figures import dots
-from simulation.report.findings import Place
 from simulation.report.metrics import METRICS
 from simulation.report.sections import Panel, Section, in_order, limits, pair
 from simulation.report.tables import Wanted, table
@@ -26,14 +25,17 @@ def lesions(data: StudyData) -> Chapter:
         groups = in_order(n.anomaly for r in data.results for n in r.numbers if n.test_site == site)
         tables, panels = [], []
         for metric in ("auroc", "detection_rate", "pixel_auprc", "box_auroc"):
-            rows = [
-                Wanted(f"{data.label(name)}, {arm}", data.kind(name), partial(_group, data, metric, (name, arm), site))
+            rows = {
+                name: Wanted(
+                    f"{data.label(name)}, {arm}", data.kind(name), partial(_group, data, metric, (name, arm), site)
+                )
                 for name, arm in models
-            ]
-            made = table(f"{METRICS[metric][0]} by group at {site}", [Place(group, "") for group in groups], rows)
+            }
+            caption = f"{METRICS[metric][0]} by group at {site}"
+            made = table(caption, heads(groups), rows.values())
             if made:
                 tables.append(made)
-                panels.append(_group_panel(data, metric, models, site, groups))
+                panels.append(_group_panel(caption, metric, rows, data.subject, groups))
         if tables:
             legend = (data.subject, "the best other method, which favours it")
             sections.append(Section(f"At {site}", "", tables, [p for p in panels if p], legend))
@@ -51,12 +53,12 @@ def _group(data: StudyData, metric: str, model: tuple[str, str], site: str, grou
 
 
 def _group_panel(
-    data: StudyData, metric: str, models: Sequence[tuple[str, str]], site: str, groups: Sequence[str]
+    title: str, metric: str, rows: Mapping[str, Wanted], subject: str, groups: Sequence[str]
 ) -> Panel | None:
     found = []
     for group in groups:
-        cells = {name: _group(data, metric, (name, arm), site, group) for name, arm in models}
-        ours = cells.pop(data.subject, None)
+        cells = {name: row.find(group) for name, row in rows.items()}
+        ours = cells.pop(subject, None)
         others = [one for one in cells.values() if one and one.value is not None]
         best = max(others, key=lambda one: one.value or 0.0, default=None)
         if (ours and ours.value is not None) or best:
@@ -64,5 +66,4 @@ def _group_panel(
     if not found:
         return None
     labels, first, second = zip(*found, strict=True)
-    title = f"{METRICS[metric][0]} by group at {site}"
     return Panel(METRICS[metric][0], "", dots(title, labels, pair(first, second), limits(metric, [*first, *second])))

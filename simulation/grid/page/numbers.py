@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ra_core.evaluation import CHOSEN_NOTE
 from ra_core.metrics import Estimate
@@ -63,24 +63,23 @@ METRICS_ASKED = (
 
 def cell(found: Estimate | None, extra: str = "") -> Cell | None:
     """An estimate as tables have it."""
-    if found is None:
-        return None
-    made = Cell.of(found)
-    note = "; ".join(part for part in made.note.split("; ") if part != CHOSEN_NOTE)
-    return Cell(made.value, made.low, made.high, made.n_healthy, made.n_anomalous, note, extra)
+    return None if found is None else replace(_cell(found), extra=extra)
 
 
 def difference(found: Estimate | None) -> Cell | None:
     """A paired difference with its verdict."""
-    made = cell(found)
-    if found is None or made is None or made.value is None:
-        return made
+    if found is None or found.value is None:
+        return cell(found)
     verdict = Verdict.of(found)
-    told = f"{SIGNS[verdict]} {verdict.value}"
-    return Cell(made.value, made.low, made.high, made.n_healthy, made.n_anomalous, made.note, told, signed=True)
+    return replace(_cell(found), extra=f"{SIGNS[verdict]} {verdict.value}", signed=True)
+
+
+def _cell(found: Estimate) -> Cell:
+    """Without what tables say of every number."""
+    made = Cell.of(found)
+    return replace(made, note="; ".join(part for part in made.note.split("; ") if part != CHOSEN_NOTE))
 
 
 def measured(data: StudyData, asked: Sequence[Asked]) -> list[Asked]:
     """Those that any cell has."""
-    there = {number.metric for result in data.results for number in result.numbers if number.value is not None}
-    return [one for one in asked if one.metric in there]
+    return [one for one in asked if one.metric in data.metrics]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from simulation.grid.page.chapter import MEAN, Chapter, average, sites
+from simulation.grid.page.chapter import MEAN, Chapter, minus, sites, sites_and_mean
 from simulation.grid.page.data import FEDERATED, StudyData
-from simulation.grid.page.numbers import AUROC, COMPARED, PIXEL, Asked, cell, difference, measured
+from simulation.grid.page.numbers import AUROC, COMPARED, PIXEL, Asked, cell, measured
 from simulation.grid.page.panels import values
 from simulation.report.cells import Cell
 from simulation.report.sections import Panel, Section
@@ -47,20 +47,23 @@ def _left_out(data: StudyData, asked: Asked) -> Table | None:
         if data.has(name, "leave_one_out")
         for arm in arms
     ]
-    return table(f"{asked.title} at each left-out site", [*sites(data.trained), *average(data.trained)], rows)
+    return table(f"{asked.title} at each left-out site", sites_and_mean(data.trained), rows)
 
 
 def _left_out_differences(data: StudyData, asked: Asked) -> Table | None:
     if asked not in COMPARED:
         return None
     rows = [
-        Wanted(f"{data.label(name)}: left out minus {arm}", data.kind(name), partial(_loss, data, asked, name, arm))
+        Wanted(
+            f"{data.label(name)}: left out minus {arm}",
+            data.kind(name),
+            partial(minus, data, asked, (name, "leave_one_out"), (name, arm)),
+        )
         for name in data.methods
         for arm in ("local", "fedavg")
         if data.has(name, "leave_one_out", arm)
     ]
-    places = [*sites(data.trained), *average(data.trained)]
-    return table(f"{asked.title}: the model of all other sites minus another", places, rows)
+    return table(f"{asked.title}: the model of all other sites minus another", sites_and_mean(data.trained), rows)
 
 
 def _held_out(data: StudyData, asked: Asked) -> Table | None:
@@ -86,11 +89,6 @@ def _somewhere(data: StudyData, asked: Asked, method: str, arm: str, place: str)
     if place == MEAN:
         return cell(data.answers.mean(method, arm, asked.metric, data.trained))
     return cell(data.answers.at(method, arm, place, asked.metric))
-
-
-def _loss(data: StudyData, asked: Asked, method: str, arm: str, place: str) -> Cell | None:
-    sites = data.trained if place == MEAN else (place,)
-    return difference(data.answers.versus((method, "leave_one_out"), (method, arm), asked.metric, sites))
 
 
 def _outside_panels(data: StudyData, asked: Asked) -> Iterator[Panel | None]:

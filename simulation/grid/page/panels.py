@@ -9,7 +9,7 @@ from simulation.grid.answers import MARGIN
 from simulation.grid.page.numbers import Asked
 from simulation.report.cells import Cell
 from simulation.report.figures import Curve, Series, curves, dots
-from simulation.report.sections import Panel, limits
+from simulation.report.sections import Panel, apart, limits, reach
 
 __all__ = ["around", "differences", "grown", "values"]
 
@@ -23,19 +23,14 @@ def values(
     """Dots with intervals, the line called `ours` standing out; None where no number is known."""
     if not any(cell and cell.value is not None for cell in cells):
         return None
-    pairs = [*zip(labels, cells, strict=True)]
-    series = [
-        Series("ours", [cell if label == ours else None for label, cell in pairs]),
-        Series("others", [None if label == ours else cell for label, cell in pairs]),
-    ]
+    series = apart(cells, [label == ours for label in labels])
     chance = 0.5 if asked.metric in ("auroc", "box_auroc") else None
     return Panel(title, tag, dots(title, labels, series, limits(asked.metric, cells), chance))
 
 
 def around(cells: Sequence[Cell | None]) -> tuple[float, float]:
     """An axis with 0 in its middle that holds all intervals."""
-    ends = [abs(end) for cell in cells if cell and cell.value is not None for end in (*(cell.ends or ()), cell.value)]
-    far = 1.05 * max([WIDEST, *ends])
+    far = 1.05 * max([WIDEST, *map(abs, reach(cells))])
     return -far, far
 
 

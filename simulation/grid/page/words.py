@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ra_core.metrics import Estimate
 from ra_core.words import listed
 from simulation.grid.answers import Verdict
 from simulation.grid.page.data import FEDERATED, StudyData
-from simulation.grid.page.numbers import AUROC, PIXEL, Asked, cell, difference, measured
+from simulation.grid.page.numbers import AUROC, PIXEL, Asked, measured
 from simulation.report.cells import Cell
-from simulation.report.words import capital
+from simulation.report.sections import QUESTIONS
+from simulation.report.words import capital, counted
 
 __all__ = ["Card", "Point", "banner", "far_from_pooled", "headline", "helped", "inner", "introduction"]
 
@@ -77,19 +78,23 @@ def introduction(data: StudyData) -> str:
     held_out = data.answers.held_out
     out = f", of which {listed(held_out)} had no part in any training" if held_out else ""
     return (
-        f"{_count(len(methods), 'method')}, trained on healthy images of {listed(data.trained)} in "
-        f"{_count(len(arms), 'way')} ({', '.join(arms)}), with {_count(len(data.seeds), 'seed')}. "
-        f"All models were tested on {healthy:,} healthy and {sick:,} sick images of {_count(len(facts), 'site')}{out}."
+        f"{counted(len(methods), 'method')}, trained on healthy images of {listed(data.trained)} in "
+        f"{counted(len(arms), 'way')} ({', '.join(arms)}), with {counted(len(data.seeds), 'seed')}. "
+        f"All models were tested on {healthy:,} healthy and {sick:,} sick images of {counted(len(facts), 'site')}{out}."
     )
 
 
-def headline(data: StudyData) -> list[Card]:
-    """The study's questions with their short answers."""
-    questions = {AUROC: "Which image is sick?", PIXEL: "Where is the lesion?"}
-    cards = [_ranking(data, asked, questions[asked]) for asked in measured(data, (AUROC, PIXEL))]
+def headline(data: StudyData, points_of: Mapping[str, Sequence[Point]]) -> list[Card]:
+    """The study's questions with their short answers.
+
+    Args:
+        data: the study.
+        points_of: the answers of the chapters, by anchor.
+    """
+    cards = [_ranking(data, asked, QUESTIONS[asked.metric]) for asked in measured(data, (AUROC, PIXEL))]
     for question, (a, b), points in (
-        ("Does federation help each hospital?", ("fedavg", "local"), helped(data)),
-        ("How far is federated from pooled?", ("fedavg", "pooled"), far_from_pooled(data)),
+        ("Does federation help each hospital?", ("fedavg", "local"), points_of["federation"]),
+        ("How far is federated from pooled?", ("fedavg", "pooled"), points_of["pooled"]),
         ("What has a hospital that took no part?", ("leave_one_out", "local"), _outside(data)),
     ):
         if points:
@@ -115,11 +120,11 @@ def _ranking(data: StudyData, asked: Asked, question: str) -> Card:
 def _leads(ours: str, known: Mapping[str, Estimate]) -> str:
     """Who has the highest number, and which place RA has."""
     best = max(known, key=lambda name: known[name].value or 0.0)
-    lead = f"{best} leads {_count(len(known), 'method')} with {_text(known[best])}"
+    lead = f"{best} leads {counted(len(known), 'method')} with {Cell.of(known[best]).text}"
     if ours not in known or best == ours:
         return f"{lead}."
     place = 1 + sum((one.value or 0.0) > (known[ours].value or 0.0) for one in known.values())
-    return f"{lead}; {ours} is number {place} with {_text(known[ours])}."
+    return f"{lead}; {ours} is number {place} with {Cell.of(known[ours]).text}."
 
 
 def _standing(data: StudyData, asked: Asked, arm: str, rivals: Sequence[str]) -> list[tuple[Verdict, str]]:
@@ -206,19 +211,9 @@ def _mean_difference(data: StudyData, a: str, b: str) -> str:
 
 
 def _difference(found: Estimate) -> str:
-    made = difference(found)
-    return made.text if made else ""
+    return replace(Cell.of(found), signed=True).text
 
 
 def inner(found: Estimate) -> str:
     """A difference for within brackets."""
     return _difference(found).replace(" (", ", ").removesuffix(")")
-
-
-def _text(found: Estimate) -> str:
-    made: Cell | None = cell(found)
-    return made.text if made else ""
-
-
-def _count(n: int, what: str) -> str:
-    return f"{n:,} {what}" + ("" if n == 1 else "s")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -13,6 +14,7 @@ from ra_core.files import write_atomically
 from ra_core.pages import page_bytes, page_environment
 from ra_core.results import COLUMNS, ResultRow, write_results
 from ra_core.words import duration
+from simulation.grid.answers import MARGIN
 from simulation.grid.arms import ARMS
 from simulation.grid.page.chapters import chapters
 from simulation.grid.page.data import StudyData
@@ -22,6 +24,7 @@ from simulation.grid.page.numbers import SIGNS
 from simulation.grid.page.words import banner, headline, introduction
 from simulation.report.cells import unbroken
 from simulation.report.metrics import METRICS
+from simulation.report.words import capital
 
 __all__ = ["PAGE", "RESULTS", "TABLES", "write_study"]
 
@@ -43,18 +46,20 @@ def write_study(out: Path, data: StudyData) -> None:
     """
     columns = (COLUMNS[0], "variant", *COLUMNS[1:])
     write_results(out / RESULTS, _rows(data), columns)
-    asked, told = chapters(data), [*banner(data), introduction(data), *_footing(data)]
+    asked, missing, compared = chapters(data), banner(data), introduction(data)
+    told = [*missing, compared, *_footing(data)]
     write_atomically(out / TABLES, page_bytes(as_markdown(data.config.title, data.command, told, asked)))
     environment = page_environment("simulation.grid.page", "simulation.report")
-    environment.filters |= {"duration": duration, "unbroken": unbroken}
+    environment.filters |= {"capital": capital, "duration": duration, "unbroken": unbroken}
     page = environment.get_template("study.html.j2").render(
         data=data,
         evaluation=data.config.study.evaluation,
-        banner=banner(data),
-        introduction=introduction(data),
-        cards=headline(data),
+        banner=missing,
+        introduction=compared,
+        cards=headline(data, {chapter.anchor: chapter.points for chapter in asked}),
         chapters=asked,
         doubts=doubts(data),
+        margin=MARGIN,
         signs={verdict.value: sign for verdict, sign in SIGNS.items()},
         methods={name: data.config.methods[name].settings for name in data.config.methods},
         arms={name: ARMS[name] for name in ARMS if any(cell.arm == name for cell in data.cells)},
@@ -125,10 +130,7 @@ def _software(data: StudyData) -> dict[str, int]:
 
 
 def _counted(texts: Iterable[str]) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for text in texts:
-        found[text] = found.get(text, 0) + 1
-    return dict(sorted(found.items()))
+    return dict(sorted(Counter(texts).items()))
 
 
 def _settings(data: StudyData) -> str:

@@ -245,7 +245,7 @@ def test_each_slice_that_is_not_empty_is_an_image(volumes: Path) -> None:
 
 
 def test_the_height_of_a_slice_is_known_in_a_volume_alone(volumes: Path) -> None:
-    assert of_volumes(volumes).heights() == [0.2, 0.4, 0.6, 0.8] * 2 + [None]
+    assert list(of_volumes(volumes).heights()) == [0.2, 0.4, 0.6, 0.8] * 2 + [None]
 
 
 def test_the_slices_of_a_volume_are_read_together(volumes: Path, reads: list[Path]) -> None:

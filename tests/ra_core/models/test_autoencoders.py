@@ -150,7 +150,7 @@ def test_a_model_file_gives_the_same_twins(kind, ready, tmp_path):
     load_shared(fresh, None, {name: tensor.clone() for name, tensor in shared_tensors(method).items()})
     assert torch.equal(twins(fresh, x), twins(method, x))
     facts = {"method": TINY[kind], "model_hash": model_hash(method)}
-    save_artifact(tmp_path, Artifact(method, artifacts.new_artifact(SIZE).card.model_copy(update=facts)))
+    save_artifact(tmp_path, Artifact(method, artifacts.new_artifact(SIZE, **facts).card))
     again = load_artifact(tmp_path)
     assert again.card.method == TINY[kind]
     assert torch.equal(twins(again.method, x), twins(method, x))

@@ -105,20 +105,11 @@ def result_of(cell):
     private = cell.arm != UNTRAINED and ARMS[cell.arm].private
     chosen = {row.test_site: row.scoring for row in reversed(rows) if row.scoring.endswith("_top")}
     return CellResult(
-        key=cell.key,
-        method=cell.method,
-        arm=cell.arm,
-        variant=cell.variant.name,
-        seed=cell.seed,
-        train_sites=cell.variant.sites,
+        **CellResult.named(cell),
         made_of="",
         config=cell.method,
-        model_hash={},
-        selected="",
         chosen=chosen,
-        synthetic={},
         adapted=200 if private else 0,
-        degraded=(),
         numbers=tuple(Number.of(row) for row in rows),
         seconds={"training": 61.0, "measuring": 30.0},
         machine={"device": "cpu", "threads": 2, "precision": "fp32", "processor": "some"},
@@ -158,6 +149,17 @@ def study():
     cells = all_cells(config, TRAINED)
     sites = Sites(tuple(map(facts, COUNTS)), COUNTS)
     return StudyData(config, sites, cells, [*map(result_of, cells)], "ra-simulate study three.yaml --out three")
+
+
+@pytest.fixture(scope="session")
+def number_of():
+    """A number of a finished cell; of the scoring that the site chose where none is given."""
+
+    def find(result, site, metric, scoring=None, anomaly="all"):
+        wanted = (site, metric, scoring or result.chosen.get(site, ""), anomaly)
+        return next((n for n in result.numbers if (n.test_site, n.metric, n.scoring, n.anomaly) == wanted), None)
+
+    return find
 
 
 @pytest.fixture(scope="session")

@@ -15,11 +15,12 @@ from ra_core.models.shared import shared_tensors
 from ra_core.runtime import Runtime
 from ra_core.settings import load_config
 from ra_core.shortcuts import SHORTCUTS, SLICE_HEIGHT
-from simulation.grid import Grid, GridConfig
+from simulation.grid import GridConfig
 from simulation.grid.answers import Answers
 from simulation.grid.arms import ARMS, UNTRAINED, refusal, variants
 from simulation.grid.cells import all_cells, refused
 from simulation.grid.result import load
+from simulation.grid.run import Grid
 from simulation.grid.silent import Silent
 from simulation.grid.train import adapt
 
@@ -90,13 +91,13 @@ def test_what_can_not_be_federated_is_told_with_its_reason(grid):
     assert all("training images" in one.reason for one in told)
 
 
-def test_every_cell_has_numbers_of_every_site(results):
+def test_every_cell_has_numbers_of_every_site(results, number_of):
     for result in results.values():
         assert {number.test_site for number in result.numbers} == {"anna", "berta", "clara"}
         for site in () if result.arm == UNTRAINED else ("anna", "berta", "clara"):
-            assert result.find(site, "auroc").value is not None
-            assert result.find(site, "auroc", "residual") is not None
-            assert result.find(site, "pixel_auprc").value is not None
+            assert number_of(result, site, "auroc").value is not None
+            assert number_of(result, site, "auroc", "residual") is not None
+            assert number_of(result, site, "pixel_auprc").value is not None
 
 
 def test_shortcuts_are_measured_once_and_say_what_is_not_known(grid, results):
@@ -134,8 +135,8 @@ def test_a_cell_depends_on_the_network_that_its_method_looks_through(monkeypatch
     assert changed == {"PaDiM", "AE"}
 
 
-def test_bootstrap_values_are_kept_and_give_the_interval_again(results):
-    number = results["ra.local.anna.seed0"].find("berta", "auroc")
+def test_bootstrap_values_are_kept_and_give_the_interval_again(results, number_of):
+    number = number_of(results["ra.local.anna.seed0"], "berta", "auroc")
     values = number.estimate.resampled
     assert len(values) == 100
     low, high = torch.tensor(values).quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
@@ -178,6 +179,12 @@ def test_the_page_is_made_after_every_run(new_grid, grid, untrained_perceptual, 
     assert "No cell is finished yet" in (stopped.out / "report.html").read_text()
 
 
+def test_only_what_the_study_has_can_be_asked_for(grid, untrained_perceptual):
+    with pytest.raises(ConfigError, match="--only: 'vae' is no method or arm") as caught:
+        grid.run(untrained_perceptual, only=["ra", "vae"])
+    assert "ra, local" in caught.value.hint
+
+
 def test_cells_of_other_settings_are_refused_by_name(new_grid, grid):
     other = new_grid(study=STUDY | {"evaluation": {"bootstrap": 101, "reference_images": 8}})
     other.out.mkdir()
@@ -187,7 +194,7 @@ def test_cells_of_other_settings_are_refused_by_name(new_grid, grid):
 
 
 def test_training_and_choosing_need_no_test_image(
-    new_grid, hospitals, results, site_root, untrained_perceptual, tmp_path
+    new_grid, hospitals, results, number_of, site_root, untrained_perceptual, tmp_path
 ):
     """The same weights and the same scoring come out where no test image is there."""
     sites = []
@@ -212,7 +219,7 @@ def test_training_and_choosing_need_no_test_image(
             results[key].synthetic,
             results[key].selected,
         )
-        assert found.find("anna", "auroc").note.endswith("not estimable: no test images")
+        assert number_of(found, "anna", "auroc").note.endswith("not estimable: no test images")
 
 
 def test_adapting_leaves_shared_tensors_as_they_are(grid, runtime):

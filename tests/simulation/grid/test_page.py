@@ -46,7 +46,7 @@ def page(text):
 
 
 @pytest.fixture(scope="module")
-def raw(study):
+def raw(study, number_of):
     """A number as it stands in the cells: by seed."""
 
     def find(method, arm, site, metric, scoring=None, anomaly="all"):
@@ -57,7 +57,7 @@ def raw(study):
                 name = scoring
                 if scoring == "plain":
                     name = "distance" if method in ("PaDiM", "PatchCore", "Mahalanobis") else "residual"
-                number = result.find(site, metric, name, anomaly)
+                number = number_of(result, site, metric, name, anomaly)
                 if number is not None and number.value is not None:
                     found[result.seed] = number.value
         return found
@@ -110,8 +110,8 @@ def test_differences_to_ra_are_of_the_seeds_that_both_have(page, mean):
             assert told(cell) == pytest.approx(expected, abs=6e-4)
 
 
-def test_a_shortcut_is_read_in_its_better_direction(page, study):
-    cells = [r.find(site, "auroc", "brightness").value for r in study.results[:1] for site in TRAINED]
+def test_a_shortcut_is_read_in_its_better_direction(page, study, number_of):
+    cells = [number_of(r, site, "auroc", "brightness").value for r in study.results[:1] for site in TRAINED]
     expected = statistics.fmean(max(value, 1 - value) for value in cells)
     assert told(page.cell(f"pooled: {MEAN}", "shortcut: brightness", "Image AUROC")) == pytest.approx(
         expected, abs=6e-4
@@ -136,14 +136,14 @@ def test_every_gap_to_pooled_is_that_of_its_cells(page, mean):
         assert told(cell) == pytest.approx(expected, abs=6e-4)
 
 
-def test_every_number_at_sites_without_a_part_is_that_of_its_cell(page, raw, study):
+def test_every_number_at_sites_without_a_part_is_that_of_its_cell(page, raw, study, number_of):
     for caption in ("Image AUROC at each left-out site", "Image AUROC at held-out sites"):
         for row, place, cell in columns(page, caption):
             method, arm = row.split(" (")[0].split(", ")
             sites = TRAINED if place == MEAN else (place,)
             if arm == "other sites' own models":
                 values = [
-                    result.find(place, "auroc").value
+                    number_of(result, place, "auroc").value
                     for result in study.results
                     if (result.method, result.arm) == (method, "local") and place not in (result.variant, MEAN)
                 ]
@@ -161,13 +161,13 @@ def test_a_site_that_can_have_no_model_or_number_says_why(page):
     assert told(page.cell("Detection rate at held-out sites", "RA, fedavg", "covid")) > 0
 
 
-def test_growing_goes_from_the_first_site_alone_to_all(page, study):
+def test_growing_goes_from_the_first_site_alone_to_all(page, study, number_of):
     ((one, two, three),) = (
         [cell for row, _, cell in columns(page, f"Image AUROC by number of sites trained on, {MEAN}") if row == "RA"],
     )
     for cell, variant in ((one, ("local", "north")), (two, ("growing", "2 sites")), (three, ("fedavg", ""))):
         values = [
-            result.find(site, "auroc").value
+            number_of(result, site, "auroc").value
             for result in study.results
             if (result.method, result.arm, result.variant) == ("RA", *variant)
             for site in TRAINED
