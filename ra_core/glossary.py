@@ -124,6 +124,12 @@ SCORINGS_TOLD = {
     "standardised_residual_top": Term(
         "standardised smoothed residual", "the same, smoother; mean of the highest 5 % of pixels", OURS
     ),
+    "signed_residual_top": Term(
+        "signed residual at three scales",
+        "image minus reconstruction, smoothed at three scales before its sign is dropped, each in spreads from what "
+        "the site's healthy images show; mean of scales, then of the highest 5 % of pixels",
+        OURS,
+    ),
     "standardised_perceptual": Term(
         "standardised LPIPS map", "the LPIPS map in spreads above the site's healthy images; mean of pixels", OURS
     ),

@@ -40,24 +40,33 @@ TOP_SHARE = 0.05
 
 @dataclass(frozen=True)
 class HealthyStatistics:
-    """Mean and spread of a site's healthy maps at each pixel, both (H, W) float64, smoothed over neighbours."""
+    """Mean and spread of a site's healthy maps at each pixel, both (K, H, W) float64, smoothed over neighbours.
+
+    K is the number of the scoring's scales.
+    """
 
     mean: np.ndarray
     spread: np.ndarray
 
-    def standardise(self, maps: Tensor) -> Tensor:
-        """Spreads above the healthy mean, 0 below it: (N, 1, H, W) -> the same.
+    def standardise(self, maps: Tensor, signed: bool = False) -> Tensor:
+        """Spreads above the healthy mean, 0 below it, averaged over scales: (N, K, H, W) -> (N, 1, H, W).
 
-        Half the average spread is added to each pixel's own, so that a pixel that never varied (a corner of the
+        Half a scale's average spread is added to each pixel's own, so that a pixel that never varied (a corner of the
         background) can't turn noise into an alarm.
+
+        Args:
+            maps: as `Scorer` makes them.
+            signed: whether what lies below the mean counts as what lies above it.
         """
         mean = torch.from_numpy(self.mean).to(maps.device)
-        spread = torch.from_numpy(self.spread + 0.5 * self.spread.mean() + 1e-12).to(maps.device)
-        return ((maps.double() - mean) / spread).clamp_min(0).float()
+        average = self.spread.mean((1, 2), keepdims=True)
+        spread = torch.from_numpy(self.spread + 0.5 * average + 1e-12).to(maps.device)
+        z = (maps.double() - mean) / spread
+        return (z.abs() if signed else z.clamp_min(0)).mean(1, keepdim=True).float()
 
 
 class HealthyMoments:
-    """Count and sums of healthy maps (H, W), taken one by one: memory doesn't grow with their number."""
+    """Count and sums of healthy maps (K, H, W), taken one by one: memory doesn't grow with their number."""
 
     def __init__(self) -> None:
         self._count, self._total, self._squares = 0, np.zeros(()), np.zeros(())
@@ -78,8 +87,9 @@ class HealthyMoments:
         """
         if self._count < 2:
             raise ValueError(f"{self._count} healthy maps: a spread needs at least two")
-        mean = gaussian_filter(self._total / self._count, sigma)
-        spread = np.sqrt(np.maximum(gaussian_filter(self._squares / self._count, sigma) - mean**2, 0))
+        over = 0, sigma, sigma
+        mean = gaussian_filter(self._total / self._count, over)
+        spread = np.sqrt(np.maximum(gaussian_filter(self._squares / self._count, over) - mean**2, 0))
         return HealthyStatistics(mean, spread)
 
 
@@ -99,7 +109,9 @@ class Scorer:
         self.perceptual = perceptual
 
     def maps(self, x: Tensor, x_hat: Tensor, scorings: Iterable[ScoringConfig]) -> dict[str, Tensor]:
-        """Unstandardised anomaly maps by scoring name, each (N, 1, H, W) float32, at least 0.
+        """Unstandardised anomaly maps by scoring name, each (N, K, H, W) float32 with K scales.
+
+        At least 0, but of a signed scoring.
 
         Args:
             x: images (N, 1, H, W); clamped to [0, 1].
@@ -116,7 +128,7 @@ class Scorer:
         pairs = {"": (x, x_hat)}
         if any(factor.startswith("clahe") for factor in needed):
             pairs["clahe_"] = (equalize(x), equalize(x_hat))
-        factors: dict[str, Tensor] = {}
+        factors = {"signed_residual": x - x_hat}
         for prefix, (a, b) in pairs.items():
             if prefix + "residual" in needed:
                 factors[prefix + "residual"] = (a - b).abs()
@@ -125,7 +137,11 @@ class Scorer:
         return {scoring.name: _combine(factors, scoring) for scoring in scorings}
 
     def distance_maps(self, distance: Tensor, scorings: Iterable[ScoringConfig]) -> dict[str, Tensor]:
-        """Unstandardised anomaly maps by scoring name, from a method's own distance (N, 1, H, W), at least 0.
+        """Unstandardised anomaly maps by scoring name, each (N, K, H, W), at least 0.
+
+        Args:
+            distance: a method's own, (N, 1, H, W), at least 0.
+            scorings: what to compute.
 
         Raises:
             ValueError: a distance is NaN or infinite, or a scoring asks for a reconstruction.
@@ -165,7 +181,7 @@ def _combine(factors: dict[str, Tensor], scoring: ScoringConfig) -> Tensor:
             raise ValueError(f"scoring '{scoring.name}' needs the factor '{name}', which this method doesn't have")
         sigma = scoring.perceptual_blur if name.endswith("perceptual") else 0.0
         product = product * blur(factors[name], sigma)
-    return blur(product, scoring.smooth)
+    return torch.cat([blur(product, scale) for scale in scoring.scales], 1)
 
 
 def blur(maps: Tensor, sigma: float) -> Tensor:

@@ -5,7 +5,7 @@ Reference: Bercea et al. 2024, arXiv 2401.10637, and the authors' code as descri
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -13,8 +13,10 @@ from ra_core.settings import Config
 
 __all__ = ["DISTANCE_SCORINGS", "SCORINGS", "ScoringConfig"]
 
-Factor = Literal["residual", "clahe_residual", "perceptual", "clahe_perceptual", "distance"]
-"""`distance` is what a method without reconstruction measures itself; it stands alone."""
+Factor = Literal["residual", "signed_residual", "clahe_residual", "perceptual", "clahe_perceptual", "distance"]
+"""`distance` is what a method without reconstruction measures itself; `signed_residual` is negative where dark."""
+
+ALONE = ("distance", "signed_residual")
 
 
 class ScoringConfig(Config):
@@ -23,7 +25,9 @@ class ScoringConfig(Config):
     name: str = Field(description="how results call it")
     factors: tuple[Factor, ...] = Field(min_length=1, description="maps that are multiplied")
     perceptual_blur: float = Field(2.0, ge=0, description="sigma in pixels of the blur of each perceptual map")
-    smooth: float = Field(0.0, ge=0, description="sigma in pixels of a blur of the product")
+    scales: tuple[Annotated[float, Field(ge=0)], ...] = Field(
+        (0.0,), min_length=1, description="sigmas in pixels of blurs of the product; a map each, averaged at the end"
+    )
     standardise: bool = Field(False, description="subtract mean and divide by spread of healthy maps at each pixel")
     pool: Literal["mean", "top"] = Field(
         "mean", description="image score from the map: mean of all pixels, or of the highest 5 %"
@@ -33,9 +37,21 @@ class ScoringConfig(Config):
     def _no_factor_twice(self) -> ScoringConfig:
         if len(set(self.factors)) < len(self.factors):
             raise ValueError("a factor stands twice")
-        if "distance" in self.factors and len(self.factors) > 1:
-            raise ValueError("the factor 'distance' stands alone")
+        for name in ALONE:
+            if name in self.factors and len(self.factors) > 1:
+                raise ValueError(f"the factor '{name}' stands alone")
         return self
+
+    @model_validator(mode="after")
+    def _comparable(self) -> ScoringConfig:
+        if not self.standardise and (self.signed or len(self.scales) > 1):
+            raise ValueError("signed residuals and maps of several scales have to be standardised")
+        return self
+
+    @property
+    def signed(self) -> bool:
+        """Whether maps before standardising may be negative."""
+        return self.factors == ("signed_residual",)
 
     @property
     def is_perceptual(self) -> bool:
@@ -49,9 +65,12 @@ SCORINGS: tuple[ScoringConfig, ...] = (
     ScoringConfig(name="perceptual", factors=("perceptual",)),
     ScoringConfig(name="clahe_perceptual", factors=("clahe_perceptual",)),
     ScoringConfig(name="residual", factors=("residual",)),
-    ScoringConfig(name="residual_top", factors=("residual",), smooth=3.0, pool="top"),
-    ScoringConfig(name="standardised_residual", factors=("residual",), smooth=1.0, standardise=True),
-    ScoringConfig(name="standardised_residual_top", factors=("residual",), smooth=3.0, standardise=True, pool="top"),
+    ScoringConfig(name="residual_top", factors=("residual",), scales=(3.0,), pool="top"),
+    ScoringConfig(name="standardised_residual", factors=("residual",), scales=(1.0,), standardise=True),
+    ScoringConfig(name="standardised_residual_top", factors=("residual",), scales=(3.0,), standardise=True, pool="top"),
+    ScoringConfig(
+        name="signed_residual_top", factors=("signed_residual",), scales=(1.5, 3.0, 5.0), standardise=True, pool="top"
+    ),
     ScoringConfig(name="standardised_perceptual", factors=("perceptual",), standardise=True),
     ScoringConfig(
         name="standardised_paper",
@@ -64,7 +83,7 @@ SCORINGS: tuple[ScoringConfig, ...] = (
 DISTANCE_SCORINGS: tuple[ScoringConfig, ...] = (
     ScoringConfig(name="distance", factors=("distance",)),
     ScoringConfig(name="distance_top", factors=("distance",), pool="top"),
-    ScoringConfig(name="standardised_distance", factors=("distance",), smooth=1.0, standardise=True),
-    ScoringConfig(name="standardised_distance_top", factors=("distance",), smooth=1.0, standardise=True, pool="top"),
+    ScoringConfig(name="standardised_distance", factors=("distance",), scales=(1.0,), standardise=True),
+    ScoringConfig(name="standardised_distance_top", factors=("distance",), scales=(1.0,), standardise=True, pool="top"),
 )
 """The scorings of methods that measure a distance themselves."""

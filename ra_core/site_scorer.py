@@ -80,14 +80,17 @@ class SiteScorer:
         unready = cls(method, scorer, scorings, {}, device)
         for x in reference:
             for name, maps in unready._raw_maps(x, wanted).items():
-                moments[name].add(maps[:, 0].numpy())
+                moments[name].add(maps.numpy())
         healthy = {name: found.statistics() for name, found in moments.items()}
         return cls(method, scorer, scorings, healthy, device)
 
     def maps(self, x: Tensor) -> dict[str, Tensor]:
         """Anomaly maps by scoring name, each (N, 1, S, S) float32 on the CPU, at least 0, of images (N, 1, S, S)."""
         maps = self._raw_maps(x, self.scorings)
-        return maps | {name: statistics.standardise(maps[name]) for name, statistics in self.healthy.items()}
+        for s in self.scorings:
+            if s.standardise:
+                maps[s.name] = self.healthy[s.name].standardise(maps[s.name], s.signed)
+        return maps
 
     def scores(self, images: Iterable[Tensor]) -> dict[str, np.ndarray]:
         """Image scores by scoring name, each (N,) float64, of all batches."""

@@ -75,7 +75,7 @@ def test_every_factor_of_the_paper_is_also_shown_alone():
     alone = {s.factors[0] for s in SCORINGS if len(s.factors) == 1 and not s.standardise}
     assert alone >= set(PAPER.factors)
     assert {s.name for s in SCORINGS if not s.is_perceptual} == {
-        s.name for s in SCORINGS if set(s.factors) <= {"residual", "clahe_residual"}
+        s.name for s in SCORINGS if set(s.factors) <= {"residual", "signed_residual", "clahe_residual"}
     }
 
 
@@ -98,7 +98,7 @@ def test_blur_and_smooth_are_gaussians_of_the_stated_width(untrained_perceptual)
     x, x_hat = pictures(seed=1), pictures(seed=2)
     scorings = [
         RESIDUAL,
-        ScoringConfig(name="smooth", factors=("residual",), smooth=3),
+        ScoringConfig(name="smooth", factors=("residual",), scales=(3,)),
         ScoringConfig(name="sharp", factors=("perceptual",), perceptual_blur=0),
         ScoringConfig(name="blurred", factors=("perceptual",), perceptual_blur=1.5),
     ]
@@ -120,7 +120,7 @@ def test_all_zero_images_get_a_defined_score(untrained_perceptual):
         for s in SCORINGS:
             scores = image_scores(maps[s.name], s)
             assert np.isfinite(scores).all()
-            assert (scores >= 0).all()
+            assert s.signed or (scores >= 0).all()
             assert x_hat is not x or (scores == 0).all()
 
 
@@ -139,9 +139,19 @@ def test_a_perceptual_factor_needs_a_network():
         Scorer(None).maps(pictures(1), pictures(1), [PAPER])
 
 
-def test_a_factor_cannot_stand_twice():
-    with pytest.raises(ValidationError, match="twice"):
-        ScoringConfig(name="x", factors=("residual", "residual"))
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"factors": ("residual", "residual")}, "twice"),
+        ({"factors": ("residual", "signed_residual"), "standardise": True}, "stands alone"),
+        ({"factors": ("signed_residual",)}, "standardised"),
+        ({"factors": ("residual",), "scales": (1, 3)}, "standardised"),
+        ({"factors": ("residual",), "scales": ()}, "at least 1"),
+    ],
+)
+def test_a_scoring_that_makes_no_sense_is_refused(settings, reason):
+    with pytest.raises(ValidationError, match=reason):
+        ScoringConfig(name="x", **settings)
 
 
 def test_autocast_changes_nothing(untrained_perceptual):
@@ -180,30 +190,56 @@ def test_an_images_score_depends_on_neither_batch_nor_order(untrained_perceptual
             assert np.abs(other - whole[s.name]).max() <= tolerance, s.name
 
 
-def test_healthy_statistics_are_moments_at_each_pixel():
-    maps = np.random.default_rng(0).random((9, 16, 16))
+def test_healthy_statistics_are_moments_at_each_pixel_of_each_scale():
+    maps = np.random.default_rng(0).random((9, 2, 16, 16))
     plain = HealthyMoments().add(maps).statistics(sigma=0)
     np.testing.assert_allclose(plain.mean, maps.mean(0))
     np.testing.assert_allclose(plain.spread, maps.std(0))
     smooth = HealthyMoments().add(iter(maps[:4].astype(np.float32))).add(maps[4:].astype(np.float32)).statistics()
-    mean = gaussian_filter(maps.mean(0), 2)
+    mean = blur(maps.mean(0), 2)
     np.testing.assert_allclose(smooth.mean, mean, rtol=1e-6)
-    np.testing.assert_allclose(smooth.spread, np.sqrt(gaussian_filter((maps**2).mean(0), 2) - mean**2), rtol=1e-5)
+    np.testing.assert_allclose(smooth.spread, np.sqrt(blur((maps**2).mean(0), 2) - mean**2), rtol=1e-5)
     assert smooth.mean.dtype == smooth.spread.dtype == np.float64
 
 
-def test_standardised_maps_are_spreads_above_the_mean():
-    maps = np.random.default_rng(0).random((9, 16, 16)).astype(np.float32)
+def test_standardised_maps_are_spreads_above_the_mean_of_all_scales():
+    maps = np.random.default_rng(0).standard_normal((9, 2, 16, 16)).astype(np.float32)
+    maps[:, 1] *= 3
     healthy = HealthyMoments().add(maps).statistics()
-    found = numpy(healthy.standardise(torch.from_numpy(maps)[:, None]))
-    spread = healthy.spread + healthy.spread.mean() / 2
-    np.testing.assert_allclose(found, np.maximum((maps - healthy.mean) / spread, 0), rtol=1e-5, atol=1e-6)
+    spread = healthy.spread + healthy.spread.mean((1, 2), keepdims=True) / 2
+    z = (maps - healthy.mean) / spread
+    found, signed = (numpy(healthy.standardise(torch.from_numpy(maps), signed)) for signed in (False, True))
+    np.testing.assert_allclose(found, np.maximum(z, 0).mean(1), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(signed, np.abs(z).mean(1), rtol=1e-5, atol=1e-6)
     assert found.min() == 0
+
+
+def test_a_signed_residual_lets_noise_cancel_before_its_sign_is_dropped():
+    """A faint dark spot under noise: the smoothed signed residual shows it, the smoothed absolute one doesn't."""
+    noise = 0.15 * torch.randn(64, 1, 64, 64, generator=generator(0, "noise"))
+    x, x_hat = 0.5 + noise, torch.full((64, 1, 64, 64), 0.5)
+    x[..., 24:40, 24:40] -= 0.04
+    absolute, signed = (
+        ScoringConfig(name=f, factors=(f,), scales=(5,), standardise=True) for f in ("residual", "signed_residual")
+    )
+    seen = {}
+    for name, maps in Scorer(None).maps(x, x_hat, [absolute, signed]).items():
+        away = numpy(maps)[:, 8:-8, 8]
+        seen[name] = abs(numpy(maps)[:, 32, 32].mean() - away.mean()) / away.std()
+    assert seen["signed_residual"] > max(2, 2 * seen["residual"])
+
+
+def test_each_scale_is_a_channel_of_the_map():
+    x, x_hat = pictures(seed=1), pictures(seed=2)
+    scoring = ScoringConfig(name="s", factors=("signed_residual",), scales=(0, 2), standardise=True)
+    maps = Scorer(None).maps(x, x_hat, [scoring])["s"]
+    residual = numpy(x) - numpy(x_hat)
+    np.testing.assert_allclose(maps.double().numpy(), np.stack([residual, blur(residual, 2)], 1), atol=1e-6)
 
 
 def test_maps_that_never_varied_are_no_alarm_and_stay_finite():
     flat = torch.full((3, 1, 16, 16), 0.25)
-    found = HealthyMoments().add(flat[:, 0].numpy()).statistics().standardise(flat)
+    found = HealthyMoments().add(flat.numpy()).statistics().standardise(flat)
     assert found.isfinite().all()
     assert found.max() < 1
 
@@ -211,4 +247,4 @@ def test_maps_that_never_varied_are_no_alarm_and_stay_finite():
 @pytest.mark.parametrize("n", [0, 1])
 def test_a_spread_needs_two_maps(n):
     with pytest.raises(ValueError, match=f"^{n} healthy maps"):
-        HealthyMoments().add(np.zeros((n, 4, 4))).statistics()
+        HealthyMoments().add(np.zeros((n, 1, 4, 4))).statistics()
