@@ -17,15 +17,15 @@ from ra_core.shortcuts import SLICE_HEIGHT
 from ra_core.table import Table
 from simulation.grid.arms import ARMS
 from simulation.grid.cells import Cell
-from simulation.grid.result import CellResult, numbers
+from simulation.grid.result import COMPARED, CellResult, numbers
 from simulation.grid.train import Models
 from simulation.grid.workbench import Workbench
 from simulation.places import Place
 
 __all__ = ["KEPT", "MEASURING_SEED", "measure", "measure_shortcuts"]
 
-KEPT = ("residual", "paper", "distance", "reconstruction")
-"""Scorings of which every cell keeps numbers beside the chosen one: the plain residual, and RA's."""
+KEPT = (*COMPARED, "reconstruction", "none")
+"""What every cell keeps numbers of beside the chosen scoring."""
 
 MEASURING_SEED = 0
 """Of bootstrap, synthetic anomalies and reference images: the same for all cells, so that they can be paired."""
@@ -65,7 +65,7 @@ def measure(cell: Cell, digest: str, models: Models, bench: Workbench, training_
         synthetic={site: evaluation.synthetic[chosen[site]] for site, evaluation in found.items()},
         adapted=models.adapted,
         degraded=models.degraded,
-        numbers=numbers(rows, chosen, (*KEPT, "none")),
+        numbers=numbers(rows, chosen, KEPT),
         seconds={"training": round(training_seconds, 1), "measuring": round(time.monotonic() - began, 1)},
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,18 @@ from ra_core.results import ResultRow
 from ra_core.settings import Config, first_problem
 from simulation.grid.cells import Cell
 
-__all__ = ["PAIRED", "CellResult", "Number", "load", "save"]
+__all__ = ["COMPARED", "PAIRED", "CellResult", "Number", "load", "save"]
 
 RATES = ("detection_rate", "false_alarm_rate")
 PAIRED = ("auroc", "auprc", "pixel_auprc", "dice", "box_auroc", "box_recall", *RATES, "ssim", "lpips")
 """Metrics whose bootstrap values are kept where all lie in [0, 1], as they nearly always do: cells of one study draw
 the same patients, so that the values of two of them differ by the paired difference."""
+
+BESIDE = ("auroc",)
+"""The same of scorings that stand beside the chosen one; tables show these by that metric alone."""
+
+COMPARED = ("residual", "paper", "distance")
+"""Those scorings: the plain residual, or a method's own distance, and RA's."""
 
 STEPS = 65534
 """Bootstrap values are kept as multiples of 1 / STEPS."""
@@ -49,10 +55,10 @@ class Number(Config):
     resampled: str = ""
 
     @classmethod
-    def of(cls, row: ResultRow) -> Number:
-        """Six digits of a row; its bootstrap values where they are of use."""
+    def of(cls, row: ResultRow, paired: Collection[str] = PAIRED) -> Number:
+        """Six digits of a row; its bootstrap values where they are of use: of `paired` metrics."""
         values = row.estimate.resampled
-        whole = row.metric in PAIRED and row.anomaly in ("all", "healthy")
+        whole = row.metric in paired and row.anomaly in ("all", "healthy")
         keep = whole and len(values) and not np.any((values < 0) | (values > 1))
         return cls(
             test_site=row.test_site,
@@ -148,12 +154,13 @@ def numbers(rows: Iterable[ResultRow], chosen: Mapping[str, str], kept: Iterable
         chosen: scoring by site.
         kept: names of further scorings.
     """
-    others = set(kept)
-    return tuple(
-        Number.of(row)
-        for row in rows
-        if row.scoring == chosen.get(row.test_site) or (row.scoring in others and row.anomaly in ("all", "healthy"))
-    )
+    others, found = set(kept), list[Number]()
+    for row in rows:
+        best = chosen.get(row.test_site)
+        if row.scoring == best or (row.scoring in others and row.anomaly in ("all", "healthy")):
+            beside = row.scoring in COMPARED and row.scoring != best
+            found.append(Number.of(row, BESIDE if beside else PAIRED))
+    return tuple(found)
 
 
 def _short(value: float | None) -> float | None:
