@@ -33,7 +33,7 @@ BASELINES: dict[str, Callable[[int], FittedMethod]] = {
     "nearest_neighbour": lambda size: NearestNeighbour(NearestNeighbourConfig(), size),
     "pca": lambda size: PCA(PCAConfig(), size),
 }
-PLAIN = tuple(scoring for scoring in SCORINGS if scoring.factors == ("residual",))
+PLAIN = tuple(scoring for scoring in SCORINGS if scoring.factors in (("residual",), ("signed_residual",)))
 MEAN = ScoringConfig(name="mean", factors=("residual",))
 """How the maps of shortcuts become image scores."""
 

@@ -120,7 +120,7 @@ def evaluate(
     progress("test images")
     scores, rows = _on_test(site, name, images, table, val)
     if isinstance(method, Reconstruction):
-        rows += _reconstruction(site, name, images.test, table)
+        rows += _reconstruction(site, name, images.test, table) + _healing(site, name, images, table)
     for s in () if table.borrowed else scorings:  # they would look like the site's own
         told = "on validation images", _network(scorer, s)
         rows += [table.row(name, s.name, "auroc", val.auroc[s.name, k], f"synthetic: {k}", *told) for k in KINDS]
@@ -188,6 +188,25 @@ def _reconstruction(site: SiteScorer, name: str, test: ImageSet, table: Table) -
         network = _network(site.scorer) if metric == "lpips" else ""
         rows.append(table.row(name, "reconstruction", metric, estimate, "healthy", perceptual=network))
     return rows
+
+
+def _healing(site: SiteScorer, name: str, images: SiteImages, table: Table) -> list[ResultRow]:
+    """How like its twin a sick image is in its lesions, which should go, and elsewhere; none without known lesions."""
+    known = images.lesions
+    sick = [place for place, mask in enumerate(known.masks) if mask.any() and not mask.all()]
+    found = []
+    for start in range(0, len(sick), table.config.batch_size):
+        some = sick[start : start + table.config.batch_size]
+        x = images.test.images([known.indices[place] for place in some])
+        found.append(metrics.ssim_by_mask(x[:, 0].numpy(), site.reconstruct(x)[:, 0].numpy(), known.masks[some]))
+    if not found:
+        return []
+    patients = [known.patients[place] for place in sick]
+    columns = zip(("ssim_lesion", "ssim_rest"), np.concatenate(found).T, strict=True)
+    return [
+        table.row(name, "reconstruction", metric, metrics.mean_estimate(v, patients, anomalous=True, **table.settings))
+        for metric, v in columns
+    ]
 
 
 def _distances(perceptual: Perceptual | None) -> dict[str, Distance]:

@@ -27,6 +27,7 @@ class Term(NamedTuple):
 OURS = "this project, docs/method.md"
 RA = "Bercea et al. 2024, arXiv 2401.10637"
 BOXES = "the RA authors' code (ci-ber/RA @9b7a255)"
+HEALING = "Bercea et al. 2025, Nat. Commun. 16:1624: what its index of conservation and correction is made of"
 LPIPS = "Zhang et al. 2018 (LPIPS), arXiv 1801.03924"
 
 METRICS = {
@@ -93,6 +94,17 @@ METRICS = {
     ),
     "ssim": Term(
         "SSIM", "likeness in structure of a healthy image and its reconstruction, 1 at best", "Wang et al. 2004"
+    ),
+    "ssim_lesion": Term(
+        "SSIM in lesions",
+        "likeness in structure of a sick image and its pseudo-healthy twin inside lesions, which should be gone: the "
+        "lower, the better, where SSIM elsewhere is high",
+        HEALING,
+    ),
+    "ssim_rest": Term(
+        "SSIM elsewhere in sick images",
+        "the same outside lesions, where nothing should have changed, 1 at best",
+        HEALING,
     ),
     "lpips": Term(
         "LPIPS", "difference of a healthy image and its reconstruction to a pretrained network, 0 at best", LPIPS

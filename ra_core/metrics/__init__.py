@@ -12,7 +12,7 @@ from ra_core.metrics.detection import (
     pixel_level,
 )
 from ra_core.metrics.means import detection_rate, false_alarm_rate, mean_estimate
-from ra_core.metrics.reconstruction import ssim
+from ra_core.metrics.reconstruction import ssim, ssim_by_mask
 
 __all__ = [
     "Estimate",
@@ -30,4 +30,5 @@ __all__ = [
     "pixel_auroc",
     "pixel_level",
     "ssim",
+    "ssim_by_mask",
 ]

@@ -21,7 +21,8 @@ from simulation.grid.cells import Cell
 __all__ = ["COMPARED", "PAIRED", "CellResult", "Number", "load", "save"]
 
 RATES = ("detection_rate", "false_alarm_rate")
-PAIRED = ("auroc", "auprc", "pixel_auprc", "dice", "box_auroc", "box_recall", *RATES, "ssim", "lpips")
+REBUILT = ("ssim", "ssim_lesion", "ssim_rest", "lpips")
+PAIRED = ("auroc", "auprc", "pixel_auprc", "dice", "box_auroc", "box_recall", *RATES, *REBUILT)
 """Metrics whose bootstrap values are kept where all lie in [0, 1], as they nearly always do: cells of one study draw
 the same patients, so that the values of two of them differ by the paired difference."""
 

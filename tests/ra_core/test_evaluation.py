@@ -21,6 +21,7 @@ IMAGE = ["auroc", "auprc"]
 RATES = ["detection_rate", "false_alarm_rate"]
 PIXEL = ["pixel_auroc", "pixel_auprc", "oracle_dice", "dice"]
 RECONSTRUCTION = ["ssim", "squared_error", "lpips"]
+TWIN = ["ssim_lesion", "ssim_rest"]
 FEW = tuple(s for s in SCORINGS if s.name in ("residual", "standardised_residual"))
 
 
@@ -66,6 +67,7 @@ def test_every_scoring_has_every_metric_once(evaluation):
     found = [(r.scoring, r.metric, r.anomaly) for r in evaluation.rows]
     expected = [(s.name, metric, "all") for s in SCORINGS for metric in IMAGE + RATES + PIXEL]
     expected += [("reconstruction", metric, "healthy") for metric in RECONSTRUCTION]
+    expected += [("reconstruction", metric, "all") for metric in TWIN]
     expected += [(s.name, "auroc", f"synthetic: {kind}") for s in SCORINGS for kind in KINDS]
     assert sorted(found) == sorted(expected)
 
@@ -75,11 +77,12 @@ def test_every_row_says_where_it_comes_from(evaluation):
         assert (row.arm, row.method, row.train_sites, row.test_site, row.seed) == ("local", "ra", "discs", "discs", 0)
         assert row.value is not None
         assert row.ci_low <= row.ci_high
-    counts = {"detection_rate": (0, 6), "false_alarm_rate": (6, 0)}
+    sick, healthy = (0, 6), (6, 0)
+    counts = {"detection_rate": sick, "false_alarm_rate": healthy, "ssim_lesion": sick, "ssim_rest": sick}
     for row in select(evaluation.rows, anomaly="all"):
         assert (row.n_healthy, row.n_anomalous) == counts.get(row.metric, (6, 6))
-    for row in select(evaluation.rows, scoring="reconstruction"):
-        assert (row.n_healthy, row.n_anomalous) == (6, 0)
+    for row in select(evaluation.rows, anomaly="healthy"):
+        assert (row.n_healthy, row.n_anomalous) == healthy
     for kind in KINDS:
         for row in select(evaluation.rows, anomaly=f"synthetic: {kind}"):
             assert (row.n_healthy, row.n_anomalous, row.note) == (5, 5, "on validation images")
@@ -135,8 +138,20 @@ def test_reconstruction_error_is_that_of_healthy_images(evaluation, images):
         "ssim": metrics.ssim(x[:, 0], x_hat[:, 0]).mean(),
         "lpips": float(evaluation.scorer.scorer.perceptual.distance(x, x_hat).mean()),
     }
-    found = {row.metric: row.value for row in select(evaluation.rows, scoring="reconstruction")}
+    found = {row.metric: row.value for row in select(evaluation.rows, scoring="reconstruction", anomaly="healthy")}
     assert found == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_twin_of_a_sick_image_is_measured_in_its_lesions_and_elsewhere(evaluation, images):
+    known = images.lesions
+    sick = [place for place, mask in enumerate(known.masks) if mask.any()]
+    x = images.test.images([known.indices[place] for place in sick])
+    expected = metrics.ssim_by_mask(x[:, 0], evaluation.scorer.reconstruct(x)[:, 0], known.masks[sick]).mean(0)
+    rows = select(evaluation.rows, scoring="reconstruction", anomaly="all")
+    assert {row.metric: row.value for row in rows} == pytest.approx(
+        dict(zip(("ssim_lesion", "ssim_rest"), expected, strict=True)), rel=1e-6
+    )
+    assert {row.estimate.n_anomalous for row in rows} == {len(sick)}
 
 
 def test_reconstruction_metrics_hold_no_more_than_a_batch(method, images, table, monkeypatch):
@@ -251,14 +266,16 @@ def test_baselines_and_shortcuts_have_rows_of_their_own(images, table):
         "residual",
         "residual_top",
     ]  # standardised by images that it knows by heart, nearest neighbour would be lost
-    scored = {"nearest_neighbour": plain, "pca": [*plain, "standardised_residual", "standardised_residual_top"]}
+    standardised = ["standardised_residual", "standardised_residual_top", "signed_residual_top"]
+    scored = {"nearest_neighbour": plain, "pca": [*plain, *standardised]}
     expected = [(m, s, metric) for m, names in scored.items() for s in names for metric in IMAGE + RATES + PIXEL]
+    expected += [(method, "reconstruction", metric) for method in scored for metric in TWIN]
     expected += [("shortcut", name, metric) for name in SHORTCUTS for metric in IMAGE + RATES + PIXEL[:3]]
     assert found == sorted(expected)
     for method, names in scored.items():
         assert len({row.scoring for row in whole if row.method == method and CHOSEN_NOTE in row.note} & set(names)) == 1
     assert all(row.value is not None for row in whole)
-    assert all((row.n_healthy, row.n_anomalous) == (6, 6) for row in whole if row.metric not in RATES)
+    assert all((row.n_healthy, row.n_anomalous) == (6, 6) for row in whole if row.metric not in RATES + TWIN)
     assert said == ["baseline: nearest_neighbour", "baseline: pca", "shortcuts"]
     (nearest,) = select(rows, method="nearest_neighbour", scoring="residual", metric="pixel_auroc")
     assert nearest.value > 0.8  # a dark hole in a disc is easy

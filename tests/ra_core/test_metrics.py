@@ -30,6 +30,7 @@ from ra_core.metrics import (
     pixel_auroc,
     pixel_level,
     ssim,
+    ssim_by_mask,
 )
 from ra_core.metrics.sample import MAX_BINS
 
@@ -131,6 +132,23 @@ def test_ssim_equals_torchmetrics():
     assert ssim(x, y).mean() == pytest.approx(inside)
     assert ssim(x, y).shape == (3,)
     assert ssim(x, x).tolist() == [1.0] * 3
+
+
+def test_ssim_by_mask_is_low_only_where_the_pictures_differ():
+    rng = np.random.default_rng(0)
+    x = rng.random((2, 40, 40))
+    y, masks = x.copy(), np.zeros(x.shape, bool)
+    masks[:, 15:25, 15:25] = True
+    y[masks] = rng.random(masks.sum())
+    found = ssim_by_mask(x, y, masks)
+    assert found.shape == (2, 2)
+    assert (found[:, 0] < 0.5).all()
+    assert (found[:, 1] > 0.9).all()
+    np.testing.assert_allclose(ssim_by_mask(x, x, masks), 1)
+    np.testing.assert_allclose(ssim_by_mask(x, y, ~masks), found[:, ::-1])
+    for mask in (np.zeros_like(masks), np.ones_like(masks)):
+        with pytest.raises(ValueError, match="inside and outside"):
+            ssim_by_mask(x, y, mask)
 
 
 def test_mean_counts_images_not_patients():

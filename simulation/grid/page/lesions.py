@@ -5,16 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from simulation.grid.page.chapter import Chapter, heads
+from simulation.grid.page.chapter import Chapter, heads, sites
 from simulation.grid.page.data import StudyData
 from simulation.grid.page.numbers import cell
 from simulation.report.cells import Cell
 from simulation.report.figures import dots
 from simulation.report.metrics import METRICS
 from simulation.report.sections import Panel, Section, in_order, limits, pair
-from simulation.report.tables import Wanted, table
+from simulation.report.tables import Table, Wanted, table
 
 __all__ = ["lesions"]
+
+HEALED = ("ssim_lesion", "ssim_rest")
+TWIN = (
+    "Methods that draw one. It should differ from the image inside lesions, so that these are seen, and nowhere else: "
+    "a method that is low in both draws badly, one that is high in both draws the lesion too."
+)
 
 
 def lesions(data: StudyData) -> Chapter:
@@ -39,6 +45,9 @@ def lesions(data: StudyData) -> Chapter:
         if tables:
             legend = (data.subject, "the best other method, which favours it")
             sections.append(Section(f"At {site}", "", tables, [p for p in panels if p], legend))
+    healed = [made for metric in HEALED if (made := _healed(data, models, metric))]
+    if healed:
+        sections.append(Section("In the pseudo-healthy twin", TWIN, healed, []))
     text = (
         "Sick images of one finding, or with lesions of one size (small: below 1 % of the foreground, large: above "
         "4 %), against all healthy ones. Groups of fewer than 10 images are left out. Scored as chosen; each method in "
@@ -46,6 +55,19 @@ def lesions(data: StudyData) -> Chapter:
     )
     lacking = "No site has groups of at least 10 images."
     return Chapter("lesions", "Which lesions are found?", text, sections, lacking)
+
+
+def _healed(data: StudyData, models: Sequence[tuple[str, str]], metric: str) -> Table | None:
+    rows = [
+        Wanted(f"{data.label(name)}, {arm}", data.kind(name), partial(_twin, data, metric, (name, arm)))
+        for name, arm in models
+    ]
+    places = [*sites(data.trained), *sites(data.answers.held_out, "held out")]
+    return table(METRICS[metric][0], places, rows)
+
+
+def _twin(data: StudyData, metric: str, model: tuple[str, str], site: str) -> Cell | None:
+    return cell(data.answers.at(*model, site, metric, "reconstruction"))
 
 
 def _group(data: StudyData, metric: str, model: tuple[str, str], site: str, group: str) -> Cell | None:

@@ -28,6 +28,7 @@ MEASURED = {
     "false_alarm_rate": 0.05,
 }
 REBUILT = {"ssim": 0.8, "lpips": 0.15}
+TWINS = {"ssim_lesion": 0.3, "ssim_rest": 0.7}
 NO_HEALTHY = "not estimable: no healthy test images"
 NO_MODEL = "not estimable: parts of the model are each site's own, and this site took no part"
 METHODS = {
@@ -85,6 +86,9 @@ def rows_of(cell):
             for metric, base in REBUILT.items():
                 found = estimate(base, site, metric, cell.key, counts=(counts[0], 0))
                 yield _row(cell, "reconstruction", site, metric, found, "healthy")
+            for metric, base in TWINS.items():
+                found = estimate(base, site, metric, cell.key, counts=(0, counts[1]))
+                yield _row(cell, "reconstruction", site, metric, found)
 
 
 def _shortcuts():

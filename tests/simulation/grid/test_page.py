@@ -256,6 +256,14 @@ def test_a_study_without_a_finished_cell_has_a_page(with_results, tmp_path):
     assert "No cell is finished yet" in Page((tmp_path / PAGE).read_text()).prose()
 
 
+def test_twins_of_sick_images_are_told_by_site_in_lesions_and_elsewhere(page, raw):
+    for title, metric in (("SSIM in lesions", "ssim_lesion"), ("SSIM elsewhere in sick images", "ssim_rest")):
+        rows = {row[0]: row[1:] for row in page.tables[title]}
+        found = statistics.fmean(raw("VAE", "fedavg", "north", metric, "reconstruction").values())
+        assert rows["VAE, fedavg"][0].startswith(f"{found:.3f}")
+        assert not [label for label in rows if label.startswith("PaDiM")]
+
+
 def test_what_can_not_be_trained_is_told_with_its_reason(page):
     refused = page.tables["Combinations that are not possible"]
     assert ["PatchCore", "fedavg"] in [row[:2] for row in refused]
