@@ -1,6 +1,8 @@
 """The benchmarks of a federation run, and print what they promise; their numbers are not judged."""
 
 import json
+import re
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -29,3 +31,33 @@ def test_a_site_trains_alone_and_each_part_takes_time(desk):
     parts = json.loads(run(desk, "pure_training.py", time.time(), "site.yaml", "study.yaml"))
     assert list(parts) == ["imports", "images", "validation", "training"]
     assert all(seconds > 0 for seconds in parts.values())
+
+
+def test_settings_are_judged_where_no_test_image_is(desk, weights_file, tmp_path):
+    """The error falls with the components that PCA has."""
+    root = tmp_path / "healthy_alone"
+    root.mkdir()
+    header, *rows = (desk.data / "manifest.csv").read_text().splitlines()
+    kept = [row for row in rows if row.split(",")[4] != "test"]
+    assert 0 < len(kept) < len(rows)
+    (root / "manifest.csv").write_text("\n".join([header, *kept, ""]))
+    for name in (row.split(",")[0] for row in kept):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(desk.data / name, root / name)
+    desk.save(
+        "grid.yaml",
+        {
+            "title": "Discs",
+            "sites": [{"config": "site.yaml"}],
+            "methods": {"PCA": {"settings": {"name": "pca", "components": 1}}},
+            "blocks": [{"arms": ["pooled"]}],
+            "study": {"preprocessing": {"size": 64}, "perceptual": {"weights": str(weights_file)}},
+        },
+    )
+    errors = []
+    for count in (1, 4):
+        given = "--method", "PCA", "--set", f"components={count}", "--data", root, "--cache", tmp_path / "cache"
+        said = run(desk, "recipe.py", "grid.yaml", *given)
+        assert "signed_residual_top" in said
+        errors.append(float(re.search(r"validation error ([\d.]+)", said)[1]))
+    assert errors[0] > errors[1] > 0

@@ -1,0 +1,108 @@
+"""Settings of a method, judged without a single sick image.
+
+Trains a method of a study on the images of all its trained sites together and prints the error on healthy validation
+images, and for each scoring the image AUROC and pixel AUPRC between those images and the same with synthetic anomalies
+in them: means over the kinds of anomaly and the trained sites. No test image is read. docs/recipe.md is its log.
+"""
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from ra_core.config import RuntimeConfig
+from ra_core.console import TerminalReporter
+from ra_core.perceptual import Perceptual
+from ra_core.rng import generator
+from ra_core.runtime import Runtime
+from ra_core.scoring import Scorer, image_scores
+from ra_core.settings import load_config
+from ra_core.site_scorer import SiteScorer, batches
+from ra_core.synthetic import KINDS, spoil
+from simulation.arms import Arm, Joined, train_alone
+from simulation.grid.config import GridConfig
+from simulation.grid.measure import MEASURING_SEED
+from simulation.places import open_places
+
+
+def main():
+    given = arguments()
+    config, study = asked(given)
+    reporter = TerminalReporter()
+    machine = Runtime.resolve(RuntimeConfig(threads=given.threads), study.training.precision)
+    places = open_places(config.sites, given.study.parent, study.preprocessing, given.data, given.cache, reporter)
+    trained = [place for place in places if place.trained and (not given.site or place.name in given.site)]
+    train, val = (Joined([getattr(place.images, split) for place in trained]) for split in ("train", "val"))
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="ra-") as folder:
+        arm = Arm("pooled", tuple(place.name for place in trained))
+        model = train_alone(arm, train, val, study, machine, Path(folder), reporter)
+    minutes = (time.monotonic() - began) / 60
+    print(f"{given.method} {' '.join(given.set)}: {model.selection}, {minutes:.1f} minutes, seed {study.seed}")
+    scorer = Scorer(Perceptual.load(study.perceptual, machine.device))
+    reporter.say("synthetic anomalies on validation images")
+    found = [judge(model.method, scorer, place.images, study, machine) for place in trained]
+    print(f"healthy validation error {np.mean([error for error, _ in found]):.5f}")
+    print(f"\n{'scoring':28}{'image AUROC':>12}{'pixel AUPRC':>12}")
+    for name in found[0][1]:
+        auroc, auprc = np.mean([numbers[name] for _, numbers in found], axis=0)
+        print(f"{name:28}{auroc:12.4f}{auprc:12.4f}")
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("study", type=Path, help="as of `ra-simulate study`")
+    parser.add_argument("--method", required=True, help="its name in the study")
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings of the method to change")
+    parser.add_argument("--train", nargs="*", default=[], metavar="KEY=VALUE", help="keys of `training` to change")
+    parser.add_argument("--site", nargs="*", help="only these sites")
+    parser.add_argument("--data", type=Path, help="data root")
+    parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "ra-recipe")
+    parser.add_argument("--threads", type=int, default=1)
+    return parser.parse_args()
+
+
+def asked(given):
+    """The study's settings with the changes in them."""
+    config = load_config(given.study, GridConfig)
+    entry = config.methods[given.method]
+    settings = type(entry.settings).model_validate(entry.settings.model_dump() | changes(given.set))
+    study = config.study_of(given.method, "pooled", 0)
+    training = study.training.model_dump() | changes(given.train)
+    changed = study.model_dump() | {"method": settings.model_dump(), "training": training}
+    return config, type(study).model_validate(changed)
+
+
+def changes(pairs):
+    return {key: yaml.safe_load(value) for key, value in (pair.split("=", 1) for pair in pairs)}
+
+
+def judge(method, scorer, images, study, machine):
+    """Error on validation images, and by scoring (AUROC, AUPRC), means over the kinds of anomaly."""
+    size = study.evaluation.batch_size
+    order = torch.randperm(len(images.train), generator=generator(MEASURING_SEED, "reference images")).tolist()
+    chosen = sorted(order[: study.evaluation.reference_images])
+    site = SiteScorer.fit(method, scorer, method.scorings, batches(images.train, size, chosen), machine.device)
+    x, others = images.val.images(range(len(images.val))), images.train.images(chosen[:64])
+    healthy = site.scores(x.split(size))
+    labels = np.repeat([0, 1], len(x))
+    numbers = {s.name: [] for s in site.scorings}
+    for kind in KINDS:
+        sick, masks = spoil(x, kind, MEASURING_SEED, others)
+        maps = site.maps(sick)
+        for s in site.scorings:
+            scores = np.concatenate([healthy[s.name], image_scores(maps[s.name], s)])
+            area = average_precision_score(masks.numpy().ravel(), maps[s.name].numpy().ravel())
+            numbers[s.name].append((roc_auc_score(labels, scores), area))
+    with torch.inference_mode():
+        error = float(site.method.healthy_error(x.to(machine.device)).mean())
+    return error, {name: np.mean(found, axis=0) for name, found in numbers.items()}
+
+
+if __name__ == "__main__":
+    main()
