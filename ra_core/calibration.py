@@ -38,8 +38,7 @@ class Calibration:
         perceptual_net: backbone of the perceptual network.
         perceptual_hash: its `Perceptual.digest`; empty where there was none.
         model_hash: of the model it belongs to.
-        healthy: mean and spread of the site's healthy maps, (K, S, S) float64 with K scales; of a standardised scoring,
-            else None.
+        healthy: mean and spread of the site's healthy maps, (S, S) float64; of a standardised scoring, else None.
     """
 
     scoring: ScoringConfig
@@ -54,7 +53,7 @@ class Calibration:
 class _Facts(Config):
     """What stands in `calibration.json`."""
 
-    format: Literal[2] = 2
+    format: Literal[1] = 1
     scoring: ScoringConfig
     pixel_threshold: float = Field(ge=0)
     image_threshold: float = Field(ge=0)
@@ -100,9 +99,7 @@ def load_calibration(folder: Path, card: Card) -> Calibration:
         raise ArtifactError(f"{path}: belongs to another model (model_hash)", AGAIN)
     healthy = None
     if facts.healthy_hash is not None:
-        size = card.preprocessing.size
-        shape = len(facts.scoring.scales), size, size
-        healthy = _load_healthy(folder / "healthy.safetensors", facts.healthy_hash, shape)
+        healthy = _load_healthy(folder / "healthy.safetensors", facts.healthy_hash, card.preprocessing.size)
     named = {name: value for name, value in facts if name not in ("format", "healthy_hash")}
     return Calibration(**named, healthy=healthy)
 
@@ -121,13 +118,13 @@ def _load_facts(path: Path) -> _Facts:
         raise ArtifactError(f"{path}: {reason}", f"it was edited or damaged; {AGAIN}") from None
 
 
-def _load_healthy(path: Path, expected_hash: str, shape: tuple[int, int, int]) -> HealthyStatistics:
+def _load_healthy(path: Path, expected_hash: str, size: int) -> HealthyStatistics:
     try:
         tensors, _ = load_tensors(path)
     except (OSError, ValueError) as error:
         reason = type(error).__name__ if isinstance(error, OSError) else error
         raise ArtifactError(f"{path}: can't be read ({reason})", AGAIN) from None
-    reason = _unfit(tensors, shape)
+    reason = _unfit(tensors, size)
     if reason:
         raise ArtifactError(f"{path}: {reason}", AGAIN)
     if tensor_digest(tensors) != expected_hash:
@@ -135,14 +132,14 @@ def _load_healthy(path: Path, expected_hash: str, shape: tuple[int, int, int]) -
     return HealthyStatistics(tensors["mean"].numpy(), tensors["spread"].numpy())
 
 
-def _unfit(tensors: dict[str, Tensor], shape: tuple[int, int, int]) -> str:
-    """Why these can't be healthy statistics of maps of this shape (K, S, S), or ""."""
+def _unfit(tensors: dict[str, Tensor], size: int) -> str:
+    """Why these can't be healthy statistics of images of this size, or ""."""
     for name in ("mean", "spread"):
         if name not in tensors:
             return f"'{name}' is missing"
         tensor = tensors[name]
-        if tensor.dtype != torch.float64 or tensor.shape != shape:
-            return f"'{name}' is {tensor.dtype} {tuple(tensor.shape)}, not torch.float64 {shape}"
+        if tensor.dtype != torch.float64 or tensor.shape != (size, size):
+            return f"'{name}' is {tensor.dtype} {tuple(tensor.shape)}, not torch.float64 {(size, size)}"
         if not tensor.isfinite().all():
             return f"'{name}' is not finite"
     if tensors["spread"].min() < 0:

@@ -137,9 +137,9 @@ SCORINGS_TOLD = {
         "standardised smoothed residual", "the same, smoother; mean of the highest 5 % of pixels", OURS
     ),
     "signed_residual_top": Term(
-        "signed residual at three scales",
-        "image minus reconstruction, smoothed at three scales before its sign is dropped, each in spreads from what "
-        "the site's healthy images show; mean of scales, then of the highest 5 % of pixels",
+        "local signed residual",
+        "image minus reconstruction, less what is wrong all around, smoothed before its sign is dropped, in spreads "
+        "from what the site's healthy images show; mean of the highest 5 % of pixels",
         OURS,
     ),
     "standardised_perceptual": Term(

@@ -40,18 +40,15 @@ TOP_SHARE = 0.05
 
 @dataclass(frozen=True)
 class HealthyStatistics:
-    """Mean and spread of a site's healthy maps at each pixel, both (K, H, W) float64, smoothed over neighbours.
-
-    K is the number of the scoring's scales.
-    """
+    """Mean and spread of a site's healthy maps at each pixel, both (H, W) float64, smoothed over neighbours."""
 
     mean: np.ndarray
     spread: np.ndarray
 
     def standardise(self, maps: Tensor, signed: bool = False) -> Tensor:
-        """Spreads above the healthy mean, 0 below it, averaged over scales: (N, K, H, W) -> (N, 1, H, W).
+        """Spreads above the healthy mean, 0 below it: (N, 1, H, W) -> the same, at least 0.
 
-        Half a scale's average spread is added to each pixel's own, so that a pixel that never varied (a corner of the
+        Half the average spread is added to each pixel's own, so that a pixel that never varied (a corner of the
         background) can't turn noise into an alarm.
 
         Args:
@@ -59,14 +56,13 @@ class HealthyStatistics:
             signed: whether what lies below the mean counts as what lies above it.
         """
         mean = torch.from_numpy(self.mean).to(maps.device)
-        average = self.spread.mean((1, 2), keepdims=True)
-        spread = torch.from_numpy(self.spread + 0.5 * average + 1e-12).to(maps.device)
+        spread = torch.from_numpy(self.spread + 0.5 * self.spread.mean() + 1e-12).to(maps.device)
         z = (maps.double() - mean) / spread
-        return (z.abs() if signed else z.clamp_min(0)).mean(1, keepdim=True).float()
+        return (z.abs() if signed else z.clamp_min(0)).float()
 
 
 class HealthyMoments:
-    """Count and sums of healthy maps (K, H, W), taken one by one: memory doesn't grow with their number."""
+    """Count and sums of healthy maps (H, W), taken one by one: memory doesn't grow with their number."""
 
     def __init__(self) -> None:
         self._count, self._total, self._squares = 0, np.zeros(()), np.zeros(())
@@ -87,9 +83,8 @@ class HealthyMoments:
         """
         if self._count < 2:
             raise ValueError(f"{self._count} healthy maps: a spread needs at least two")
-        over = 0, sigma, sigma
-        mean = gaussian_filter(self._total / self._count, over)
-        spread = np.sqrt(np.maximum(gaussian_filter(self._squares / self._count, over) - mean**2, 0))
+        mean = gaussian_filter(self._total / self._count, sigma)
+        spread = np.sqrt(np.maximum(gaussian_filter(self._squares / self._count, sigma) - mean**2, 0))
         return HealthyStatistics(mean, spread)
 
 
@@ -109,9 +104,7 @@ class Scorer:
         self.perceptual = perceptual
 
     def maps(self, x: Tensor, x_hat: Tensor, scorings: Iterable[ScoringConfig]) -> dict[str, Tensor]:
-        """Unstandardised anomaly maps by scoring name, each (N, K, H, W) float32 with K scales.
-
-        At least 0, but of a signed scoring.
+        """Unstandardised anomaly maps by scoring name, each (N, 1, H, W) float32; at least 0, but of a signed scoring.
 
         Args:
             x: images (N, 1, H, W); clamped to [0, 1].
@@ -137,7 +130,7 @@ class Scorer:
         return {scoring.name: _combine(factors, scoring) for scoring in scorings}
 
     def distance_maps(self, distance: Tensor, scorings: Iterable[ScoringConfig]) -> dict[str, Tensor]:
-        """Unstandardised anomaly maps by scoring name, each (N, K, H, W), at least 0.
+        """Unstandardised anomaly maps by scoring name, each (N, 1, H, W), at least 0.
 
         Args:
             distance: a method's own, (N, 1, H, W), at least 0.
@@ -181,7 +174,8 @@ def _combine(factors: dict[str, Tensor], scoring: ScoringConfig) -> Tensor:
             raise ValueError(f"scoring '{scoring.name}' needs the factor '{name}', which this method doesn't have")
         sigma = scoring.perceptual_blur if name.endswith("perceptual") else 0.0
         product = product * blur(factors[name], sigma)
-    return torch.cat([blur(product, scale) for scale in scoring.scales], 1)
+    smooth = blur(product, scoring.smooth)
+    return smooth - blur(product, scoring.shading) if scoring.shading else smooth
 
 
 def blur(maps: Tensor, sigma: float) -> Tensor:

@@ -5,7 +5,7 @@ Reference: Bercea et al. 2024, arXiv 2401.10637, and the authors' code as descri
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
@@ -25,9 +25,8 @@ class ScoringConfig(Config):
     name: str = Field(description="how results call it")
     factors: tuple[Factor, ...] = Field(min_length=1, description="maps that are multiplied")
     perceptual_blur: float = Field(2.0, ge=0, description="sigma in pixels of the blur of each perceptual map")
-    scales: tuple[Annotated[float, Field(ge=0)], ...] = Field(
-        (0.0,), min_length=1, description="sigmas in pixels of blurs of the product; a map each, averaged at the end"
-    )
+    shading: float = Field(0.0, ge=0, description="sigma in pixels of a blur that is taken off the product; 0: none")
+    smooth: float = Field(0.0, ge=0, description="sigma in pixels of a blur of the product")
     standardise: bool = Field(False, description="subtract mean and divide by spread of healthy maps at each pixel")
     pool: Literal["mean", "top"] = Field(
         "mean", description="image score from the map: mean of all pixels, or of the highest 5 %"
@@ -43,9 +42,13 @@ class ScoringConfig(Config):
         return self
 
     @model_validator(mode="after")
-    def _comparable(self) -> ScoringConfig:
-        if not self.standardise and (self.signed or len(self.scales) > 1):
-            raise ValueError("signed residuals and maps of several scales have to be standardised")
+    def _sign_is_dropped_at_last(self) -> ScoringConfig:
+        if self.signed and not self.standardise:
+            raise ValueError("a signed map has to be standardised")
+        if self.shading and not self.factors == ("signed_residual",):
+            raise ValueError("shading is taken off signed residuals alone: another map would become negative")
+        if self.shading and self.shading <= self.smooth:
+            raise ValueError("shading has to be wider than smooth, or nothing is left")
         return self
 
     @property
@@ -65,11 +68,16 @@ SCORINGS: tuple[ScoringConfig, ...] = (
     ScoringConfig(name="perceptual", factors=("perceptual",)),
     ScoringConfig(name="clahe_perceptual", factors=("clahe_perceptual",)),
     ScoringConfig(name="residual", factors=("residual",)),
-    ScoringConfig(name="residual_top", factors=("residual",), scales=(3.0,), pool="top"),
-    ScoringConfig(name="standardised_residual", factors=("residual",), scales=(1.0,), standardise=True),
-    ScoringConfig(name="standardised_residual_top", factors=("residual",), scales=(3.0,), standardise=True, pool="top"),
+    ScoringConfig(name="residual_top", factors=("residual",), smooth=3.0, pool="top"),
+    ScoringConfig(name="standardised_residual", factors=("residual",), smooth=1.0, standardise=True),
+    ScoringConfig(name="standardised_residual_top", factors=("residual",), smooth=3.0, standardise=True, pool="top"),
     ScoringConfig(
-        name="signed_residual_top", factors=("signed_residual",), scales=(1.5, 3.0, 5.0), standardise=True, pool="top"
+        name="signed_residual_top",
+        factors=("signed_residual",),
+        shading=12.0,
+        smooth=3.0,
+        standardise=True,
+        pool="top",
     ),
     ScoringConfig(name="standardised_perceptual", factors=("perceptual",), standardise=True),
     ScoringConfig(
@@ -83,7 +91,7 @@ SCORINGS: tuple[ScoringConfig, ...] = (
 DISTANCE_SCORINGS: tuple[ScoringConfig, ...] = (
     ScoringConfig(name="distance", factors=("distance",)),
     ScoringConfig(name="distance_top", factors=("distance",), pool="top"),
-    ScoringConfig(name="standardised_distance", factors=("distance",), scales=(1.0,), standardise=True),
-    ScoringConfig(name="standardised_distance_top", factors=("distance",), scales=(1.0,), standardise=True, pool="top"),
+    ScoringConfig(name="standardised_distance", factors=("distance",), smooth=1.0, standardise=True),
+    ScoringConfig(name="standardised_distance_top", factors=("distance",), smooth=1.0, standardise=True, pool="top"),
 )
 """The scorings of methods that measure a distance themselves."""

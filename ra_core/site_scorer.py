@@ -80,7 +80,7 @@ class SiteScorer:
         unready = cls(method, scorer, scorings, {}, device)
         for x in reference:
             for name, maps in unready._raw_maps(x, wanted).items():
-                moments[name].add(maps.numpy())
+                moments[name].add(maps[:, 0].numpy())
         healthy = {name: found.statistics() for name, found in moments.items()}
         return cls(method, scorer, scorings, healthy, device)
 

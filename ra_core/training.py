@@ -36,7 +36,7 @@ class LocalTrainer:
         seed: of batches, augmentation and noise.
         start_step: steps that the method has behind it.
         proximal_mu: weight of a pull towards the weights that training starts from (FedProx); 0 is none.
-        frozen: parameters that stay as they are.
+        frozen: parameters that stay as they are; layers of such alone keep their running statistics too.
 
     Attributes:
         step: steps done.
@@ -73,6 +73,7 @@ class LocalTrainer:
         self.optimizers = method.optimizers()
         for group in (group for optimizer in self.optimizers.values() for group in optimizer.param_groups):
             group["params"] = [parameter for parameter in group["params"] if parameter not in frozen]
+        self._frozen_layers = [layer for layer in method.modules() if _all_in(layer, frozen)]
         self.average = _copy(self._parameters()) if config.ema_decay else {}
         self.best: dict[str, Tensor] = {}
         self.best_error = float("inf")
@@ -91,7 +92,6 @@ class LocalTrainer:
         Raises:
             NonFiniteError: a loss term, gradient or weight is not finite. The weights are those before that step.
         """
-        self.method.train()
         while self.step < until and not stop():
             terms = self._one_step()
             if self.step % self.config.validate_every == 0 or self.step == self.config.steps:
@@ -160,6 +160,9 @@ class LocalTrainer:
             optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
 
     def _one_step(self) -> Row:
+        self.method.train()
+        for layer in self._frozen_layers:
+            layer.eval()
         before = _copy(self.method.state_dict())
         state = StepState(
             self.step,
@@ -230,6 +233,12 @@ def augment(x: Tensor, config: AugmentationConfig, draws: torch.Generator) -> Te
     theta = torch.stack([cos * mirror, -sin, shift[:, 0], sin * mirror, cos, shift[:, 1]], 1).view(-1, 2, 3)
     grid = F.affine_grid(theta, list(x.shape), align_corners=False)
     return F.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def _all_in(layer: nn.Module, frozen: Set[nn.Parameter]) -> bool:
+    """Whether a layer has parameters of its own and all are frozen."""
+    own = list(layer.parameters(recurse=False))
+    return bool(own) and all(parameter in frozen for parameter in own)
 
 
 def _copy(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

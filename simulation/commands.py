@@ -67,10 +67,10 @@ def run_study(
 ) -> list[Path]:
     """Compute a study's cells that aren't there yet; returns the files that were made. Arguments as of `Grid`."""
     reporter, settings = TerminalReporter(), load_config(config, GridConfig)
-    grid = Grid(config, settings, root, _image_cache(cache), out, reporter)
     perceptual = load_or_fetch(settings.study.perceptual, settings.runtime.device, reporter)
+    grid = Grid(config, settings, root, _image_cache(cache), out, reporter, perceptual)
     try:
-        grid.run(perceptual, jobs, only, limit)
+        grid.run(jobs, only, limit)
     except KeyboardInterrupt:
         _stopped(reporter, out)
         raise

@@ -23,6 +23,9 @@ from simulation.grid.arms import ARMS
 
 __all__ = ["Block", "GridConfig", "MethodEntry"]
 
+DECIDED = {"local_steps", *(name for kind in ARMS.values() for name in kind.federation or {})}
+"""Keys of `federation` that cells set."""
+
 
 class MethodEntry(Config):
     """A method of a study; what isn't said here is as in the study."""
@@ -99,6 +102,16 @@ class GridConfig(Config):
             raise ValueError(
                 "study.training.ema_decay and study.federation.patience: a federation keeps no moving average, and all "
                 "models get the same budget: set both to 0"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _arms_decide_how_sites_train_together(self) -> GridConfig:
+        changed = self.study.federation.model_fields_set & DECIDED
+        if changed:
+            raise ValueError(
+                f"study.federation.{min(changed)}: leave it out: arms differ in how sites train together, and steps "
+                "are shared out over the rounds"
             )
         return self
 

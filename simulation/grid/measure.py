@@ -22,13 +22,19 @@ from simulation.grid.train import Models
 from simulation.grid.workbench import Workbench
 from simulation.places import Place
 
-__all__ = ["KEPT", "MEASURING_SEED", "measure", "measure_shortcuts"]
+__all__ = ["KEPT", "MEASURING_SEED", "MEASURING_VERSION", "measure", "measure_shortcuts"]
 
 KEPT = (*COMPARED, "reconstruction", "none")
 """What every cell keeps numbers of beside the chosen scoring."""
 
 MEASURING_SEED = 0
 """Of bootstrap, synthetic anomalies and reference images: the same for all cells, so that they can be paired."""
+
+MEASURING_VERSION = 2
+"""Grows whenever cells computed before would have other numbers for a reason that no other part of their digest tells.
+
+2: SSIM in lesions and elsewhere.
+"""
 
 NO_HEIGHT = "not known: files are single pictures"
 NO_MODEL = "not estimable: parts of the model are each site's own, and this site took no part"

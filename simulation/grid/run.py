@@ -14,17 +14,20 @@ from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 
+from ra_core.data.readers import READER_VERSION
 from ra_core.errors import ConfigError, ResumeError
 from ra_core.files import sweep
 from ra_core.perceptual import Perceptual
 from ra_core.runtime import Runtime
+from ra_core.scorings import DISTANCE_SCORINGS, SCORINGS
 from ra_core.settings import load_config
+from ra_core.synthetic import KINDS
 from ra_core.words import duration
 from simulation.arms import Reporter
 from simulation.grid.cells import Cell, all_cells
 from simulation.grid.config import GridConfig
 from simulation.grid.estimate import Estimator
-from simulation.grid.measure import measure, measure_shortcuts
+from simulation.grid.measure import MEASURING_SEED, MEASURING_VERSION, measure, measure_shortcuts
 from simulation.grid.page import Sites, StudyData, write_study
 from simulation.grid.result import CellResult, load, save
 from simulation.grid.silent import Silent
@@ -49,6 +52,7 @@ class Grid:
         cache: folder for preprocessed images.
         out: the study's folder: finished cells in `cells`, checkpoints of others in `work`.
         reporter: told what goes on.
+        perceptual: network behind LPIPS.
     """
 
     file: Path
@@ -57,6 +61,7 @@ class Grid:
     cache: Path
     out: Path
     reporter: Reporter
+    perceptual: Perceptual
 
     @cached_property
     def places(self) -> list[Place]:
@@ -72,12 +77,14 @@ class Grid:
 
     @cached_property
     def data(self) -> str:
-        """Digest of all sites' data and roles."""
+        """Digest of all sites' data and roles, and of what reads and measures them."""
         facts = [
             [p.name, p.trained, p.reference, *(getattr(p.images, s).fingerprint() for s in ("train", "val", "test"))]
             for p in self.places
         ]
-        return hashlib.sha256(json.dumps([facts, self.config.adapt_steps]).encode()).hexdigest()
+        scorings = [scoring.model_dump() for scoring in (*SCORINGS, *DISTANCE_SCORINGS)]
+        tools = [READER_VERSION, self.perceptual.digest, scorings, [*KINDS], MEASURING_VERSION, MEASURING_SEED]
+        return hashlib.sha256(json.dumps([facts, tools, self.config.adapt_steps]).encode()).hexdigest()
 
     def finished(self, known: Mapping[str, CellResult] | None = None) -> dict[str, CellResult]:
         """Finished cells by key, in the study's order.
@@ -101,11 +108,10 @@ class Grid:
             )
         return result
 
-    def run(self, perceptual: Perceptual, jobs: int = 1, only: Sequence[str] = (), limit: float | None = None) -> None:
+    def run(self, jobs: int = 1, only: Sequence[str] = (), limit: float | None = None) -> None:
         """Compute what isn't finished yet, then make the page, the tables and the numbers of all that is.
 
         Args:
-            perceptual: network behind LPIPS.
             jobs: cells at a time, each with the threads of `runtime`.
             only: names of methods or arms; other cells wait for another time.
             limit: seconds after which no further cell is begun; with 0, only the page is made.
@@ -123,7 +129,7 @@ class Grid:
             self.reporter.say(f"{len(self.cells)} cells, {len(done)} of them finished, {len(waiting)} to do")
             if waiting and limit != 0:
                 read_images(self.places, self.reporter)
-                bench = self.bench(perceptual)
+                bench = self.bench()
                 with self.reporter.task("estimating the time", None):
                     estimator = Estimator(bench)
                     seconds = {cell.key: estimator.seconds(cell) for cell in waiting}
@@ -138,10 +144,12 @@ class Grid:
         if unknown:
             raise ConfigError(f"--only: '{unknown[0]}' is no method or arm of this study", f"it has {', '.join(known)}")
 
-    def bench(self, perceptual: Perceptual) -> Workbench:
+    def bench(self) -> Workbench:
         """What all cells share."""
         machine = Runtime.resolve(self.config.runtime, self.config.study.training.precision)
-        return Workbench(self.places, self.config.runtime, machine, perceptual, self.cache, self.config.adapt_steps)
+        return Workbench(
+            self.places, self.config.runtime, machine, self.perceptual, self.cache, self.config.adapt_steps
+        )
 
     def _compute(
         self, waiting: Sequence[Cell], seconds: dict[str, float], bench: Workbench, jobs: int, limit: float | None
@@ -210,8 +218,9 @@ class _Task:
 def _opened(task: _Task) -> tuple[Grid, Workbench]:
     """Once a process: its sites take long to look at."""
     config = load_config(task.file, GridConfig)
-    grid = Grid(task.file, config, task.root, task.cache, task.out, Silent())
-    return grid, grid.bench(Perceptual.load(config.study.perceptual, config.runtime.device))
+    perceptual = Perceptual.load(config.study.perceptual, config.runtime.device)
+    grid = Grid(task.file, config, task.root, task.cache, task.out, Silent(), perceptual)
+    return grid, grid.bench()
 
 
 def _wanted(cell: Cell, only: Sequence[str]) -> bool:

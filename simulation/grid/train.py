@@ -101,7 +101,8 @@ def _delivered(node: Node) -> Method:
 def adapt(study: StudyConfig, shared: Mapping[str, Tensor], images: SiteImages, machine: Runtime, steps: int) -> Method:
     """A model for a site that took no part: shared tensors as they are, the rest trained on its healthy images.
 
-    The rest starts from the study's initial weights.
+    The rest starts from the study's initial weights, and the method's schedule from its first step: of an RA that has a
+    longer warm-up than `steps`, the private parts are trained as those of a plain variational autoencoder.
 
     Raises:
         NonFiniteError: training diverged.
@@ -117,11 +118,10 @@ def adapt(study: StudyConfig, shared: Mapping[str, Tensor], images: SiteImages, 
         for name, parameter in module.named_parameters()
         if f"{part}.{name}" in shared
     )
-    done = study.training.steps
-    quiet = study.training.model_copy(update={"steps": done + steps + 1, "validate_every": done + steps + 1})
+    quiet = study.training.model_copy(update={"steps": steps + 1, "validate_every": steps + 1})
     seed = derive_seed(study.seed, "site", images.site)
-    trainer = LocalTrainer(method, images.train, images.val, quiet, machine, seed, done, frozen=frozen)
-    trainer.run(done + steps)
+    trainer = LocalTrainer(method, images.train, images.val, quiet, machine, seed, frozen=frozen)
+    trainer.run(steps)
     after = shared_tensors(method, study.federation)
     changed = [name for name, tensor in after.items() if not torch.equal(tensor.cpu(), shared[name].cpu())]
     if changed:

@@ -20,7 +20,7 @@ CARD = SimpleNamespace(model_hash="a" * 64, preprocessing=PreprocessingConfig(si
 
 @pytest.fixture(scope="module")
 def calibration():
-    healthy = HealthyMoments().add(np.random.default_rng(0).random((4, 1, 32, 32))).statistics()
+    healthy = HealthyMoments().add(np.random.default_rng(0).random((4, 32, 32))).statistics()
     return Calibration(STANDARDISED, 1.5, 0.5, "alex", "none", CARD.model_hash, healthy)
 
 
@@ -95,7 +95,7 @@ def test_a_calibration_of_another_model_is_refused(folder):
 
 def test_a_calibration_for_images_of_another_size_is_refused(folder):
     other = SimpleNamespace(model_hash=CARD.model_hash, preprocessing=PreprocessingConfig(size=64))
-    refused(folder, "healthy.safetensors", "(1, 32, 32), not torch.float64 (1, 64, 64)", card=other)
+    refused(folder, "healthy.safetensors", "(32, 32), not torch.float64 (64, 64)", card=other)
 
 
 @pytest.mark.parametrize("name", ["calibration.json", "healthy.safetensors"])
@@ -121,7 +121,7 @@ def test_half_a_file_is_refused(folder, share):
 @pytest.mark.parametrize(
     ("changes", "key"),
     [
-        ({"format": 1}, "format"),
+        ({"format": 2}, "format"),
         ({"surprise": 1}, "surprise"),
         ({"pixel_threshold": "high"}, "pixel_threshold"),
         ({"pixel_threshold": -0.1}, "pixel_threshold"),
@@ -170,8 +170,8 @@ def test_other_statistics_than_the_ones_described_are_refused(folder):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda t: t.bfloat16(), "torch.bfloat16 (1, 32, 32), not torch.float64"),
-        (lambda t: t[:, :16].clone(), "torch.float64 (1, 16, 32), not torch.float64 (1, 32, 32)"),
+        (lambda t: t.bfloat16(), "torch.bfloat16 (32, 32), not torch.float64"),
+        (lambda t: t[:16].clone(), "torch.float64 (16, 32), not torch.float64 (32, 32)"),
         (lambda t: torch.full_like(t, torch.nan), "'mean' is not finite"),
         (lambda t: -t, "'spread' is negative"),
     ],

@@ -38,7 +38,7 @@ from ra_core.model import UNCALIBRATED, load
 from ra_core.scoring import HealthyStatistics, Scorer, ScoringConfig, image_scores
 from ra_core.site_scorer import SiteScorer
 
-STANDARDISED = ScoringConfig(name="s", factors=("residual",), scales=(1.0,), standardise=True, pool="top")
+STANDARDISED = ScoringConfig(name="s", factors=("residual",), smooth=1.0, standardise=True, pool="top")
 
 
 @pytest.fixture(scope="module")
@@ -128,8 +128,8 @@ def test_the_examples_of_the_docs_run(model_folder, artifact, tmp_path, monkeypa
 
 @pytest.mark.parametrize("scoring", [PLAIN, STANDARDISED], ids=lambda scoring: scoring.name)
 def test_a_score_is_that_of_the_evaluation(model_folder, artifact, tmp_path, scoring):
-    mean, spread = np.random.default_rng(0).random((2, 1, 32, 32)) / 9
-    healthy = HealthyStatistics(mean, spread) if scoring.standardise else None
+    rng = np.random.default_rng(0)
+    healthy = HealthyStatistics(rng.random((32, 32)) / 9, rng.random((32, 32)) / 9) if scoring.standardise else None
     save_calibration(model_folder, new_calibration(artifact, scoring=scoring, healthy=healthy))
     path = write_png(tmp_path / "x.png", head((40, 50)))
     result = load(model_folder).score(path)

@@ -98,7 +98,7 @@ def test_blur_and_smooth_are_gaussians_of_the_stated_width(untrained_perceptual)
     x, x_hat = pictures(seed=1), pictures(seed=2)
     scorings = [
         RESIDUAL,
-        ScoringConfig(name="smooth", factors=("residual",), scales=(3,)),
+        ScoringConfig(name="smooth", factors=("residual",), smooth=3),
         ScoringConfig(name="sharp", factors=("perceptual",), perceptual_blur=0),
         ScoringConfig(name="blurred", factors=("perceptual",), perceptual_blur=1.5),
     ]
@@ -145,8 +145,8 @@ def test_a_perceptual_factor_needs_a_network():
         ({"factors": ("residual", "residual")}, "twice"),
         ({"factors": ("residual", "signed_residual"), "standardise": True}, "stands alone"),
         ({"factors": ("signed_residual",)}, "standardised"),
-        ({"factors": ("residual",), "scales": (1, 3)}, "standardised"),
-        ({"factors": ("residual",), "scales": ()}, "at least 1"),
+        ({"factors": ("residual",), "shading": 9}, "signed residuals alone"),
+        ({"factors": ("signed_residual",), "standardise": True, "shading": 3, "smooth": 3}, "wider"),
     ],
 )
 def test_a_scoring_that_makes_no_sense_is_refused(settings, reason):
@@ -190,27 +190,25 @@ def test_an_images_score_depends_on_neither_batch_nor_order(untrained_perceptual
             assert np.abs(other - whole[s.name]).max() <= tolerance, s.name
 
 
-def test_healthy_statistics_are_moments_at_each_pixel_of_each_scale():
-    maps = np.random.default_rng(0).random((9, 2, 16, 16))
+def test_healthy_statistics_are_moments_at_each_pixel():
+    maps = np.random.default_rng(0).random((9, 16, 16))
     plain = HealthyMoments().add(maps).statistics(sigma=0)
     np.testing.assert_allclose(plain.mean, maps.mean(0))
     np.testing.assert_allclose(plain.spread, maps.std(0))
     smooth = HealthyMoments().add(iter(maps[:4].astype(np.float32))).add(maps[4:].astype(np.float32)).statistics()
-    mean = blur(maps.mean(0), 2)
+    mean = gaussian_filter(maps.mean(0), 2)
     np.testing.assert_allclose(smooth.mean, mean, rtol=1e-6)
-    np.testing.assert_allclose(smooth.spread, np.sqrt(blur((maps**2).mean(0), 2) - mean**2), rtol=1e-5)
+    np.testing.assert_allclose(smooth.spread, np.sqrt(gaussian_filter((maps**2).mean(0), 2) - mean**2), rtol=1e-5)
     assert smooth.mean.dtype == smooth.spread.dtype == np.float64
 
 
-def test_standardised_maps_are_spreads_above_the_mean_of_all_scales():
-    maps = np.random.default_rng(0).standard_normal((9, 2, 16, 16)).astype(np.float32)
-    maps[:, 1] *= 3
+def test_standardised_maps_are_spreads_above_the_mean_or_away_from_it():
+    maps = np.random.default_rng(0).standard_normal((9, 16, 16)).astype(np.float32)
     healthy = HealthyMoments().add(maps).statistics()
-    spread = healthy.spread + healthy.spread.mean((1, 2), keepdims=True) / 2
-    z = (maps - healthy.mean) / spread
-    found, signed = (numpy(healthy.standardise(torch.from_numpy(maps), signed)) for signed in (False, True))
-    np.testing.assert_allclose(found, np.maximum(z, 0).mean(1), rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(signed, np.abs(z).mean(1), rtol=1e-5, atol=1e-6)
+    z = (maps - healthy.mean) / (healthy.spread + healthy.spread.mean() / 2)
+    found, signed = (numpy(healthy.standardise(torch.from_numpy(maps)[:, None], signed)) for signed in (False, True))
+    np.testing.assert_allclose(found, np.maximum(z, 0), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(signed, np.abs(z), rtol=1e-5, atol=1e-6)
     assert found.min() == 0
 
 
@@ -220,7 +218,7 @@ def test_a_signed_residual_lets_noise_cancel_before_its_sign_is_dropped():
     x, x_hat = 0.5 + noise, torch.full((64, 1, 64, 64), 0.5)
     x[..., 24:40, 24:40] -= 0.04
     absolute, signed = (
-        ScoringConfig(name=f, factors=(f,), scales=(5,), standardise=True) for f in ("residual", "signed_residual")
+        ScoringConfig(name=f, factors=(f,), smooth=5, standardise=True) for f in ("residual", "signed_residual")
     )
     seen = {}
     for name, maps in Scorer(None).maps(x, x_hat, [absolute, signed]).items():
@@ -229,17 +227,21 @@ def test_a_signed_residual_lets_noise_cancel_before_its_sign_is_dropped():
     assert seen["signed_residual"] > max(2, 2 * seen["residual"])
 
 
-def test_each_scale_is_a_channel_of_the_map():
+def test_shading_is_taken_off_a_signed_residual():
+    """A picture that is brighter all over has nothing local; what is left of a spot is the difference of two blurs."""
     x, x_hat = pictures(seed=1), pictures(seed=2)
-    scoring = ScoringConfig(name="s", factors=("signed_residual",), scales=(0, 2), standardise=True)
+    scoring = ScoringConfig(name="s", factors=("signed_residual",), smooth=2, shading=9, standardise=True)
     maps = Scorer(None).maps(x, x_hat, [scoring])["s"]
     residual = numpy(x) - numpy(x_hat)
-    np.testing.assert_allclose(maps.double().numpy(), np.stack([residual, blur(residual, 2)], 1), atol=1e-6)
+    np.testing.assert_allclose(numpy(maps), blur(residual, 2) - blur(residual, 9), atol=1e-6)
+    assert maps.min() < 0
+    brighter = Scorer(None).maps(x / 2 + 0.2, x / 2, [scoring])["s"]
+    assert brighter.abs().max() < 1e-5
 
 
 def test_maps_that_never_varied_are_no_alarm_and_stay_finite():
     flat = torch.full((3, 1, 16, 16), 0.25)
-    found = HealthyMoments().add(flat.numpy()).statistics().standardise(flat)
+    found = HealthyMoments().add(flat[:, 0].numpy()).statistics().standardise(flat)
     assert found.isfinite().all()
     assert found.max() < 1
 
@@ -247,4 +249,4 @@ def test_maps_that_never_varied_are_no_alarm_and_stay_finite():
 @pytest.mark.parametrize("n", [0, 1])
 def test_a_spread_needs_two_maps(n):
     with pytest.raises(ValueError, match=f"^{n} healthy maps"):
-        HealthyMoments().add(np.zeros((n, 1, 4, 4))).statistics()
+        HealthyMoments().add(np.zeros((n, 4, 4))).statistics()

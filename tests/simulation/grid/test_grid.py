@@ -10,9 +10,11 @@ from hospitals import write_hospitals
 from ra_core.config import StudyConfig
 from ra_core.errors import ConfigError, ResumeError
 from ra_core.models import features
+from ra_core.models.configs import VAEConfig
 from ra_core.models.registry import build_method
 from ra_core.models.shared import shared_tensors
 from ra_core.runtime import Runtime
+from ra_core.scorings import SCORINGS
 from ra_core.settings import load_config
 from ra_core.shortcuts import SHORTCUTS, SLICE_HEIGHT
 from simulation.grid import GridConfig
@@ -47,7 +49,7 @@ def hospitals(site_root, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def new_grid(hospitals, site_root, tmp_path_factory):
+def new_grid(hospitals, site_root, tmp_path_factory, untrained_perceptual):
     def make(folder=None, **settings):
         folder = folder or tmp_path_factory.mktemp("grid")
         sites = [{"config": str(node.site_config)} for node in hospitals]
@@ -55,15 +57,15 @@ def new_grid(hospitals, site_root, tmp_path_factory):
         file = folder / "grid.yaml"
         file.write_text(yaml.safe_dump(SETTINGS | {"sites": sites} | settings))
         config = load_config(file, GridConfig)
-        return Grid(file, config, site_root, hospitals[0].cache, folder / "out", Silent())
+        return Grid(file, config, site_root, hospitals[0].cache, folder / "out", Silent(), untrained_perceptual)
 
     return make
 
 
 @pytest.fixture(scope="module")
-def grid(new_grid, untrained_perceptual):
+def grid(new_grid):
     grid = new_grid()
-    grid.run(untrained_perceptual)
+    grid.run()
     return grid
 
 
@@ -150,38 +152,38 @@ def test_sites_that_keep_parts_have_models_of_their_own(results):
     assert len(set(results["ra.local.anna.seed0"].model_hash.values())) == 1
 
 
-def test_a_finished_study_computes_nothing_and_a_lost_cell_alone(grid, results, untrained_perceptual, monkeypatch):
+def test_a_finished_study_computes_nothing_and_a_lost_cell_alone(grid, results, monkeypatch):
     computed = []
     whole = Grid.compute
     monkeypatch.setattr(
         Grid, "compute", lambda self, cell, bench: computed.append(cell.key) or whole(self, cell, bench)
     )
-    grid.run(untrained_perceptual)
+    grid.run()
     assert computed == []
     (grid.out / "cells" / "nearest.pooled.seed0.json").unlink()
-    grid.run(untrained_perceptual)
+    grid.run()
     assert computed == ["nearest.pooled.seed0"]
     again = load(grid.out / "cells", "nearest.pooled.seed0")
     assert again.numbers == results["nearest.pooled.seed0"].numbers
 
 
-def test_the_page_is_made_after_every_run(new_grid, grid, untrained_perceptual, monkeypatch):
+def test_the_page_is_made_after_every_run(new_grid, grid, monkeypatch):
     text = (grid.out / "report.html").read_text()
     assert "Not finished" not in text
     for name in ("report.html", "tables.md", "results.csv"):
         (grid.out / name).unlink()
-    grid.run(untrained_perceptual)
+    grid.run()
     assert (grid.out / "report.html").read_text() == text
     assert {"tables.md", "results.csv"} <= {file.name for file in grid.out.iterdir()}
     stopped = new_grid()
     monkeypatch.setattr(Grid, "compute", lambda *_: pytest.fail("a cell was begun"))
-    stopped.run(untrained_perceptual, limit=0)
+    stopped.run(limit=0)
     assert "No cell is finished yet" in (stopped.out / "report.html").read_text()
 
 
-def test_only_what_the_study_has_can_be_asked_for(grid, untrained_perceptual):
+def test_only_what_the_study_has_can_be_asked_for(grid):
     with pytest.raises(ConfigError, match="--only: 'vae' is no method or arm") as caught:
-        grid.run(untrained_perceptual, only=["ra", "vae"])
+        grid.run(only=["ra", "vae"])
     assert "ra, local" in caught.value.hint
 
 
@@ -193,9 +195,7 @@ def test_cells_of_other_settings_are_refused_by_name(new_grid, grid):
         other.finished()
 
 
-def test_training_and_choosing_need_no_test_image(
-    new_grid, hospitals, results, number_of, site_root, untrained_perceptual, tmp_path
-):
+def test_training_and_choosing_need_no_test_image(new_grid, hospitals, results, number_of, site_root, tmp_path):
     """The same weights and the same scoring come out where no test image is there."""
     sites = []
     for node in hospitals:
@@ -209,7 +209,7 @@ def test_training_and_choosing_need_no_test_image(
         (tmp_path / f"{node.site}.yaml").write_text(yaml.safe_dump(settings))
         sites.append({"config": str(tmp_path / f"{node.site}.yaml"), "held_out": node.site == "clara"})
     blind = new_grid(sites=sites, blocks=[{"methods": ["ra"], "arms": ["local", "encoder_only"]}])
-    blind.run(untrained_perceptual)
+    blind.run()
     for key, found in blind.finished().items():
         if found.arm == UNTRAINED:
             continue
@@ -220,6 +220,34 @@ def test_training_and_choosing_need_no_test_image(
             results[key].selected,
         )
         assert number_of(found, "anna", "auroc").note.endswith("not estimable: no test images")
+
+
+@pytest.mark.parametrize("changed", [{"parts": ["encoder"]}, {"proximal_mu": 0.5}, {"local_steps": 7}])
+def test_what_arms_decide_is_not_the_studys(new_grid, changed):
+    with pytest.raises(ConfigError, match=rf"study\.federation\.{next(iter(changed))}"):
+        new_grid(study=STUDY | {"federation": {"rounds": 2} | changed})
+
+
+def test_cells_measured_otherwise_are_refused(new_grid, grid, monkeypatch):
+    other = new_grid()
+    other.out.mkdir()
+    shutil.copytree(grid.out / "cells", other.out / "cells")
+    assert other.finished()
+    again = new_grid(other.file.parent)
+    monkeypatch.setattr("simulation.grid.run.SCORINGS", SCORINGS[:-1])
+    with pytest.raises(ResumeError, match=r"seed0\.json: of other settings"):
+        again.finished()
+
+
+def test_adapting_keeps_the_statistics_of_shared_batch_norms(grid, runtime):
+    study = next(cell.study for cell in grid.cells if cell.arm == "encoder_only")
+    method = VAEConfig(channels=(4, 8, 8), latent=8, norm="batch")
+    study = study.model_copy(update={"method": method})
+    shared = shared_tensors(build_method(method, 64, 0), study.federation)
+    assert any(name.endswith("running_mean") for name in shared)
+    kept = {name: tensor.clone() for name, tensor in shared.items()}
+    after = shared_tensors(adapt(study, kept, grid.places[2].images, runtime, 2), study.federation)
+    assert all(torch.equal(after[name], tensor) for name, tensor in kept.items())
 
 
 def test_adapting_leaves_shared_tensors_as_they_are(grid, runtime):
