@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from ra_core.metrics import Estimate
 from ra_core.words import listed
 from simulation.grid.answers import MARGIN
 from simulation.grid.arms import ARMS
-from simulation.grid.page.chapter import MEAN, Chapter, by_title, column, heads, minus, sites_and_mean
+from simulation.grid.page.chapter import MEAN, Chapter, by_title, column, heads, minus, sites, sites_and_mean
 from simulation.grid.page.data import FEDERATED, StudyData
 from simulation.grid.page.lesions import lesions
 from simulation.grid.page.numbers import ALIKE, AUROC, COMPARED, METRICS_ASKED, PIXEL, Asked, cell, difference, measured
 from simulation.grid.page.outside import outside
 from simulation.grid.page.panels import around, differences, grown, values
-from simulation.grid.page.words import far_from_pooled, helped
+from simulation.grid.page.words import budget, far_from_pooled, helped
 from simulation.report.cells import Cell
 from simulation.report.sections import Section
-from simulation.report.tables import Wanted, table
+from simulation.report.tables import Table, Wanted, table
 from simulation.report.words import capital, counted
 
 __all__ = ["chapters"]
+
+
+BY_SITE = (AUROC, PIXEL, Asked("detection_rate"), Asked("false_alarm_rate"))
+"""What is told site by site too."""
 
 
 def chapters(data: StudyData) -> list[Chapter]:
@@ -40,14 +44,16 @@ def chapters(data: StudyData) -> list[Chapter]:
 def _methods(data: StudyData) -> Chapter:
     ours = data.subject
     text = (
-        f"Each number is the mean over the {len(data.trained)} trained sites, each counting the same. Unless a column "
-        "says otherwise, a method is scored as chosen at each site on healthy validation images with synthetic "
+        f"{budget(data)} "
+        f"Each number is the mean over the {len(data.trained)} trained sites, each counting the same; sites without "
+        "the images that a number is of are left out of it. Unless a column says otherwise, a method is scored as "
+        "chosen at each site on healthy validation images with synthetic "
         "anomalies in them; the last two columns score every method alike: by its plain residual (its distance, for "
         "a method that reconstructs nothing), and as the paper scores RA. Higher is better everywhere but in LPIPS. "
         f"The second table of each way to train has {ours} minus the method, patient by patient, of the seeds "
         "that both have. A shortcut is a plain "
         "number of the picture that knows nothing of disease; its image AUROC is read in the better direction at each "
-        "site, which favours it."
+        "site where means are compared, which favours it, and as it is in tables by site."
     )
     sections = [found for arm in ("pooled", "fedavg", "local") if (found := _arm(data, arm))]
     return Chapter("methods", "Which method finds most?", text, sections, "No method is finished at all sites.")
@@ -56,27 +62,15 @@ def _methods(data: StudyData) -> Chapter:
 def _arm(data: StudyData, arm: str) -> Section | None:
     methods = [name for name in data.methods if data.has(name, arm)]
     columns = [asked for asked in METRICS_ASKED if any(_mean(data, arm, asked, name) for name in methods)]
-    rows = [
-        Wanted(data.label(name), data.kind(name), by_title(columns, partial(_mean, data, arm, method=name)))
-        for name in methods
-    ]
-    shortcuts = data.answers.shortcuts if methods else []
-    rows += [Wanted(f"shortcut: {s}", "shortcut", by_title(columns, partial(_short, data, name=s))) for s in shortcuts]
+    rows = _means(data, arm, methods, columns)
     found = table(f"{arm}: {MEAN}", heads(asked.title for asked in columns), rows)
     if not found:
         return None
-    rivals = [name for name in methods if name != data.subject and data.has(data.subject, arm)]
     compared = [asked for asked in columns if asked in (*COMPARED, *ALIKE)]
-    against = [
-        Wanted(data.label(name), data.kind(name), by_title(compared, partial(_lead, data, arm, method=name)))
-        for name in rivals
-    ]
-    against += [
-        Wanted(f"shortcut: {s}", "shortcut", by_title(compared, partial(_short_lead, data, arm, name=s)))
-        for s in shortcuts
-    ]
+    against = _leads(data, arm, [name for name in methods if name != data.subject], compared)
     caption = f"{arm}: {data.subject} minus the method, {MEAN}"
     tables = [found, table(caption, heads(asked.title for asked in compared), against)]
+    tables += [_by_site(data, arm, methods, asked) for asked in measured(data, BY_SITE)]
     panels = []
     for asked in (AUROC, PIXEL):
         cells, leads = (column(asked, of) if asked in columns else {} for of in (rows, against))
@@ -87,6 +81,49 @@ def _arm(data: StudyData, arm: str) -> Section | None:
     missing = [f"{one.method} ({one.reason})" for one in data.refused if one.arm == arm]
     text = f"{capital(ARMS[arm].meaning)}." + (f" Not possible in this way: {listed(missing)}." if missing else "")
     return Section(f"Trained {arm}", text, [made for made in tables if made], [p for p in panels if p])
+
+
+def _means(data: StudyData, arm: str, methods: Sequence[str], columns: Sequence[Asked]) -> list[Wanted]:
+    """Of methods and shortcuts, over trained sites."""
+    rows = [
+        Wanted(data.label(name), data.kind(name), by_title(columns, partial(_mean, data, arm, method=name)))
+        for name in methods
+    ]
+    shortcuts = data.answers.shortcuts if methods else []
+    return rows + [
+        Wanted(f"shortcut: {s}", "shortcut", by_title(columns, partial(_short, data, name=s))) for s in shortcuts
+    ]
+
+
+def _leads(data: StudyData, arm: str, rivals: Sequence[str], compared: Sequence[Asked]) -> list[Wanted]:
+    """What the study's main method has over others, and over shortcuts."""
+    if not data.has(data.subject, arm):
+        return []
+    rows = [
+        Wanted(data.label(name), data.kind(name), by_title(compared, partial(_lead, data, arm, method=name)))
+        for name in rivals
+    ]
+    return rows + [
+        Wanted(f"shortcut: {s}", "shortcut", by_title(compared, partial(_short_lead, data, arm, name=s)))
+        for s in data.answers.shortcuts
+    ]
+
+
+def _by_site(data: StudyData, arm: str, methods: Sequence[str], asked: Asked) -> Table | None:
+    """What each method has at each trained site; with `local`, that is the site's own model."""
+    rows = [Wanted(data.label(m), data.kind(m), partial(_at, data, m, arm, asked)) for m in methods]
+    rows += [
+        Wanted(f"shortcut: {s}", "shortcut", partial(_shortcut_at, data, s, asked)) for s in data.answers.shortcuts
+    ]
+    return table(f"{arm}: {asked.title} at each site", sites(data.trained), rows)
+
+
+def _at(data: StudyData, method: str, arm: str, asked: Asked, site: str) -> Cell | None:
+    return cell(data.answers.at(method, arm, site, asked.metric))
+
+
+def _shortcut_at(data: StudyData, name: str, asked: Asked, site: str) -> Cell | None:
+    return cell(data.answers.shortcut(name, site, asked.metric))
 
 
 def _mean(data: StudyData, arm: str, asked: Asked, method: str) -> Cell | None:

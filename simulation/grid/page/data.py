@@ -74,7 +74,9 @@ class StudyData:
         """What the results say."""
         evaluation = self.config.study.evaluation
         trained, held_out = self.sites.named("trained"), self.sites.named("held out")
-        return Answers(self.results, trained, held_out, evaluation.confidence, evaluation.bootstrap)
+        return Answers(
+            self.results, trained, held_out, self.sites.patients, evaluation.confidence, evaluation.bootstrap
+        )
 
     @cached_property
     def metrics(self) -> frozenset[str]:
@@ -126,8 +128,16 @@ class StudyData:
         return sorted({cell.seed for cell in self.cells if cell.is_trained})
 
     def label(self, method: str) -> str:
-        """For tables; says which method is classical."""
-        return f"{method} (classical)" if method in self.classical else method
+        """For tables; says which method is classical, and which has a budget of its own."""
+        if method in self.classical:
+            return f"{method} (classical)"
+        steps = self.config.methods[method].steps
+        return f"{method} ({steps:,} steps)" if steps else method
+
+    @cached_property
+    def ranked(self) -> list[str]:
+        """Methods that have the same budget: those with steps of their own stand in tables, and lead no ranking."""
+        return [name for name in self.methods if not self.config.methods[name].steps]
 
     def kind(self, method: str) -> str:
         """Of a table's row."""

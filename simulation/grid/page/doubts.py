@@ -48,7 +48,7 @@ def _classical(data: StudyData) -> Iterator[str]:
             f"{name}, {arm}": answers.versus((ours, arm), (name, arm), asked.metric, data.trained)
             for name in data.methods
             if name in data.classical
-            for arm in ("fedavg", "pooled")
+            for arm in ("fedavg", "pooled", "local")
         }
         for name in answers.shortcuts:
             one = answers.versus_shortcut((ours, data.arm_of(ours)), name, asked.metric, data.trained)

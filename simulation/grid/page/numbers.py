@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from ra_core.evaluation import CHOSEN_NOTE
 from ra_core.metrics import Estimate
-from simulation.grid.answers import Verdict
+from simulation.grid.answers import Paired, Verdict
 from simulation.grid.page.data import StudyData
 from simulation.report.cells import Cell
 from simulation.report.metrics import METRICS
@@ -55,6 +55,8 @@ COMPARED = (AUROC, Asked("auprc"), PIXEL, Asked("dice"), Asked("box_auroc"), Ask
 
 METRICS_ASKED = (
     *COMPARED,
+    Asked("box_f1"),
+    Asked("box_f1_scale_free"),
     Asked("ssim", "reconstruction", "healthy"),
     Asked("lpips", "reconstruction", "healthy"),
     *ALIKE,
@@ -66,7 +68,7 @@ def cell(found: Estimate | None, extra: str = "") -> Cell | None:
     return None if found is None else replace(_cell(found), extra=extra)
 
 
-def difference(found: Estimate | None) -> Cell | None:
+def difference(found: Paired | None) -> Cell | None:
     """A paired difference with its verdict."""
     if found is None or found.value is None:
         return cell(found)

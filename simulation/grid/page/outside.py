@@ -72,7 +72,15 @@ def _held_out(data: StudyData, asked: Asked) -> Table | None:
         for name in data.methods
         for arm in ("pooled", *FEDERATED, OTHERS)
     ]
+    rows += [
+        Wanted(f"shortcut: {name}", "shortcut", partial(_shortcut, data, asked, name))
+        for name in (data.answers.shortcuts if rows else ())
+    ]
     return table(f"{asked.title} at held-out sites", sites(data.answers.held_out, "held out"), rows)
+
+
+def _shortcut(data: StudyData, asked: Asked, name: str, site: str) -> Cell | None:
+    return cell(data.answers.shortcut(name, site, asked.metric))
 
 
 def _adapted(data: StudyData, method: str, arm: str) -> str:

@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 
 from ra_core.metrics import Estimate
 from ra_core.words import listed
-from simulation.grid.answers import Verdict
+from simulation.grid.answers import Paired, Verdict
 from simulation.grid.page.data import FEDERATED, StudyData
 from simulation.grid.page.numbers import AUROC, PIXEL, Asked, measured
 from simulation.report.cells import Cell
 from simulation.report.sections import QUESTIONS
 from simulation.report.words import capital, counted
 
-__all__ = ["Card", "Point", "banner", "far_from_pooled", "headline", "helped", "inner", "introduction"]
+__all__ = ["Card", "Point", "banner", "budget", "far_from_pooled", "headline", "helped", "inner", "introduction"]
 
 TAILS = {
     Verdict.better: "than",
@@ -84,6 +84,17 @@ def introduction(data: StudyData) -> str:
     )
 
 
+def budget(data: StudyData) -> str:
+    """What each model may cost."""
+    training, sites = data.config.study.training, len(data.trained)
+    seen = training.steps * training.batch_size
+    return (
+        f"A method that learns by steps has {training.steps:,} of {training.batch_size} images each, unless its row "
+        f"says otherwise: {seen:,} images pooled or local, and as many at each site in a federation, {sites * seen:,} "
+        "in all. A method computed in one pass sees every training image once."
+    )
+
+
 def headline(data: StudyData, points_of: Mapping[str, Sequence[Point]]) -> list[Card]:
     """The study's questions with their short answers.
 
@@ -106,7 +117,7 @@ def _ranking(data: StudyData, asked: Asked, question: str) -> Card:
     """Who leads in each way to train, and how RA stands to the others."""
     points, figure = [], ""
     for arm, told in ARMS_TOLD.items():
-        values = {name: data.answers.mean(name, arm, asked.metric, data.trained) for name in data.methods}
+        values = {name: data.answers.mean(name, arm, asked.metric, data.trained) for name in data.ranked}
         known = {name: one for name, one in values.items() if one and one.value is not None}
         if known:
             rivals = [name for name in known if name != data.subject]
@@ -139,7 +150,7 @@ def _standing(data: StudyData, asked: Asked, arm: str, rivals: Sequence[str]) ->
     return [(verdict, f"{TAILS[verdict]} {listed(names)}") for verdict, names in by_verdict.items()]
 
 
-def _by_verdict(found: Mapping[str, Estimate | None]) -> dict[Verdict, list[str]]:
+def _by_verdict(found: Mapping[str, Paired | None]) -> dict[Verdict, list[str]]:
     """Names of what has a value, by what its interval says."""
     known = {name: Verdict.of(one) for name, one in found.items() if one and one.value is not None}
     return {v: names for v in Verdict if (names := [name for name, verdict in known.items() if verdict is v])}
@@ -152,18 +163,25 @@ def _strongest_shortcut(data: StudyData, asked: Asked) -> str:
 
 
 def helped(data: StudyData) -> list[Point]:
-    """At which sites federation is better and worse than the site's own model: of RA, and any harm of any method."""
+    """At which sites federation is better and worse than the site's own model: of RA, and any harm by any of them."""
     points = []
-    methods = [name for name in data.methods if data.has(name, "fedavg", "local")]
-    for asked in measured(data, (AUROC, PIXEL)) if methods else ():
+    models = [(name, arm) for name in data.methods for arm in FEDERATED if data.has(name, arm, "local")]
+    for asked in measured(data, (AUROC, PIXEL)) if models else ():
         harmed, found = [], []
-        for name in methods:
-            by_site = _site_by_site(data, asked, (name, "fedavg"), (name, "local"))
-            harmed += [f"{site} ({name}: {inner(one)})" for site, one in by_site.items() if _below_zero(one)]
-            if name == data.subject:
+        for name, arm in models:
+            by_site = _site_by_site(data, asked, (name, arm), (name, "local"))
+            verdicts = {site: Verdict.of(one) for site, one in by_site.items()}
+            harmed += [
+                f"{site} ({name}, {arm}: {inner(one)})"
+                for site, one in by_site.items()
+                if verdicts[site] is Verdict.worse
+            ]
+            if (name, arm) == (data.subject, "fedavg"):
                 found = [(verdict, f"at {listed(sites)}") for verdict, sites in _by_verdict(by_site).items()]
         told = (
-            f"Significantly harmed: {listed(harmed)}." if harmed else "No site is significantly harmed, by any method."
+            f"Significantly harmed: {listed(harmed)}."
+            if harmed
+            else "No site is significantly harmed, by any method in any federated way to train."
         )
         points.append(Point(f"{asked.title}, {data.subject}", "", found))
         points.append(Point(f"{asked.title}, all methods", told))
@@ -194,13 +212,9 @@ def _outside(data: StudyData) -> list[Point]:
     return points
 
 
-def _site_by_site(data: StudyData, asked: Asked, a: tuple[str, str], b: tuple[str, str]) -> dict[str, Estimate]:
+def _site_by_site(data: StudyData, asked: Asked, a: tuple[str, str], b: tuple[str, str]) -> dict[str, Paired]:
     found = {site: data.answers.versus(a, b, asked.metric, (site,)) for site in data.trained}
     return {site: one for site, one in found.items() if one and one.value is not None}
-
-
-def _below_zero(found: Estimate) -> bool:
-    return found.ci_high is not None and found.ci_high < 0
 
 
 def _mean_difference(data: StudyData, a: str, b: str) -> str:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from ra_core.metrics import Estimate, image_auroc
-from simulation.grid.answers import Answers, Verdict, difference, over_seeds
+from simulation.grid.answers import Answers, Paired, Verdict, difference, over_seeds
 from simulation.grid.result import CellResult, Number
 
 SETTINGS = {"bootstrap": 400, "confidence": 0.95, "seed": 0}
@@ -43,7 +43,7 @@ def cell(method, arm, variant, seed, numbers, sites=("a", "b")):
 
 
 def answers(*cells):
-    return Answers(cells, ("a", "b"), (), 0.95, 400)
+    return Answers(cells, ("a", "b"), (), {"a": (40, 40), "b": (12, 9)}, 0.95, 400)
 
 
 def test_a_paired_difference_is_that_of_recomputed_resamples():
@@ -68,7 +68,7 @@ def test_a_model_does_not_differ_from_itself_and_pairing_narrows_the_interval():
     own = auroc(scores, labels, patients)
     same = difference(own, own, 0.95)
     assert (same.value, same.ci_low, same.ci_high) == (0, 0, 0)
-    assert Verdict.of(same) is Verdict.inconclusive  # no width: nothing is known of other patients
+    assert Verdict.of(Paired.by(same, 40)) is Verdict.inconclusive  # no width: nothing is known of other patients
     near = auroc(scores + 0.1 * np.random.default_rng(0).normal(size=len(scores)), labels, patients)
     paired = difference(near, own, 0.95)
     assert paired.ci_high - paired.ci_low < 0.5 * (own.ci_high - own.ci_low)
@@ -86,9 +86,10 @@ def test_a_model_does_not_differ_from_itself_and_pairing_narrows_the_interval():
     ],
 )
 def test_verdicts(low, high, verdict):
-    assert Verdict.of(Estimate(0.0, low, high, 30, 30)) is verdict
+    assert Verdict.of(Paired(0.0, low, high, 99, 99, patients=30)) is verdict
     if verdict is Verdict.equivalent:
-        assert Verdict.of(Estimate(0.0, low, high, 29, 30)) is not verdict
+        assert Verdict.of(Paired(0.0, low, high, 99, 99, patients=29)) is not verdict
+    assert Verdict.of(Paired(0.0, low, high, 99, 99, patients=9)) is Verdict.inconclusive
 
 
 def test_bootstrap_values_survive_a_file():
@@ -123,6 +124,29 @@ def test_the_mean_difference_over_sites_is_the_difference_of_means():
     assert found.ci_low < found.value < found.ci_high
     assert answers(*cells).methods == ["ra"]
     assert answers(*cells).arms == ["pooled", "fedavg"]
+
+
+def test_differences_know_the_patients_of_the_kinds_that_they_are_of():
+    both = [number(s, auroc(*scored(1.0, seed))) for s, seed in (("a", 5), ("b", 6))]
+    found = answers(cell("ra", "pooled", "", 0, both), cell("ra", "fedavg", "", 0, both))
+    models = ("ra", "fedavg"), ("ra", "pooled")
+    assert found.versus(*models, "auroc", ("a",)).patients == 40
+    assert found.versus(*models, "auroc", ("b",)).patients == 9
+    assert found.versus(*models, "auroc", ("a", "b")).patients == 49
+
+
+def test_a_site_without_images_of_a_kind_is_left_out_of_a_mean():
+    some, nothing = auroc(*scored(1.0, 7)), Estimate(None, None, None, 0, 3, "not estimable: no healthy test images")
+    found = answers(
+        *(cell("ra", arm, "", 0, [number("a", some), number("b", nothing)]) for arm in ("pooled", "fedavg"))
+    )
+    mean = found.mean("ra", "pooled", "auroc", ("a", "b"))
+    assert mean.value == pytest.approx(some.value, abs=1e-5)
+    assert (mean.n_healthy, mean.n_anomalous) == (some.n_healthy, some.n_anomalous)
+    assert found.versus(("ra", "fedavg"), ("ra", "pooled"), "auroc", ("a", "b")).patients == 40
+    broken = Estimate(None, None, None, 5, 5, "not estimable for another reason")
+    other = answers(cell("ra", "pooled", "", 0, [number("a", some), number("b", broken)]))
+    assert other.mean("ra", "pooled", "auroc", ("a", "b")).value is None
 
 
 def test_what_is_not_estimable_stays_so():
@@ -182,7 +206,7 @@ def test_growing_is_of_the_first_sites_and_of_seeds_that_all_numbers_of_sites_ha
         cell("ra", "fedavg", "", 0, [number("a", estimates[2])], sites),
         cell("ra", "fedavg", "", 1, [number("a", estimates[3])], sites),
     ]
-    found = Answers(cells, sites, (), 0.95, 400)
+    found = Answers(cells, sites, (), dict.fromkeys(sites, (40, 40)), 0.95, 400)
     by_count = found.growing("ra", "auroc", ("a",))
     assert {count: one.value for count, one in by_count.items()} == pytest.approx(
         {count: estimates[count - 1].value for count in (1, 2, 3)}, abs=1e-5

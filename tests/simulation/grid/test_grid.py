@@ -103,7 +103,7 @@ def test_every_cell_has_numbers_of_every_site(results, number_of):
 
 
 def test_shortcuts_are_measured_once_and_say_what_is_not_known(grid, results):
-    found = Answers(list(results.values()), ("anna", "berta"), ("clara",), 0.95, 100)
+    found = Answers(list(results.values()), ("anna", "berta"), ("clara",), {}, 0.95, 100)
     assert found.methods == ["ra", "nearest"]
     for site in ("anna", "berta", "clara"):
         for name in SHORTCUTS:

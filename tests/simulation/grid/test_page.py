@@ -7,8 +7,7 @@ from itertools import pairwise
 import pytest
 from html_pages import Page
 
-from ra_core.metrics import Estimate
-from simulation.grid.answers import Verdict
+from simulation.grid.answers import Paired, Verdict
 from simulation.grid.page import PAGE, RESULTS, TABLES, write_study
 from simulation.grid.page.doubts import doubts
 from simulation.grid.page.numbers import difference
@@ -139,6 +138,10 @@ def test_every_gap_to_pooled_is_that_of_its_cells(page, mean):
 def test_every_number_at_sites_without_a_part_is_that_of_its_cell(page, raw, study, number_of):
     for caption in ("Image AUROC at each left-out site", "Image AUROC at held-out sites"):
         for row, place, cell in columns(page, caption):
+            if row.startswith("shortcut: "):
+                found = study.answers.shortcut(row.removeprefix("shortcut: "), place, "auroc")
+                assert told(cell) == (pytest.approx(found.value, abs=6e-4) if found and found.value else None)
+                continue
             method, arm = row.split(" (")[0].split(", ")
             sites = TRAINED if place == MEAN else (place,)
             if arm == "other sites' own models":
@@ -151,6 +154,27 @@ def test_every_number_at_sites_without_a_part_is_that_of_its_cell(page, raw, stu
                 values = [value for site in sites for value in raw(method, arm, site, "auroc").values()]
             known = [value for value in values if value is not None]
             assert told(cell) == (pytest.approx(statistics.fmean(known), abs=6e-4) if known else None)
+
+
+def test_every_method_has_its_own_numbers_at_each_site(page, raw, study):
+    for title, metric in (("Image AUROC", "auroc"), ("Detection rate", "detection_rate")):
+        for row, place, cell in columns(page, f"fedavg: {title} at each site"):
+            if not row.startswith("shortcut: "):
+                found = raw(row.split(" (")[0], "fedavg", place, metric).values()
+                assert told(cell) == pytest.approx(statistics.fmean(found), abs=6e-4)
+    rows = {row for row, _, _ in columns(page, "fedavg: Image AUROC at each site")}
+    assert {"RA", "VAE", "PaDiM", "shortcut: brightness"} <= rows
+
+
+def test_a_method_with_a_budget_of_its_own_leads_no_ranking(study, tmp_path):
+    longer = {
+        name: entry.model_copy(update={"steps": 9000} if name == "VAE" else {})
+        for name, entry in study.config.methods.items()
+    }
+    write_study(tmp_path, replace(study, config=study.config.model_copy(update={"methods": longer})))
+    page = Page((tmp_path / PAGE).read_text())
+    assert "VAE (9,000 steps)" in {row for row, _, _ in columns(page, f"fedavg: {MEAN}")}
+    assert "9,000" not in page.prose().split("Which method finds most")[0]
 
 
 def test_a_site_that_can_have_no_model_or_number_says_why(page):
@@ -270,20 +294,20 @@ def test_what_can_not_be_trained_is_told_with_its_reason(page):
 
 
 def test_harm_is_claimed_only_where_the_interval_lies_below_zero(study):
-    told_harm = " ".join(point.prose for point in helped(study))
-    for metric in ("auroc", "pixel_auprc"):
+    prose = {point.about: point.prose for point in helped(study)}
+    for title, metric in (("Image AUROC", "auroc"), ("Pixel AUPRC", "pixel_auprc")):
         for site in TRAINED:
             for method in study.methods:
                 found = study.answers.versus((method, "fedavg"), (method, "local"), metric, (site,))
                 if found is not None:
-                    assert (f"{site} ({method}:" in told_harm) or found.ci_high >= 0
+                    assert (f"{site} ({method}, fedavg:" in prose[f"{title}, all methods"]) == (found.ci_high < 0)
 
 
 def test_differences_have_their_sign_and_verdict():
-    found = difference(Estimate(-0.0123, -0.03, 0.0, 3, 4))
+    found = difference(Paired(-0.0123, -0.03, 0.0, 40, 40, patients=40))
     assert found.text == "−0.012 (−0.030 to 0.000)"
     assert found.extra.endswith(Verdict.inconclusive.value)
-    assert difference(Estimate(None, None, None, 0, 0, "why")).note == "why"
+    assert difference(Paired(None, None, None, 0, 0, "why")).note == "why"
     assert difference(None) is None
 
 
