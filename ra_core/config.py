@@ -197,6 +197,7 @@ class DataConfig(Config):
     root: BesideFile | None = Field(None, description="data root, relative to this file; --data goes before it")
     manifest: Path = Field(Path("manifest.csv"), description="CSV of all images, relative to the data root")
     folder: FolderRules | None = Field(None, description="rules in place of a manifest")
+    pictures: bool = Field(True, description="reports may show images of this site; false: numbers alone")
 
 
 class LimitsConfig(Config):

@@ -167,7 +167,7 @@ class Experiment:
                     evaluation = evaluate(model.method, name, scorer, place.images, table, device=device, known=known)
                     found.by_place[model.arm, place.name] = evaluation
                     found.rows.extend(evaluation.rows)
-                    if model is trained[0]:
+                    if model is trained[0] and place.config.data.pictures:
                         found.galleries.append(self._gallery(model.arm, place, evaluation))
                 move(next(count), f"simple baselines at {place.name}")
                 table = self._table("local", place.reference, place)

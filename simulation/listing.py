@@ -22,10 +22,19 @@ MARGIN = 4
 
 HEADS = {
     "methods": "Methods: `settings: {name: NAME, preset: PRESET}` in a study",
+    "presets": "Presets: what `small` and `paper` stand for in a method's settings; keys beside them win",
     "arms": "Arms, the ways to train: `arms` in a study's blocks",
     "scorings": "Scorings, from maps to image scores: columns of the tables; each site chooses one without labels",
     "shortcuts": "Shortcuts, measured beside the methods: who does not beat them has shown nothing",
     "metrics": "Metrics, with intervals by patient",
+}
+
+PRESETS = {
+    "small": ("what processors can train in minutes to hours; the default", "this project, docs/recipe.md"),
+    "paper": (
+        "the settings of the RA paper's models, or of a method's own authors where it has none",
+        "each method's line below its name: docs/method.md says where from",
+    ),
 }
 
 Entry = dict[str, Any]
@@ -35,6 +44,7 @@ def everything() -> dict[str, list[Entry]]:
     """By kind, entries with `name`, `line`, `source` and, of methods, what else there is to know."""
     return {
         "methods": [_method(name, kind) for name, kind in CONFIGS.items()],
+        "presets": [{"name": name, "line": line, "source": source} for name, (line, source) in PRESETS.items()],
         "arms": [{"name": name, "line": arm.meaning, "source": arm.source} for name, arm in ARMS.items()],
         "scorings": _terms(SCORINGS_TOLD),
         "shortcuts": _terms(SHORTCUTS_TOLD),
@@ -60,6 +70,7 @@ def _method(name: str, kind: type[MethodSettings]) -> Entry:
         "line": line.rstrip("."),
         "source": kind.source,
         "presets": [*kind.presets],
+        "paper": {key: [*v] if isinstance(v, tuple) else v for key, v in kind.presets["paper"].items()},
         "presets_differ": len({repr(values) for values in kind.presets.values()}) > 1,
         "learns": "in one pass over the images" if kind.fitted else "by steps of gradient descent",
         "federates": not kind.local_only,
@@ -93,3 +104,11 @@ def _facts(entry: Entry) -> Iterator[str]:
     made = "reconstructs" if entry["gives"] == "reconstruction" else "measures a distance"
     presets = " and ".join(entry["presets"]) + ("" if entry["presets_differ"] else " are the same")
     yield f"{made}; learns {entry['learns']}; {shared}; presets: {presets}"
+    if entry["presets_differ"]:
+        yield f"preset paper: {', '.join(f'{key} {_told(value)}' for key, value in entry['paper'].items())}"
+
+
+def _told(value: object) -> str:
+    if isinstance(value, list):
+        return "-".join(map(_told, value))
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -84,6 +84,7 @@ class Place:
             used_files=self.images.used,
             declared_files=self.images.declared,
             reference=self.reference,
+            pictures=self.config.data.pictures,
         )
 
 

@@ -27,6 +27,7 @@ class SiteFacts:
         n_train, n_val, n_test_healthy, n_test_anomalous: images.
         used_files, declared_files: files that are used, of those that ought to be images.
         reference: site whose healthy images serve for thresholds and baselines; its own name as a rule.
+        pictures: whether its images may be shown.
     """
 
     name: str
@@ -41,6 +42,7 @@ class SiteFacts:
     used_files: int
     declared_files: int
     reference: str
+    pictures: bool
 
 
 @dataclass(frozen=True)

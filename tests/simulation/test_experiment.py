@@ -40,9 +40,12 @@ class Silent:
 
 @pytest.fixture(scope="module")
 def hospitals(site_root, tmp_path_factory):
-    """Three hospitals; the third has no healthy image of its own and borrows the first's."""
+    """Three hospitals; the second's images may not be shown, the third has none of healthy people and borrows."""
     folder = tmp_path_factory.mktemp("hospitals")
     nodes = write_hospitals(site_root, folder, ("anna", "berta", "clara"))
+    settings = yaml.safe_load(nodes[1].site_config.read_text())
+    settings["data"]["pictures"] = False
+    nodes[1].site_config.write_text(yaml.safe_dump(settings))
     header, *rows = list(csv.reader((folder / "clara.csv").open()))
     label = header.index("label")
     with (folder / "clara.csv").open("w", newline="") as file:
@@ -112,6 +115,13 @@ def test_every_model_is_measured_at_every_site(finished):
     found = {(r["arm"], r["train_sites"], r["test_site"]) for r in rows_of(finished) if r["method"] == "ra"}
     for arm, sites in (("federated", "anna+berta"), ("pooled", "anna+berta"), ("local", "anna")):
         assert {(arm, sites, site) for site in ("anna", "berta", "clara")} <= found
+
+
+def test_no_image_of_a_site_is_shown_whose_config_forbids_it(finished):
+    assert sorted(file.stem for file in (finished / "galleries").iterdir()) == ["anna", "clara"]
+    page = (finished / "report.html").read_text()
+    assert "None of berta are shown: its config forbids it." in page
+    assert "at berta.</b> Scoring" not in page
 
 
 def test_models_calibrations_and_the_page_are_there(finished):

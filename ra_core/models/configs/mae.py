@@ -41,7 +41,7 @@ class MAEConfig(MethodSettings):
     heads: int = Field(4, ge=1, description="heads of attention; must divide dim")
     decoder_depth: int = Field(2, ge=1, description="blocks of the decoder")
     mask_ratio: float = Field(0.75, ge=0.5, lt=1, description="share of patches that are hidden")
-    masks: int = Field(8, ge=2, description="fixed masks behind a reconstruction; any two cover the image")
+    masks: int = Field(8, ge=2, description="fixed masks behind a reconstruction; the first two cover the image")
     learning_rate: float = Field(1e-3, gt=0, description="Adam")
 
     @property

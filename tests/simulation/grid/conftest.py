@@ -136,6 +136,7 @@ def facts(name):
         used_files=500,
         declared_files=502,
         reference="north" if name == "covid" else name,
+        pictures=True,
     )
 
 

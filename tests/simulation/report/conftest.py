@@ -40,6 +40,7 @@ def site(name, **changed):
         "used_files": 300,
         "declared_files": 303,
         "reference": name,
+        "pictures": True,
     }
     return SiteFacts(name=name, **(facts | changed))
 
