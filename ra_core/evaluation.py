@@ -5,7 +5,7 @@ Nothing here is chosen on test images: scoring and thresholds come from healthy 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -53,7 +53,7 @@ class Evaluation:
         pixel_thresholds: by scoring name, the map value that `pixel_fpr` of healthy validation pixels exceed.
         image_thresholds: by scoring name, the image score that `image_fpr` of healthy validation images at most exceed.
         scorer: the method ready for this site.
-        scores: image scores of the test images by scoring name, (N,).
+        scores: image scores of the test images by name of the scorings shown, (N,).
     """
 
     rows: list[ResultRow]
@@ -88,6 +88,7 @@ def evaluate(
     device: torch.device,
     scorings: Sequence[ScoringConfig] | None = None,
     known: bool = False,
+    shown: Collection[str] | None = None,
     progress: Progress = lambda _: None,
 ) -> Evaluation:
     """Measure a method under all scorings and choose one of them.
@@ -102,6 +103,7 @@ def evaluate(
         scorings: to be measured; all of the method's if not given.
         known: whether it was trained on these training images. If it knows them by heart, scorings that are
             standardised by its maps of them are left out.
+        shown: names of scorings that are measured on test images beside the chosen one; all if not given.
         progress: told what is being done.
 
     Raises:
@@ -118,7 +120,8 @@ def evaluate(
     val = _on_validation(site, images.train.images(reference[:64]), images, table)
 
     progress("test images")
-    scores, rows = _on_test(site, name, images, table, val)
+    tested = site if shown is None else site.only({*shown, val.chosen.name})
+    scores, rows = _on_test(tested, name, images, table, val)
     if isinstance(method, Reconstruction):
         rows += _reconstruction(site, name, images.test, table) + _healing(site, name, images, table)
     for s in () if table.borrowed else scorings:  # they would look like the site's own

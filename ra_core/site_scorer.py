@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from tempfile import TemporaryFile
@@ -83,6 +83,11 @@ class SiteScorer:
                 moments[name].add(maps[:, 0].numpy())
         healthy = {name: found.statistics() for name, found in moments.items()}
         return cls(method, scorer, scorings, healthy, device)
+
+    def only(self, names: Collection[str]) -> SiteScorer:
+        """The same with some of the scorings; other names are passed by."""
+        kept = [s for s in self.scorings if s.name in names]
+        return SiteScorer(self.method, self.scorer, kept, self.healthy, self.device)
 
     def maps(self, x: Tensor) -> dict[str, Tensor]:
         """Anomaly maps by scoring name, each (N, 1, S, S) float32 on the CPU, at least 0, of images (N, 1, S, S)."""

@@ -102,7 +102,9 @@ def _known(cell: Cell, digest: str, bench: Workbench) -> dict[str, Any]:
 def _evaluate(method: Method, cell: Cell, scorer: Scorer, place: Place, table: Table, machine: Runtime) -> Evaluation:
     method.to(machine.device)
     known = place.reference in cell.variant.sites
-    return evaluate(method, cell.method, scorer, place.images, table, device=machine.device, known=known)
+    return evaluate(
+        method, cell.method, scorer, place.images, table, device=machine.device, known=known, shown=COMPARED
+    )
 
 
 def _table(cell: Cell, place: Place) -> Table:

@@ -154,6 +154,15 @@ def test_the_twin_of_a_sick_image_is_measured_in_its_lesions_and_elsewhere(evalu
     assert {row.estimate.n_anomalous for row in rows} == {len(sick)}
 
 
+def test_what_is_not_shown_is_not_measured_and_changes_nothing(method, images, table, evaluation):
+    device, scorer = torch.device("cpu"), evaluation.scorer.scorer
+    found = evaluate(method, "ra", scorer, images, table, device=device, shown=("residual", "nowhere"))
+    assert {row.scoring for row in select(found.rows, metric="dice")} == {"residual", found.chosen.name}
+    assert found.chosen == evaluation.chosen
+    told = {(r.scoring, r.metric, r.anomaly): (r.value, r.ci_low) for r in evaluation.rows}
+    assert all(told[r.scoring, r.metric, r.anomaly] == pytest.approx((r.value, r.ci_low)) for r in found.rows)
+
+
 def test_reconstruction_metrics_hold_no_more_than_a_batch(method, images, table, monkeypatch):
     asked = []
     read = ImageSet.images
