@@ -10,10 +10,11 @@ import numpy as np
 from flwr.app import Message
 from numpy.typing import NDArray
 
+from ra_core.clipping import clipped, update_norm
 from ra_core.config import FederationConfig
 from ra_core.fixed_point import Codes, WeightedSum, check_update
 from ra_core.messages import MessageError, RoundOrder, RoundReply
-from server.rounds.aggregation import Combiner, TrimmedMean, clipped, update_norm
+from server.rounds.aggregation import Combiner, TrimmedMean
 from server.rounds.orders import model_digest
 from server.rounds.progress import RoundRecord
 from server.rounds.roster import TOO_LATE, counts_problem, printable, reported

@@ -8,8 +8,8 @@ from answering import COUNTS, SITES, good_reply
 from federating import federate, start, study
 from hospitals import model_digest as digest
 
+from ra_core.clipping import clipped, update_norm
 from ra_core.fixed_point import decode
-from server.rounds.aggregation import clipped, update_norm
 from server.rounds.orders import Orders
 from server.rounds.progress import Progress
 
