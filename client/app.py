@@ -1,4 +1,4 @@
-"""The ClientApp that runs at each site. It finds its site, answers orders, and lets out what the policy releases."""
+"""The ClientApp that runs at each site. It finds its site and answers orders; the policy alone lets answers out."""
 
 from __future__ import annotations
 
@@ -6,23 +6,25 @@ import json
 import logging
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from flwr.app import Context, Error, Message, RecordDict
+from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 from pydantic import ValidationError
 
 from client.delivery import take_delivery
-from client.policy import release
+from client.door import Door
+from client.policy import Sent, release
 from client.rounds import Site
 from client.site import data_root, open_site
 from ra_core.config import PreprocessingConfig, RuntimeConfig, SiteConfig, StudyConfig
 from ra_core.data import SiteImages
-from ra_core.errors import ConfigError
+from ra_core.errors import ConfigError, LedgerError, ReleaseError
 from ra_core.files import cache_folder
-from ra_core.messages import SITE_FAILED, DeliveryOrder, JoinOrder, RoundOrder
+from ra_core.messages import DeliveryOrder, Failure, JoinOrder, Order, RoundOrder
 from ra_core.runtime import Runtime
 from ra_core.settings import load_config
 
@@ -36,58 +38,65 @@ _log = logging.getLogger(__name__)
 
 Settings = Mapping[str, Any]
 
+AnOrder = TypeVar("AnOrder", bound=Order)
+
 
 @app.query()
 def join(message: Message, context: Context) -> Message:
-    """Say who this site is and what it has, before any round."""
-    return _answered(message, context, _join)
+    """Say who this site is and what it has, before any round; or why its policy forbids to take part."""
+    return _answered(message, context, JoinOrder, lambda place, order: _site(place, order.study).join(order))
 
 
 @app.train()
 def train(message: Message, context: Context) -> Message:
     """Answer one round."""
-    return _answered(message, context, _train)
+    return _answered(message, context, RoundOrder, lambda place, order: _site(place, order.study).answer(order))
 
 
 @app.query("deliver")
 def deliver(message: Message, context: Context) -> Message:
     """Store the chosen model."""
-    return _answered(message, context, _deliver)
+    return _answered(
+        message, context, DeliveryOrder, lambda place, order: take_delivery(order, place.config, place.state)
+    )
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where this app runs.
+
+    Attributes:
+        settings: the node's: `site-config`, `cache` (a folder for preprocessed images; the user's cache if not given),
+            and `data-root`, `state-folder`, `threads` and `device`, which go before the site config's.
+        config: of the site.
+        state: folder for what stays at the site.
+    """
+
+    settings: Settings
+    config: SiteConfig
+    state: Path
 
 
 def _answered(
-    message: Message, context: Context, answer: Callable[[Settings, SiteConfig, RecordDict], RecordDict]
+    message: Message, context: Context, kind: type[AnOrder], answer: Callable[[_Place, AnOrder], Sent]
 ) -> Message:
-    """What a site answers. It is opened by its node's settings alone: no server chooses paths here.
-
-    A node's settings are `site-config`, `cache` (a folder for preprocessed images; the user's cache if not given), and
-    `data-root`, `state-folder`, `threads` and `device`, which go before the site config's.
-    """
-    where = ""
+    """What a site answers. It is opened by its node's settings alone: no server chooses paths here."""
+    site, order, door = "", None, None
     try:
         settings = _settings(context.node_config)
         config = load_config(Path(settings["site-config"]), SiteConfig)
-        where = f" at {config.data.site}"
-        content = answer(settings, config, message.content)
+        site = config.data.site
+        place = _Place(settings, config, _state(config, settings))
+        door = Door.of(config, place.state)
+        order = kind.from_record(message.content)
+        door.receive(order)
+        return release(answer(place, order), order, door, message)
     except Exception as error:  # of any kind: Flower would send the text of those that get through
         _log.exception("this site could not do what the server asked")
-        return Message(Error(code=SITE_FAILED, reason=type(error).__name__ + where), reply_to=message)
-    return Message(content, reply_to=message)
-
-
-def _join(settings: Settings, config: SiteConfig, record: RecordDict) -> RecordDict:
-    order = JoinOrder.from_record(record)
-    return release(_site(settings, config, order.study).join(order), order.study.parts)
-
-
-def _train(settings: Settings, config: SiteConfig, record: RecordDict) -> RecordDict:
-    order = RoundOrder.from_record(record)
-    return release(_site(settings, config, order.study).answer(order), order.study.parts)
-
-
-def _deliver(settings: Settings, config: SiteConfig, record: RecordDict) -> RecordDict:
-    order = DeliveryOrder.from_record(record)
-    return release(take_delivery(order, config, _state(config, settings)), order.study.parts)
+        why = error.message if isinstance(error, ReleaseError | LedgerError) else ""
+        if door and why:
+            door.tell(why)
+        return release(Failure(type(error).__name__, site), order, door, message, why)
 
 
 def _settings(node: Settings) -> Settings:
@@ -112,8 +121,9 @@ def _settings(node: Settings) -> Settings:
     return node
 
 
-def _site(settings: Settings, config: SiteConfig, study: StudyConfig) -> Site:
+def _site(place: _Place, study: StudyConfig) -> Site:
     """The site, its machine set up anew: other sites of the same process may have set other threads."""
+    settings, config = place.settings, place.config
     own = {name: settings[name] for name in ("threads", "device") if name in settings}
     try:
         runtime = RuntimeConfig.model_validate(config.runtime.model_dump() | own)
@@ -129,12 +139,8 @@ def _site(settings: Settings, config: SiteConfig, study: StudyConfig) -> Site:
         images = open_site(config, study.preprocessing, root, cache)
     else:
         images = _of_manifest(config, study.preprocessing, root, cache, manifest.stat().st_mtime_ns)
-    return Site(
-        config,
-        images,
-        Runtime.resolve(runtime, study.training.precision),
-        _state(config, settings) / config.data.site,
-    )
+    state = place.state / config.data.site
+    return Site(config, images, Runtime.resolve(runtime, study.training.precision), state)
 
 
 def _state(config: SiteConfig, settings: Settings) -> Path:

@@ -1,23 +1,45 @@
-"""The only door out of a hospital: what may leave is named here, everything else is withheld."""
+"""The only door out of a hospital: what may leave is named here, everything else is withheld.
+
+`release` makes every message that leaves. It holds the reply against a fixed list and against the site's own policy,
+takes out or shortens what the policy says, writes a line in the ledger, and only then gives the message out.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from flwr.app import RecordDict
+from flwr.app import Message
 
-from ra_core.errors import ReleaseError
-from ra_core.messages import DeliveryReply, JoinReply, RoundReply
+from client.door import Door, require_none
+from client.ledger import Entry, Spent
+from client.ledger.contents import contents
+from client.terms import COUNTS, objections, to_counts
+from ra_core.clipping import clipped, truncated
+from ra_core.config import PolicyConfig, StudyConfig
+from ra_core.errors import LedgerError, ReleaseError
+from ra_core.messages import (
+    DeliveryReply,
+    Failure,
+    JoinRefusal,
+    JoinReply,
+    Order,
+    RoundReply,
+)
 
-__all__ = ["ALLOWED_FIELDS", "ALLOWED_METRICS", "release"]
+__all__ = ["ALLOWED_FIELDS", "ALLOWED_METRICS", "Sent", "release"]
 
-COUNTS = frozenset({"n_images", "n_patients", "n_val", "n_declared", "n_used"})
+_HEAD = frozenset({"site", "ledger_length", "ledger_head"})
 
 ALLOWED_FIELDS: Mapping[type, frozenset[str]] = {
-    JoinReply: COUNTS | {"site", "study_digest", "package_hash", "anatomy", "modality", "n_val_patients"},
-    RoundReply: COUNTS | {"site", "round", "study_digest", "model_hash", "fingerprint", "metrics", "update"},
-    DeliveryReply: frozenset({"site", "model_hash"}),
+    JoinReply: _HEAD | COUNTS | {"study_digest", "package_hash", "anatomy", "modality"},
+    JoinRefusal: _HEAD | {"reason"},
+    RoundReply: _HEAD
+    | (COUNTS - {"n_val_patients"})
+    | {"round", "study_digest", "model_hash", "fingerprint", "metrics", "update"},
+    DeliveryReply: _HEAD | {"model_hash"},
+    Failure: frozenset({"kind", "site"}),
 }
 """Counts, names that the consortium gave, hashes; and in a round metrics and updates, of which more below."""
 
@@ -40,32 +62,110 @@ ALLOWED_METRICS = frozenset(
 )
 """Numbers that summarise all of a site's images in a round; none is about a single image."""
 
+_DIGITS = {"float16": 11, "bfloat16": 8}
+"""Binary digits of a number of each type."""
 
-def release(reply: JoinReply | RoundReply | DeliveryReply, parts: tuple[str, ...]) -> RecordDict:
-    """What leaves the site: the reply, if all of it is allowed.
+_KINDS: Mapping[type, str] = {JoinReply: "join", JoinRefusal: "refusal", DeliveryReply: "delivery", Failure: "error"}
+"""What the ledger calls a message."""
+
+Sent = JoinReply | JoinRefusal | RoundReply | DeliveryReply
+
+
+def release(reply: Sent | Failure, order: Order | None, door: Door | None, message: Message, why: str = "") -> Message:
+    """What leaves the site: the reply, as far as all of it is allowed, once the ledger has it safe on the disk.
+
+    A reply to a join order becomes a refusal where the policy objects. Of a round's reply, metrics that the policy
+    doesn't let out are left out, and the update is shortened to the tighter of the policy's and the study's norm, then
+    rounded towards zero as the policy says. A failure leaves as kind and site alone; it is all that can leave where the
+    ledger can't be written, and its kind is `LedgerError` then.
 
     Args:
         reply: what the site has computed.
-        parts: that the study shares.
+        order: that it answers; None where it couldn't be read, which is a failure.
+        door: of the site; None where its config couldn't be read, which is a failure.
+        message: that the order came in.
+        why: something stayed here, in words that name no file and no patient; of a failure, told in the ledger alone.
 
     Raises:
         ReleaseError: a field that is not on the list, an array of another part, an unknown metric or one that is not
-            finite; nothing was released.
+            finite, or the policy objects; nothing was released.
+        LedgerError: the ledger can't be written, or was changed; nothing was released.
     """
+    if isinstance(reply, Failure):
+        return Message(_noted(reply, order, door, why).to_error(), reply_to=message)
+    if order is None or door is None:
+        raise ReleaseError("a reply without an order or a policy", "this is a fault of the program: report it")
+    _require_listed(reply)
+    with door.ledger.opened() as book:
+        checked, withheld = _permitted(reply, order, door, book.spent)
+        head = book.append(_entry(checked, order, door, withheld))
+    return Message(replace(checked, ledger_length=head.length, ledger_head=head.hash).to_record(), reply_to=message)
+
+
+def _noted(failure: Failure, order: Order | None, door: Door | None, why: str) -> Failure:
+    """A failure once the ledger has it; where the ledger is no good, that."""
+    if door is None:
+        return failure
+    try:
+        _require_listed(failure)
+        with door.ledger.opened() as book:
+            book.append(_entry(failure, order, door, [why] if why else []))
+    except LedgerError as error:
+        if failure.kind != LedgerError.__name__:  # that was told already
+            door.tell(error.message)
+        return Failure(LedgerError.__name__, door.site)
+    return failure
+
+
+def _entry(reply: Sent | Failure, order: Order | None, door: Door, withheld: Sequence[str]) -> Entry:
+    if isinstance(reply, RoundReply):
+        kind, number = "round" if reply.update else "closing", reply.round
+    else:
+        kind, number = _KINDS[type(reply)], 0
+    return Entry(
+        kind=kind,
+        what=contents(reply, withheld),
+        policy=door.policy.digest(),
+        run=order.run if order else "",
+        study=order.study.digest() if order else "",
+        round=number,
+    )
+
+
+def _require_listed(reply: Sent | Failure) -> None:
     unknown = sorted(set(vars(reply)) - ALLOWED_FIELDS.get(type(reply), frozenset()))
     if unknown:
         raise ReleaseError(f"field '{unknown[0]}' is not on the list of what may leave", "see client/policy.py")
-    if isinstance(reply, RoundReply):
-        _check_round(reply, parts)
-    return reply.to_record()
-
-
-def _check_round(reply: RoundReply, parts: tuple[str, ...]) -> None:
-    for name in reply.update:
-        if name.partition(".")[0] not in parts:
-            raise ReleaseError(f"array '{name}' is not of a shared part", f"the study shares {', '.join(parts)}")
-    for name, value in reply.metrics.items():
+    for name, value in reply.metrics.items() if isinstance(reply, RoundReply) else ():
         if name not in ALLOWED_METRICS:
             raise ReleaseError(f"metric '{name}' is not on the list of what may leave", "see client/policy.py")
         if not math.isfinite(value):
             raise ReleaseError(f"metric '{name}' is not finite", "look at the site's own training log")
+
+
+def _permitted(reply: Sent, order: Order, door: Door, spent: Sequence[Spent]) -> tuple[Sent, list[str]]:
+    """What may leave of a reply; and what may not, with the policy's key."""
+    why = objections(door.policy, order, spent)
+    if isinstance(reply, JoinReply | RoundReply):
+        why += to_counts(door.policy, reply)
+    if why and isinstance(reply, JoinReply):
+        refusal = JoinRefusal(reply.site, "; ".join(why))
+        door.tell(refusal.reason)
+        return refusal, []
+    require_none(why)
+    return _narrowed(reply, order.study, door.policy) if isinstance(reply, RoundReply) else (reply, [])
+
+
+def _narrowed(reply: RoundReply, study: StudyConfig, policy: PolicyConfig) -> tuple[RoundReply, list[str]]:
+    for name in reply.update:
+        if name.partition(".")[0] not in study.parts:
+            raise ReleaseError(f"array '{name}' is not of a shared part", f"the study shares {', '.join(study.parts)}")
+    update = dict(reply.update)
+    norms = [norm for norm in (policy.clip_update_norm, study.federation.clip_update_norm) if norm is not None]
+    if norms:
+        update = clipped(update, min(norms))
+    if policy.update_type != "exact":
+        update = truncated(update, _DIGITS[policy.update_type])
+    metrics = {name: value for name, value in reply.metrics.items() if policy.lets_out(name)}
+    withheld = [f"policy.metrics: {name}" for name in sorted(reply.metrics.keys() - metrics.keys())]
+    return replace(reply, update=update, metrics=metrics), withheld

@@ -1,6 +1,6 @@
-"""The norm of an update, and shortening an update to a norm: at a site before it leaves, and at the server.
+"""The norm of an update, and what makes one shorter or coarser: at a site before it leaves, and at the server.
 
-Both work on the integer codes of `ra_core.fixed_point`, so no result depends on the order of tensors.
+All work on the integer codes of `ra_core.fixed_point`, so no result depends on the order of tensors.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 
 from ra_core.fixed_point import RESOLUTION, Codes
 
-__all__ = ["clipped", "update_norm"]
+__all__ = ["clipped", "truncated", "update_norm"]
 
 CHUNK = 1 << 16
 """Weights looked at together: the scratch memory of a norm grows with this, not with the model."""
@@ -52,3 +52,22 @@ def clipped(codes: Mapping[str, Codes], largest: float) -> dict[str, Codes]:
         return dict(codes)
     # As arrays: numpy turns the result into a plain number where there is one weight without dimensions.
     return {name: np.asarray(np.rint(array * (largest / norm)), np.int32) for name, array in codes.items()}
+
+
+def truncated(codes: Mapping[str, Codes], digits: int) -> dict[str, Codes]:
+    """The update with so many leading binary digits of each weight, the others zero: towards zero, so no norm grows.
+
+    A weight's code is a multiple of 2^-24, float16's smallest step, so with 11 digits each is a float16 exactly, and
+    with 8 digits a bfloat16 (IEEE 754-2019, table 3.5; bfloat16 has float32's exponent and 8 digits).
+
+    Args:
+        codes: of one site's update, by name.
+        digits: from 1.
+    """
+    return {name: _leading(array, digits) for name, array in codes.items()}
+
+
+def _leading(codes: Codes, digits: int) -> Codes:
+    sizes = np.abs(codes.astype(np.int64))
+    spare = np.maximum(np.frexp(sizes.astype(np.float64))[1] - digits, 0)
+    return np.asarray(np.sign(codes) * (sizes >> spare << spare), np.int32)

@@ -14,6 +14,7 @@ from pydantic import Field, field_validator, model_validator
 
 from ra_core.address import split_address
 from ra_core.models.configs import MethodConfig, PerceptualConfig, RAConfig
+from ra_core.policy import PolicyConfig
 from ra_core.settings import BesideFile, Config
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "LimitsConfig",
     "PerceptualConfig",
     "Plane",
+    "PolicyConfig",
     "Precision",
     "PreprocessingConfig",
     "RuntimeConfig",
@@ -249,6 +251,7 @@ class SiteConfig(Config):
     data: DataConfig
     limits: LimitsConfig = LimitsConfig()
     runtime: RuntimeConfig = RuntimeConfig()
+    policy: PolicyConfig = PolicyConfig()
     state: BesideFile | None = Field(None, description="folder for what is kept between rounds, relative to this file")
     server: ServerConfig | None = Field(None, description="address and certificates; without it the site stays alone")
 

@@ -12,6 +12,7 @@ __all__ = [
     "DataError",
     "DegradedError",
     "FlowerError",
+    "LedgerError",
     "ManifestError",
     "NonFiniteError",
     "NotScoredError",
@@ -179,3 +180,9 @@ class StoppedError(RAError):
     """The operator has stopped a run before its end."""
 
     exit_code = 29
+
+
+class LedgerError(RAError):
+    """A site's ledger can't be written or is not what it was, so that nothing may leave."""
+
+    exit_code = 30

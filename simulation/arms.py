@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -197,7 +198,8 @@ def _history(records: Sequence[RoundRecord], local_steps: int) -> list[dict[str,
     rows: dict[int, dict[str, float]] = {}
     for record in records:
         before = (record.round - 1) * local_steps
-        rows.setdefault(before, {"step": before})["validation_error"] = record.validation_error
+        judged = {"validation_error": record.validation_error} if math.isfinite(record.validation_error) else {}
+        rows.setdefault(before, {"step": before}).update(judged)
         terms = dict(_mean_terms(record))
         if terms:
             rows[before + local_steps] = {"step": before + local_steps} | terms

@@ -12,6 +12,9 @@ SITES = ("anna", "berta", "clara", "dora")
 COUNTS = dict(zip(SITES, (10, 200, 3000, 7), strict=True))
 
 
+HEAD = {"ledger_length": 1, "ledger_head": "e" * 64}
+
+
 def counts(who):
     images = {"n_images": COUNTS[who], "n_patients": 3, "n_val": 5 + SITES.index(who)}
     return images | {"n_declared": COUNTS[who] + 100, "n_used": COUNTS[who] + 99}
@@ -26,7 +29,7 @@ def good_join(who, order, **changes):
         "modality": "MR",
         "n_val_patients": 2,
     }
-    return JoinReply(**fields | counts(who) | changes)
+    return JoinReply(**fields | counts(who) | HEAD | changes)
 
 
 def good_reply(who, order, **changes):
@@ -41,11 +44,11 @@ def good_reply(who, order, **changes):
         "metrics": {"validation_error": 1.0 / order.round + 0.01 * SITES.index(who)},
         "update": update if order.steps else {},
     }
-    return RoundReply(**fields | counts(who) | changes)
+    return RoundReply(**fields | counts(who) | HEAD | changes)
 
 
 def good_delivery(who, order, **changes):
-    return DeliveryReply(**{"site": who, "model_hash": order.model_hash} | changes)
+    return DeliveryReply(**{"site": who, "model_hash": order.model_hash} | HEAD | changes)
 
 
 def answering_app(behaviour=None, joining=None, delivery=None):

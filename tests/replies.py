@@ -7,9 +7,12 @@ from ra_core.messages import JoinReply, RoundReply
 COUNTS = {"n_images": 9, "n_patients": 3, "n_val": 4, "n_declared": 20, "n_used": 19}
 
 
+HEAD = {"ledger_length": 5, "ledger_head": "e" * 64}
+
+
 def join_reply(**changes):
     names = {"site": "anna", "study_digest": "a" * 64, "package_hash": "b" * 64, "anatomy": "brain", "modality": "MR"}
-    return JoinReply(**COUNTS | names | {"n_val_patients": 2} | changes)
+    return JoinReply(**COUNTS | HEAD | names | {"n_val_patients": 2} | changes)
 
 
 def round_reply(**changes):
@@ -22,4 +25,4 @@ def round_reply(**changes):
         "metrics": {"validation_error": 0.5},
         "update": {"encoder.w": np.zeros(2, np.int32)},
     }
-    return RoundReply(**COUNTS | fields | changes)
+    return RoundReply(**COUNTS | HEAD | fields | changes)

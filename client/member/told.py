@@ -74,6 +74,7 @@ _WORDS: dict[str, Callable[[Event], str]] = {
     "bundle_allowed": lambda event: f"a run begins with the allowed app bundle {event['bundle'][:16]}…",
     "received": lambda event: f"{_what(event)}: begun",
     "answered": _answered,
+    "withheld": lambda event: f"stayed here: {event['why']}",
     "model_received": lambda event: f"model {event['model_hash'][:16]} received; `ra-client models` lists it",
     "daemon_stopped": lambda _: "stopped",
 }

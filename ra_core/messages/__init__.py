@@ -5,18 +5,25 @@ patient id, a pixel or the score of a single image. `docs/protocol.md` lists eve
 """
 
 from ra_core.messages.delivery import DeliveryOrder, DeliveryReply
-from ra_core.messages.join import JoinOrder, JoinReply
+from ra_core.messages.failure import Failure
+from ra_core.messages.join import JoinOrder, JoinRefusal, JoinReply
 from ra_core.messages.rounds import RoundOrder, RoundReply
-from ra_core.messages.wire import SITE_FAILED, MessageError, Model
+from ra_core.messages.wire import SITE_FAILED, MessageError, Model, ModelOrder, Order, Reply, arrays
 
 __all__ = [
     "SITE_FAILED",
     "DeliveryOrder",
     "DeliveryReply",
+    "Failure",
     "JoinOrder",
+    "JoinRefusal",
     "JoinReply",
     "MessageError",
     "Model",
+    "ModelOrder",
+    "Order",
+    "Reply",
     "RoundOrder",
     "RoundReply",
+    "arrays",
 ]

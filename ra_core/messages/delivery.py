@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 from flwr.app import RecordDict
 
@@ -28,14 +29,14 @@ class DeliveryOrder(ModelOrder):
     model_hash: str
 
     @classmethod
-    def from_record(cls, record: RecordDict) -> DeliveryOrder:
+    def from_record(cls, record: RecordDict) -> Self:
         """From what Flower received.
 
         Raises:
             VersionError: the server has other packages.
             MessageError: a part is missing, unknown, of the wrong type or out of range.
         """
-        found = cls(**cls.read(record))
+        found = super().from_record(record)
         if found.base_round < 0 or not DIGEST.fullmatch(found.model_hash):
             raise MessageError("'order' has a round or a hash that can't be")
         return found

@@ -1,4 +1,4 @@
-"""Joining: who a node is, what it has, and whether both sides run the same packages."""
+"""Joining: who a node is, what it has, whether both sides run the same packages; or why the site doesn't take part."""
 
 from __future__ import annotations
 
@@ -9,24 +9,15 @@ from flwr.app import RecordDict
 from ra_core.config import DIGEST
 from ra_core.messages.wire import MessageError, Order, Reply
 
-__all__ = ["JoinOrder", "JoinReply"]
+__all__ = ["JoinOrder", "JoinRefusal", "JoinReply"]
 
 _LONGEST_WORD = 64
+_LONGEST_REASON = 2000
 
 
 @dataclass(frozen=True)
 class JoinOrder(Order):
     """Server to site: the study, before any round of it."""
-
-    @classmethod
-    def from_record(cls, record: RecordDict) -> JoinOrder:
-        """From what Flower received.
-
-        Raises:
-            VersionError: the server has other packages.
-            MessageError: a part is missing, unknown, of the wrong type or out of range.
-        """
-        return cls(**cls.read(record))
 
 
 @dataclass(frozen=True)
@@ -67,3 +58,31 @@ class JoinReply(Reply):
         if not all(word.isprintable() and len(word) <= _LONGEST_WORD for word in (found.anatomy, found.modality)):
             raise MessageError("anatomy or modality is too long, or can't be printed")
         return found
+
+
+@dataclass(frozen=True)
+class JoinRefusal(Reply):
+    """Site to server, in place of a `JoinReply`: that its policy doesn't let it take part, and why.
+
+    Attributes:
+        reason: which rule, and what the study asks for; without any count of the site's.
+    """
+
+    reason: str
+
+    @classmethod
+    def from_record(cls, record: RecordDict) -> JoinRefusal:
+        """From what Flower received.
+
+        Raises:
+            MessageError: a part is missing, unknown, of the wrong type or form.
+        """
+        found = cls(**cls.read(record))
+        if not (found.reason.isprintable() and 0 < len(found.reason) <= _LONGEST_REASON):
+            raise MessageError("its reason is too long, or can't be printed")
+        return found
+
+    @staticmethod
+    def is_one(record: RecordDict) -> bool:
+        """Whether a site's answer to joining is a refusal; it need not be a good one."""
+        return "reason" in record.config_records.get("facts", {})

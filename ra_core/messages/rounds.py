@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from flwr.app import MetricRecord, RecordDict
@@ -42,14 +43,14 @@ class RoundOrder(ModelOrder):
     proximal_mu: float
 
     @classmethod
-    def from_record(cls, record: RecordDict) -> RoundOrder:
+    def from_record(cls, record: RecordDict) -> Self:
         """From what Flower received.
 
         Raises:
             VersionError: the server has other packages.
             MessageError: a part is missing, unknown, of the wrong type or out of range.
         """
-        found = cls(**cls.read(record))
+        found = super().from_record(record)
         federation = found.study.federation
         if not (0 <= found.best_round <= found.base_round < found.round and 0 <= found.steps <= federation.local_steps):
             raise MessageError("'order' has a round or a number of steps that can't be")

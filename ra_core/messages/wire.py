@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
-from typing import Any, get_type_hints
+from typing import Any, Self, get_type_hints
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from ra_core.config import SITE_NAME, StudyConfig
+from ra_core.config import DIGEST, SITE_NAME, StudyConfig
 from ra_core.errors import VersionError
 from ra_core.installed import package_hash
 
@@ -56,6 +56,16 @@ class Order:
         return RecordDict({"order": self.fields()})
 
     @classmethod
+    def from_record(cls, record: RecordDict) -> Self:
+        """From what Flower received; each kind of order says what else it checks.
+
+        Raises:
+            VersionError: the server has other packages.
+            MessageError: a part is missing, unknown, of the wrong type or out of range.
+        """
+        return cls(**cls.read(record))
+
+    @classmethod
     def read(cls, record: RecordDict, *others: str) -> dict[str, Any]:
         """The fields that `fields` gave.
 
@@ -93,13 +103,21 @@ class ModelOrder(Order):
 
     Attributes:
         model: shared tensors by "part.name".
+        ledger_length: lines of the site's ledger that the server has acknowledged with this; 0 where it knows of none.
+        ledger_head: hash of the last of them; empty where there is none.
     """
 
     model: Model
+    ledger_length: int = field(default=0, kw_only=True)
+    ledger_head: str = field(default="", kw_only=True)
 
-    def to_record(self) -> RecordDict:
-        """As Flower sends it."""
-        return RecordDict({"order": self.fields(), "model": arrays(self.model)})
+    def to_record(self, model: ArrayRecord | None = None) -> RecordDict:
+        """As Flower sends it.
+
+        Args:
+            model: what `arrays` gives of the model, where several orders share it.
+        """
+        return RecordDict({"order": self.fields(), "model": arrays(self.model) if model is None else model})
 
     @classmethod
     def read(cls, record: RecordDict, *others: str) -> dict[str, Any]:
@@ -107,9 +125,12 @@ class ModelOrder(Order):
 
         Raises:
             VersionError: the server has other packages.
-            MessageError: as in `Order.read`, or an array can't be read or is no float32.
+            MessageError: as in `Order.read`, or an array can't be read or is no float32, or what is acknowledged can't
+                be.
         """
         order = super().read(record, "model", *others)
+        if order["ledger_length"] or order["ledger_head"]:
+            _require_head(order)
         return order | {"model": numpy_arrays(record, "model", np.dtype(np.float32))}
 
 
@@ -119,9 +140,13 @@ class Reply:
 
     Attributes:
         site: name in the consortium, of the form `SITE_NAME`.
+        ledger_length: lines of the site's ledger, the one about this reply included; 0 before it was written.
+        ledger_head: hash of that line.
     """
 
     site: str
+    ledger_length: int = field(default=0, kw_only=True)
+    ledger_head: str = field(default="", kw_only=True)
 
     def fields(self) -> ConfigRecord:
         """All fields but metrics and arrays."""
@@ -142,6 +167,7 @@ class Reply:
         facts = _fields(record, "facts", _plain(cls))
         if not SITE_NAME.fullmatch(facts["site"]):
             raise MessageError("the site's name is too long or has characters that names don't have")
+        _require_head(facts)
         return facts
 
 
@@ -176,6 +202,12 @@ def _plain(kind: type) -> dict[str, type]:
 def _require_parts(record: RecordDict, expected: set[str]) -> None:
     if set(record) != expected:
         raise MessageError(f"the message has other parts than {', '.join(sorted(expected))}")
+
+
+def _require_head(fields: Mapping[str, Any]) -> None:
+    """A ledger's length and head, together."""
+    if fields["ledger_length"] < 1 or not DIGEST.fullmatch(fields["ledger_head"]):
+        raise MessageError("a ledger's length or head can't be")
 
 
 def _fields(record: RecordDict, part: str, expected: Mapping[str, type]) -> dict[str, Any]:

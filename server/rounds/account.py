@@ -15,7 +15,7 @@ from ra_core.installed import package_hash
 from ra_core.runtime import software_versions
 from server.rounds.orders import model_digest
 from server.rounds.outcome import Outcome
-from server.rounds.progress import Progress, RoundRecord
+from server.rounds.progress import LedgerHead, Progress, RoundRecord
 from server.run_files import RESULT
 
 __all__ = ["Account"]
@@ -80,6 +80,7 @@ def _reached(progress: Progress, study: StudyConfig) -> dict[str, Any]:
         },
         "rounds": [_round(record) for record in progress.records],
         "unfinished_round": _round(progress.unfinished) if progress.unfinished else None,
+        "ledgers": _ledgers(progress.ledgers),
         "delivered": list(progress.delivered),
         "undelivered": dict(sorted(progress.undelivered.items())),
     }
@@ -98,7 +99,13 @@ def _round(record: RoundRecord) -> dict[str, Any]:
         "validation_error": error if math.isfinite(error) else None,
         "metrics": {site: dict(found) for site, found in record.by_site.items()},
         "reasons": dict(record.missing) | _untold(record.by_site),
+        "ledgers": _ledgers(record.ledgers),
     }
+
+
+def _ledgers(heads: Mapping[str, LedgerHead]) -> dict[str, Any]:
+    """With these a site's `ra-client ledger verify` shows that its ledger is still the one that the server knew."""
+    return {site: {"length": length, "head": head} for site, (length, head) in sorted(heads.items())}
 
 
 def _untold(metrics: Mapping[str, Mapping[str, float]]) -> dict[str, str]:

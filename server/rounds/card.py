@@ -74,10 +74,11 @@ def _summary(reply: JoinReply) -> DataSummary:
 
 
 def _errors(progress: Progress) -> Iterable[dict[str, object]]:
-    """Validation error at each site, from the exchange that judged the model."""
+    """Validation error at each site that tells it, from the exchange that judged the model."""
     judged = (record for record in progress.records if record.round == progress.best_round + 1)
     for site, metrics in (pair for record in judged for pair in record.by_site.items()):
-        yield {"test_site": site, "metric": "validation_error", "value": metrics["validation_error"]}
+        if "validation_error" in metrics:
+            yield {"test_site": site, "metric": "validation_error", "value": metrics["validation_error"]}
 
 
 def common(values: Iterable[str]) -> str:

@@ -21,7 +21,7 @@ from server.run_files import CHECKPOINT, PREVIOUS, REFUSED
 
 __all__ = ["Checkpoints"]
 
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -117,6 +117,7 @@ def _facts(progress: Progress) -> dict[str, Any]:
         "best_error": progress.best_error if math.isfinite(progress.best_error) else None,
         "delivered": progress.delivered,
         "undelivered": progress.undelivered,
+        "ledgers": progress.ledgers,
     }
 
 
@@ -138,9 +139,15 @@ def _progress(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Progre
         best_error=math.inf if facts["best_error"] is None else facts["best_error"],
         delivered=tuple(facts["delivered"]),
         undelivered=dict(facts["undelivered"]),
+        ledgers=_pairs(facts["ledgers"]),
     )
 
 
 def _record(found: Mapping[str, Any]) -> RoundRecord:
     tuples = {name: tuple(found[name]) for name in ("asked", "answered")}
-    return RoundRecord(**{**found, **tuples, "files": {name: tuple(counts) for name, counts in found["files"].items()}})
+    return RoundRecord(**{**found, **tuples, "files": _pairs(found["files"]), "ledgers": _pairs(found["ledgers"])})
+
+
+def _pairs(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Pairs by site; JSON made lists of them."""
+    return {site: tuple(pair) for site, pair in found.items()}

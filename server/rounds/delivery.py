@@ -45,7 +45,7 @@ def deliver(
     expected = model_digest(progress.best)
     for node, message in post.answers(waiting, seconds):
         site = asked[node]
-        why = _problem(message, site, expected)
+        why = _problem(message, site, expected, progress)
         if why:
             progress.undelivered[site] = why
             continue
@@ -57,8 +57,8 @@ def deliver(
     return True
 
 
-def _problem(message: Message, site: str, expected: str) -> str:
-    """Why an answer doesn't say that the site has the model; empty where it does."""
+def _problem(message: Message, site: str, expected: str, progress: Progress) -> str:
+    """Why an answer doesn't say that the site has the model; empty where it does, and its ledger is noted."""
     try:
         if message.has_error():
             raise MessageError(reported(message.error)[1])
@@ -67,6 +67,7 @@ def _problem(message: Message, site: str, expected: str) -> str:
             raise MessageError(f"answers as '{reply.site}', which it is not")
         if reply.model_hash != expected:
             raise MessageError("has stored another model")
+        progress.note_ledger(site, (reply.ledger_length, reply.ledger_head))
     except MessageError as error:
         return printable(str(error))
     return ""

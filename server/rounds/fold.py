@@ -78,8 +78,8 @@ class Fold:
             raise MessageError(problem)
         if not all(abs(value) <= LARGEST_METRIC for value in reply.metrics.values()):
             raise MessageError("a metric is not finite or too large")
-        if reply.metrics.get("validation_error", -1.0) < 0:
-            raise MessageError("no validation error")
+        if reply.metrics.get("validation_error", 0.0) < 0:
+            raise MessageError("a negative validation error")
 
     def _bounded(self, reply: RoundReply) -> Mapping[str, Codes]:
         """The update, within the study's norms."""
@@ -104,9 +104,6 @@ class Fold:
         names = tuple(sorted(self._replies))
         silent = dict.fromkeys(self.asked.values(), TOO_LATE)
         reasons = {**absent, **silent, **self._rejected}
-        weights = [self._replies[name].n_val for name in names]
-        errors = [self._replies[name].metrics["validation_error"] for name in names]
-        total = math.fsum(w * e for w, e in zip(weights, errors, strict=True))
         return RoundRecord(
             round=self.order.round,
             closing=not self.order.steps,
@@ -114,12 +111,19 @@ class Fold:
             answered=names,
             missing={name: reasons[name] for name in self.sites if name not in names},
             n_images=self._combiner.count,
-            validation_error=total / sum(weights) if names else math.inf,
+            validation_error=self._validation_error(),
             by_site={name: self.metrics(name) for name in names},
             images={name: self._replies[name].n_images for name in names},
             files={name: (self._replies[name].n_used, self._replies[name].n_declared) for name in names},
             fingerprints={name: self._replies[name].fingerprint for name in names},
+            ledgers={name: (self._replies[name].ledger_length, self._replies[name].ledger_head) for name in names},
         )
+
+    def _validation_error(self) -> float:
+        """Mean over the sites that tell theirs, weighted by their images."""
+        told = [reply for reply in self._replies.values() if "validation_error" in reply.metrics]
+        total = math.fsum(reply.n_val * reply.metrics["validation_error"] for reply in told)
+        return total / sum(reply.n_val for reply in told) if told else math.inf
 
     def mean(self) -> dict[str, NDArray[np.float64]]:
         """The sites' combined update.

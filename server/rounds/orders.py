@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from flwr.app import RecordDict
@@ -11,7 +12,7 @@ from flwr.app import RecordDict
 from ra_core.config import StudyConfig
 from ra_core.hashing import tensor_digest
 from ra_core.installed import package_hash
-from ra_core.messages import DeliveryOrder, JoinOrder, Model, RoundOrder
+from ra_core.messages import DeliveryOrder, JoinOrder, Model, RoundOrder, arrays
 from server.rounds.card import model_card
 from server.rounds.progress import Progress
 
@@ -57,16 +58,14 @@ class Orders:
 
     @staticmethod
     def addressed(order: RoundOrder, asked: Mapping[int, str], progress: Progress) -> dict[int, RecordDict]:
-        """The order by node; sites that go on from the same rounds share one record, so it is in memory once."""
-        rounds = {
-            node: (progress.counted(site, progress.round), progress.counted(site, progress.best_round))
-            for node, site in asked.items()
-        }
-        records = {
-            (base, best): replace(order, base_round=base, best_round=best).to_record()
-            for base, best in set(rounds.values())
-        }
-        return {node: records[found] for node, found in rounds.items()}
+        """The order by node; all share one record of the model, so it is in memory once."""
+        model = arrays(order.model)
+        found = {}
+        for node, site in asked.items():
+            base, best = progress.counted(site, progress.round), progress.counted(site, progress.best_round)
+            own = replace(order, base_round=base, best_round=best, **_acknowledged(site, progress))
+            found[node] = own.to_record(model)
+        return found
 
     def delivery(self, asked: Mapping[int, str], progress: Progress) -> dict[int, RecordDict]:
         """The best model, by node."""
@@ -80,9 +79,18 @@ class Orders:
             model_hash=card.model_hash,
             model=progress.best,
         )
-        rounds = {node: progress.counted(site, progress.best_round) for node, site in asked.items()}
-        records = {base: replace(order, base_round=base).to_record() for base in set(rounds.values())}
-        return {node: records[base] for node, base in rounds.items()}
+        model = arrays(order.model)
+        found = {}
+        for node, site in asked.items():
+            base = progress.counted(site, progress.best_round)
+            found[node] = replace(order, base_round=base, **_acknowledged(site, progress)).to_record(model)
+        return found
+
+
+def _acknowledged(site: str, progress: Progress) -> dict[str, Any]:
+    """What the server has of a site's ledger."""
+    length, head = progress.ledgers.get(site, (0, ""))
+    return {"ledger_length": length, "ledger_head": head}
 
 
 def model_digest(model: Model) -> str:

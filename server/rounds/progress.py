@@ -11,10 +11,13 @@ from numpy.typing import NDArray
 
 from ra_core.messages import JoinReply
 
-__all__ = ["Model", "Progress", "RoundRecord"]
+__all__ = ["LedgerHead", "Model", "Progress", "RoundRecord"]
 
 Model = dict[str, NDArray[np.float32]]
 """Shared arrays by "part.name"."""
+
+LedgerHead = tuple[int, str]
+"""Length of a site's ledger, and the hash of its last line."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +31,13 @@ class RoundRecord:
         answered: those whose answers count, sorted.
         missing: the other agreed sites, each with the reason.
         n_images: training images behind the new model.
-        validation_error: mean of the received model's errors over the answering sites, weighted by their images.
+        validation_error: mean of the received model's errors over the answering sites, weighted by their images; of
+            those whose policy lets it out. Infinite where none does.
         by_site: metrics of each site.
         images: training images that each site counts.
         files: of each site, those used and those that ought to be images.
         fingerprints: of each site's data; another one than before tells that the data changed.
+        ledgers: of each site, the length of its ledger and the hash of its last line, which is about this answer.
     """
 
     round: int
@@ -46,6 +51,7 @@ class RoundRecord:
     images: Mapping[str, int]
     files: Mapping[str, tuple[int, int]]
     fingerprints: Mapping[str, str]
+    ledgers: Mapping[str, LedgerHead]
 
 
 @dataclass
@@ -63,6 +69,7 @@ class Progress:
         best_error: its validation error; infinite where there is none yet.
         delivered: sites that have stored the best model, after the closing exchange.
         undelivered: the other agreed sites, each with the reason; empty before the delivery.
+        ledgers: the longest that each site has told of its ledger in this run; orders acknowledge it.
         unfinished: the exchange that too few sites answered, which ended the run; no part of a checkpoint.
     """
 
@@ -76,7 +83,19 @@ class Progress:
     best_error: float = math.inf
     delivered: tuple[str, ...] = ()
     undelivered: dict[str, str] = field(default_factory=dict)
+    ledgers: dict[str, LedgerHead] = field(default_factory=dict)
     unfinished: RoundRecord | None = None
+
+    def take_in(self, joined: Mapping[str, JoinReply]) -> None:
+        """Note what sites have told of themselves when they joined."""
+        self.joined |= joined
+        for site, reply in joined.items():
+            self.note_ledger(site, (reply.ledger_length, reply.ledger_head))
+
+    def note_ledger(self, site: str, head: LedgerHead) -> None:
+        """Note what a site has told of its ledger; one that has grown no longer is not believed."""
+        if head[0] > self.ledgers.get(site, (0, ""))[0]:
+            self.ledgers[site] = head
 
     @property
     def closed(self) -> bool:

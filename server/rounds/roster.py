@@ -13,14 +13,14 @@ from flwr.common.constant import ErrorCode  # private: flwr is pinned
 from ra_core.config import StudyConfig
 from ra_core.fixed_point import LARGEST_TOTAL_COUNT
 from ra_core.installed import package_hash
-from ra_core.messages import SITE_FAILED, JoinReply, MessageError, RoundReply
+from ra_core.messages import SITE_FAILED, JoinRefusal, JoinReply, MessageError, RoundReply
 
 __all__ = ["TOO_LATE", "Roster", "Tell", "counts_problem", "printable", "reported"]
 
 MOST_IMAGES = 10_000_000
 """No hospital has more healthy images for one study; a site that claims more would own the weighted mean."""
 
-LONGEST_REASON = 200
+LONGEST_REASON = 400
 """Characters of a reason that are kept: parts of it come from the site."""
 
 NOT_CONNECTED = "not connected"
@@ -125,6 +125,10 @@ class Roster:
             if message.has_error():
                 name, why = reported(message.error)
                 raise MessageError(why)
+            if JoinRefusal.is_one(message.content):
+                refusal = JoinRefusal.from_record(message.content)
+                name, foreign = refusal.site, refusal.site not in self.sites
+                raise MessageError(f"its policy refuses: {refusal.reason}")
             reply = JoinReply.from_record(message.content)
             name, foreign = reply.site, reply.site not in self.sites
             self._check(node, reply)

@@ -78,7 +78,7 @@ class FederatedAveraging:
         rounds, steps, patience = self.federation.rounds, self.federation.local_steps, self.federation.patience
         if not progress.closed:
             self._joining.open()
-            progress.joined |= self._roster.joined
+            progress.take_in(self._roster.joined)
             self._require_quorum(progress.round + 1, self._roster.joined, "joined")
             while progress.round < rounds and not progress.has_stalled(patience):
                 self._exchange(progress, steps)
@@ -91,14 +91,16 @@ class FederatedAveraging:
         began = time.monotonic()
         order = self._orders.next_round(progress, steps)
         asked = self._present(order.round)
-        progress.joined |= self._roster.joined
+        progress.take_in(self._roster.joined)
         fold = self._answers(order, asked, progress)
         record = fold.record({site: self._roster.why_absent(site) for site in self._roster.sites})
         progress.unfinished = record
         self._require_quorum(record.round, record.answered, "gave a usable answer", record.missing)
         progress.records.append(record)
         progress.unfinished = None
-        if self.selectable(order.start_step) and record.validation_error < progress.best_error:
+        for site, head in record.ledgers.items():
+            progress.note_ledger(site, head)
+        if self.selectable(order.start_step) and _is_better(record.validation_error, progress.best_error):
             progress.best, progress.best_round = progress.model, progress.round
             progress.best_error = record.validation_error
         if steps:
@@ -178,3 +180,8 @@ class FederatedAveraging:
             best_round=progress.best_round,
             seconds=round(seconds, 3),
         )
+
+
+def _is_better(error: float, best: float) -> bool:
+    """Whether a model replaces the best one so far. Where no site's policy lets errors out, the latest one does."""
+    return error < best or (math.isinf(error) and math.isinf(best))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -46,13 +47,14 @@ def _loss_panels(arm: ArmFacts) -> Iterator[Panel]:
 
 
 def _round_panels(arm: ArmFacts) -> Iterator[Panel]:
-    if not arm.rounds:
+    told = [record for record in arm.rounds if math.isfinite(record.validation_error)]
+    if not told:
         return
-    sites = sorted({site for record in arm.rounds for site in record.by_site})
-    lines = [Curve("all sites", [(_rounds_behind(record), record.validation_error) for record in arm.rounds])]
-    for site in sites:
-        there = [record for record in arm.rounds if site in record.by_site]
-        lines.append(Curve(site, [(_rounds_behind(r), r.by_site[site]["validation_error"]) for r in there]))
+    lines = [Curve("all sites", [(_rounds_behind(record), record.validation_error) for record in told])]
+    for site in sorted({site for record in told for site in record.by_site}):
+        errors = [(_rounds_behind(r), r.by_site.get(site, {}).get("validation_error")) for r in told]
+        lines.append(Curve(site, [(done, error) for done, error in errors if error is not None]))
+    lines = [line for line in lines if line.points]
     selected = _selected(arm)
     marks = {"kept": float(selected[0])} if selected else {}
     title = "Validation error by site"

@@ -22,6 +22,7 @@ def record(number, missing=None, closing=False):
         images={"a": 5},
         files={"a": (9, 9)},
         fingerprints={"a": "f"},
+        ledgers={"a": (1, "e" * 64)},
     )
 
 

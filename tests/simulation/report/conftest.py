@@ -61,6 +61,7 @@ def record_of(number, answered=TRAINED, reasons=None):
         images=dict.fromkeys(answered, 160),
         files={},
         fingerprints=dict.fromkeys(answered, "f" * 64),
+        ledgers=dict.fromkeys(answered, (number, "e" * 64)),
     )
 
 

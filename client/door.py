@@ -1,0 +1,67 @@
+"""What a site needs to answer an order: its policy, its ledger, and where it is told what stayed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from client.ledger import Head, Ledger
+from client.member.station import EVENTS
+from client.terms import objections
+from ra_core.config import PolicyConfig, SiteConfig
+from ra_core.daemons.events import Events
+from ra_core.errors import ReleaseError
+from ra_core.messages import ModelOrder, Order
+
+__all__ = ["Door", "require_none"]
+
+
+@dataclass(frozen=True)
+class Door:
+    """What a site needs to let anything out.
+
+    Attributes:
+        site: its name.
+        policy: its rules.
+        ledger: in which each message is written first.
+        events: where the site is told why something stayed; it names no file and no patient.
+    """
+
+    site: str
+    policy: PolicyConfig
+    ledger: Ledger
+    events: Events
+
+    @classmethod
+    def of(cls, config: SiteConfig, state: Path) -> Door:
+        """Of a site with its state folder."""
+        return cls(config.data.site, config.policy, Ledger.of(state, config.data.site), Events(state / EVENTS))
+
+    def receive(self, order: Order) -> None:
+        """Before any work on an order: keep what it acknowledges, and refuse one that no answer could leave for.
+
+        Raises:
+            ReleaseError: the policy objects to the order; not to one to join, which a refusal answers.
+            LedgerError: the ledger can't be used, or isn't what the server knows of it.
+        """
+        if isinstance(order, ModelOrder):
+            with self.ledger.opened() as book:
+                book.acknowledge(Head(order.ledger_length, order.ledger_head))
+                require_none(objections(self.policy, order, book.spent))
+
+    def tell(self, why: str) -> None:
+        """Tell the site that something stayed here; a full disk may be the reason, so that it need not succeed."""
+        with suppress(OSError):
+            self.events.tell("withheld", why=why)
+
+
+def require_none(why: Sequence[str]) -> None:
+    """No objections.
+
+    Raises:
+        ReleaseError: there are; it names all of them.
+    """
+    if why:
+        raise ReleaseError("; ".join(why), "policy: in the site config is the hospital's to change")

@@ -1,0 +1,234 @@
+"""A ledger on disk: opened by one process at a time, checked whole, and written before a message may leave."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from client.ledger.chain import EMPTY, Entry, Head, Line, Spent, faulty, read_lines
+from ra_core.config import DIGEST
+from ra_core.daemons.events import moment
+from ra_core.errors import LedgerError
+from ra_core.files import write_atomically
+
+__all__ = ["Book", "Ledger"]
+
+PATIENCE = 60.0
+"""Seconds within which another process that writes a line has done so."""
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """A site's ledger.
+
+    Attributes:
+        folder: of its own, in the site's state folder.
+    """
+
+    folder: Path
+
+    @classmethod
+    def of(cls, state: Path, site: str) -> Ledger:
+        """In a state folder, which simulated sites share."""
+        return cls(state / site / "ledger")
+
+    @property
+    def file(self) -> Path:
+        """The lines."""
+        return self.folder / "ledger.jsonl"
+
+    @property
+    def acknowledged(self) -> Head:
+        """Up to where the server has told that it has the messages.
+
+        Raises:
+            LedgerError: the file that says so was changed.
+            OSError: it can't be read.
+        """
+        file = self.folder / "acknowledged.json"
+        if not file.exists():
+            return EMPTY
+        try:
+            head = Head(**json.loads(file.read_bytes()[:1000]))
+            if head.length >= 1 and DIGEST.fullmatch(head.hash):
+                return head
+        except (ValueError, TypeError):
+            pass
+        raise faulty("acknowledged.json is not what was written")
+
+    @contextmanager
+    def opened(self) -> Iterator[Book]:
+        """Within, no other process writes. The whole chain has been checked.
+
+        Raises:
+            LedgerError: it was changed, it can't be read or written, or another process keeps it.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with FileLock(self.folder / ".lock").acquire(timeout=PATIENCE):
+                yield Book.read(self)
+        except Timeout:
+            raise LedgerError("another process keeps the ledger", "end it; `ra-client doctor` tells of it") from None
+        except OSError as error:
+            raise LedgerError(
+                f"the ledger can't be read or written ({error.strerror or type(error).__name__})",
+                "see to the room on the disk and to the rights of the state folder; until then nothing leaves",
+            ) from None
+
+
+@dataclass
+class Book:
+    """A ledger that this process alone has open.
+
+    Attributes:
+        ledger: where it is.
+        hashes: of the lines, from the first.
+        spent: updates that have left.
+        whole: bytes that the lines have; what a crash has left of one more comes after them.
+    """
+
+    ledger: Ledger
+    hashes: list[str] = field(default_factory=list)
+    spent: list[Spent] = field(default_factory=list)
+    whole: int = 0
+
+    @classmethod
+    def read(cls, ledger: Ledger) -> Book:
+        """Check the chain, and that it holds what was acknowledged.
+
+        Raises:
+            LedgerError: it was changed.
+            OSError: it can't be read.
+        """
+        book = cls(ledger)
+        for line in book.lines():
+            book._add(line)
+        book.require(ledger.acknowledged, "acknowledged.json")
+        return book
+
+    @property
+    def head(self) -> Head:
+        """Where the ledger ends."""
+        return Head(len(self.hashes), self.hashes[-1]) if self.hashes else EMPTY
+
+    @property
+    def torn_bytes(self) -> int:
+        """Bytes of a line that a crash has left unfinished; the next one sets them aside."""
+        return self.ledger.file.stat().st_size - self.whole if self.ledger.file.exists() else 0
+
+    def lines(self) -> Iterator[Line]:
+        """All lines, checked, one at a time in memory.
+
+        Raises:
+            LedgerError: one isn't what was written.
+            OSError: the file can't be read.
+        """
+        if self.ledger.file.exists():
+            with self.ledger.file.open("rb") as file:
+                yield from read_lines(file)
+
+    def require(self, head: Head, who: str) -> None:
+        """The ledger holds what somebody knows of it.
+
+        Raises:
+            LedgerError: it doesn't.
+        """
+        if head.length > len(self.hashes):
+            raise faulty(f"{who} knows of {head.length} lines, and it has {len(self.hashes)}")
+        if head.length and self.hashes[head.length - 1] != head.hash:
+            raise faulty(f"line {head.length} is not the one that {who} knows of")
+
+    def acknowledge(self, head: Head) -> None:
+        """Keep up to where the server has the messages; what it has acknowledged before stays so.
+
+        Args:
+            head: as it came in an order; of length 0, the server knows of none.
+
+        Raises:
+            LedgerError: there is no such line, so the ledger was cut or written anew.
+            OSError: it can't be kept.
+        """
+        self.require(head, "the server")
+        if head.length > self.ledger.acknowledged.length:
+            content = json.dumps(head._asdict()).encode()
+            write_atomically(self.ledger.folder / "acknowledged.json", content, mode=0o600)
+
+    def append(self, entry: Entry) -> Head:
+        """Write a line, and see it safe on the disk.
+
+        Returns:
+            Where the ledger ends now; the message may leave.
+
+        Raises:
+            OSError: it is not safe on the disk. A later call finds out what has become of it.
+        """
+        self._set_aside()
+        for torn in self._torn(self.head.length + 1):
+            content = torn.read_bytes()
+            note = {"file": torn.name, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+            self._write(Entry(kind="torn", what=note, policy=entry.policy))
+        return self._write(entry)
+
+    def _set_aside(self) -> None:
+        """What a crash has left of a line that never was whole, so that its message has never left."""
+        if self.torn_bytes:
+            with self.ledger.file.open("r+b") as file:
+                file.seek(self.whole)
+                rest = file.read()
+                name = f"torn_{self.head.length + 1}_{hashlib.sha256(rest).hexdigest()[:16]}"
+                write_atomically(self.ledger.folder / name, rest, mode=0o600)
+                file.truncate(self.whole)
+                os.fsync(file.fileno())
+
+    def _torn(self, number: int) -> list[Path]:
+        """What was set aside in place of a line, and stands in no note yet."""
+        return sorted(self.ledger.folder.glob(f"torn_{number}_*"))
+
+    def _write(self, entry: Entry) -> Head:
+        line = Line(**vars(entry), number=self.head.length + 1, time=moment(), previous=self.head.hash)
+        _append(self.ledger.file, line.to_bytes())
+        self._add(line)
+        return self.head
+
+    def _add(self, line: Line) -> None:
+        self.hashes.append(line.hash)
+        self.whole += len(line.to_bytes())
+        if line.spent:
+            self.spent.append(line.spent)
+
+
+def _append(path: Path, content: bytes) -> None:
+    """Append, and return only when it is safe on the disk; else take back what was written, as far as that can be."""
+    is_new = not path.exists()
+    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        size = os.fstat(handle).st_size
+        try:
+            written = 0
+            while written < len(content):
+                written += os.write(handle, content[written:])
+            os.fsync(handle)
+            if is_new:
+                _sync_folder(path.parent)
+        except OSError:
+            with suppress(OSError):
+                os.ftruncate(handle, size)
+            raise
+    finally:
+        os.close(handle)
+
+
+def _sync_folder(folder: Path) -> None:
+    """A new file is there after a crash only if its folder is safe too."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

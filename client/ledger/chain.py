@@ -1,0 +1,142 @@
+"""The lines of a ledger: each holds the hash of the one before it, so that none can be changed, moved or taken out.
+
+A line is JSON with sorted keys and without spaces; its `hash` is SHA-256 over the same JSON without that key. A line
+that was written in any other way, however equal in meaning, is no line.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, BinaryIO, NamedTuple
+
+from ra_core.errors import LedgerError
+
+__all__ = ["EMPTY", "LONGEST_LINE", "Entry", "Head", "Line", "Spent", "faulty", "read_lines"]
+
+LONGEST_LINE = 1 << 24
+"""Bytes; a line about a model of ten thousand tensors has a tenth of it."""
+
+
+class Head(NamedTuple):
+    """Where a ledger ends: its number of lines, and the hash of the last."""
+
+    length: int
+    hash: str
+
+
+EMPTY = Head(0, "0" * 64)
+
+
+class Spent(NamedTuple):
+    """An update that has left: when (UTC), in which run of which study, and in which round."""
+
+    time: datetime
+    run: str
+    study: str
+    round: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """What a line tells.
+
+    Attributes:
+        kind: of message: join, refusal, round, closing, delivery, error; or torn, a note of the ledger itself.
+        what: what the message holds, as `client.ledger.contents` says; of a note, what it is about.
+        policy: SHA-256 of the policy that let it out.
+        run: its name; empty where it isn't known.
+        study: SHA-256 of its settings; empty where they aren't known.
+        round: from 1; 0 where the message is of none.
+        privacy: privacy spent with it; None as long as there is no differential privacy.
+    """
+
+    kind: str
+    what: Mapping[str, Any]
+    policy: str
+    run: str = ""
+    study: str = ""
+    round: int = 0
+    privacy: None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line(Entry):
+    """An entry in its place.
+
+    Attributes:
+        number: from 1.
+        time: UTC, ISO 8601.
+        previous: hash of the line before it.
+    """
+
+    number: int
+    time: str
+    previous: str
+
+    @property
+    def hash(self) -> str:
+        """Over all of it."""
+        return hashlib.sha256(_json(asdict(self))).hexdigest()
+
+    @property
+    def spent(self) -> Spent | None:
+        """The update in it, if it holds one."""
+        if self.kind != "round":
+            return None
+        return Spent(datetime.fromisoformat(self.time), self.run, self.study, self.round)
+
+    def to_bytes(self) -> bytes:
+        """As it stands in the file."""
+        return _json(asdict(self) | {"hash": self.hash}) + b"\n"
+
+
+def read_lines(file: BinaryIO) -> Iterator[Line]:
+    """The lines of a ledger, each checked against the one before it. What follows the last whole line is left unread.
+
+    Raises:
+        LedgerError: the first line that isn't what was written, by its number.
+    """
+    head = EMPTY
+    while (text := file.readline(LONGEST_LINE)).endswith(b"\n"):
+        line = _line(text, head.length + 1)
+        if (line.number, line.previous) != (head.length + 1, head.hash):
+            raise faulty(f"line {head.length + 1} doesn't follow the line before it")
+        head = Head(line.number, line.hash)
+        yield line
+    if len(text) == LONGEST_LINE:
+        raise faulty(f"line {head.length + 1} is longer than any line")
+    file.seek(-len(text), 1)
+
+
+def faulty(what: str) -> LedgerError:
+    """The ledger is not what it was.
+
+    Args:
+        what: is wrong with it.
+    """
+    return LedgerError(
+        f"the ledger was changed: {what}",
+        "bring the site's state folder back from a copy, and find out who changed it; until then nothing leaves",
+    )
+
+
+def _line(text: bytes, number: int) -> Line:
+    try:
+        fields = json.loads(text)
+        fields.pop("hash")
+        line = Line(**fields)
+        whole = line.to_bytes() == text and isinstance(line.what, dict)
+        _ = line.spent
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
+        whole = False
+    if not whole:
+        raise faulty(f"line {number} is not what was written")
+    return line
+
+
+def _json(fields: Mapping[str, Any]) -> bytes:
+    return json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()

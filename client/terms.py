@@ -1,0 +1,87 @@
+"""What a study asks of a site, held against what the site's policy allows: each objection names the policy's key.
+
+An objection goes to the operator of the consortium, so it holds settings and names of layers, and no count of the site.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+
+from client.ledger import Spent
+from ra_core.config import PolicyConfig, StudyConfig
+from ra_core.installed import package_hash
+from ra_core.messages import JoinOrder, JoinReply, Order, RoundOrder, RoundReply
+from ra_core.models.registry import build_method
+from ra_core.models.shared import shared_tensors
+
+__all__ = ["COUNTS", "objections", "to_counts"]
+
+COUNTS = frozenset({"n_images", "n_patients", "n_val", "n_val_patients", "n_declared", "n_used"})
+"""Fields of a reply that count something."""
+
+DAY = timedelta(hours=24)
+
+
+def objections(policy: PolicyConfig, order: Order, spent: Sequence[Spent]) -> list[str]:
+    """Why the site doesn't answer this order; empty where it does.
+
+    Args:
+        policy: of the site.
+        order: that came.
+        spent: updates that have left so far.
+    """
+    return [*_to_software(policy), *_to_study(policy, order.study), *_to_rounds(policy, order, spent)]
+
+
+def to_counts(policy: PolicyConfig, reply: JoinReply | RoundReply) -> list[str]:
+    """Why the site is too small for a reply to leave; empty where it isn't. No count is told."""
+    found = ["policy.min_patients: the site has fewer"] if reply.n_patients < policy.min_patients else []
+    small = [name for name in sorted(COUNTS & vars(reply).keys()) if getattr(reply, name) < policy.min_count]
+    return found + [f"policy.min_count: {name} is smaller" for name in small]
+
+
+def _to_software(policy: PolicyConfig) -> Iterator[str]:
+    if policy.packages is not None and package_hash() not in policy.packages:
+        yield f"policy.packages doesn't name the installed software, {package_hash()}"
+
+
+def _to_study(policy: PolicyConfig, study: StudyConfig) -> Iterator[str]:
+    if policy.dp_required:
+        yield "policy.dp_required: this version has no differential privacy"
+    if policy.secure_aggregation_required:
+        yield "policy.secure_aggregation_required: this version has no secure aggregation"
+    if refused := sorted(set(study.parts) - set(study.parts if policy.parts is None else policy.parts)):
+        yield f"policy.parts doesn't let out {', '.join(refused)}, which the study shares"
+    elif policy.tensors is not None:
+        yield from _to_tensors(policy.tensors, study)
+    if study.method.fitted and (policy.clip_update_norm is not None or policy.update_type != "exact"):
+        key = "clip_update_norm" if policy.clip_update_norm is not None else "update_type"
+        yield f"policy.{key}: the updates of {study.method.name} are means over images, which can't be shortened"
+
+
+def _to_tensors(allowed: tuple[str, ...], study: StudyConfig) -> Iterator[str]:
+    method = build_method(study.method, study.preprocessing.size, study.seed)
+    refused = [name for name in shared_tensors(method, study.federation) if not name.startswith(allowed)]
+    if refused:
+        yield f"policy.tensors doesn't let out {refused[0]} ({len(refused)} such tensors), which the study shares"
+
+
+def _to_rounds(policy: PolicyConfig, order: Order, spent: Sequence[Spent]) -> Iterator[str]:
+    needed = _updates_asked(order, spent)
+    if not needed:
+        return
+    if policy.rounds_total is not None and len(spent) + needed > policy.rounds_total:
+        left = max(policy.rounds_total - len(spent), 0)
+        yield f"policy.rounds_total leaves {left} updates, and {needed} are asked for"
+    since = datetime.now(UTC) - DAY
+    if policy.rounds_per_day is not None and sum(s.time > since for s in spent) >= policy.rounds_per_day:
+        yield f"policy.rounds_per_day: all {policy.rounds_per_day} updates of the last 24 hours are spent"
+
+
+def _updates_asked(order: Order, spent: Sequence[Spent]) -> int:
+    """Updates that an order asks for: on joining, all that its run has still to come."""
+    if isinstance(order, JoinOrder):
+        done = {s.round for s in spent if (s.run, s.study) == (order.run, order.study.digest())}
+        return max(order.study.federation.rounds - len(done), 0)
+    return int(isinstance(order, RoundOrder) and order.steps > 0)

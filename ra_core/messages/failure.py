@@ -1,0 +1,28 @@
+"""What a site answers where something went wrong: of what kind, and no more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flwr.app import Error
+
+from ra_core.messages.wire import SITE_FAILED
+
+__all__ = ["Failure"]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Site to server, in place of a reply.
+
+    Attributes:
+        kind: of the error, the name of its class: its text may name files or patients.
+        site: name in the consortium; empty where the site doesn't know itself.
+    """
+
+    kind: str
+    site: str
+
+    def to_error(self) -> Error:
+        """As Flower sends it."""
+        return Error(code=SITE_FAILED, reason=f"{self.kind} at {self.site}" if self.site else self.kind)

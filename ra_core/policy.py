@@ -1,0 +1,59 @@
+"""A hospital's own rules about what may leave it, as it sets them in its site config."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from ra_core.settings import Config
+
+__all__ = ["PolicyConfig", "UpdateType"]
+
+UpdateType = Literal["exact", "float16", "bfloat16"]
+"""What an update is rounded to before it leaves: nothing but the protocol's grid, or a type with fewer digits."""
+
+_Names = tuple[Annotated[str, Field(min_length=1)], ...]
+
+
+class PolicyConfig(Config):
+    """What may leave this site. No server and no study can loosen it; the stricter of study and site holds."""
+
+    parts: _Names | None = Field(
+        None, min_length=1, description="parts of a model whose updates may leave; null: those that a study shares"
+    )
+    tensors: _Names | None = Field(
+        None,
+        min_length=1,
+        description="beginnings of names of tensors whose updates may leave, as encoder.blocks.; null: all of parts",
+    )
+    update_type: UpdateType = Field(
+        "exact", description="what updates are rounded to: exact (multiples of 2^-24), float16 or bfloat16"
+    )
+    clip_update_norm: float | None = Field(
+        None,
+        gt=0,
+        description="an update with a larger L2 norm is shortened to it before it leaves; null: as a study",
+    )
+    metrics: Literal["all", "none"] | _Names = Field(
+        "all", description="means over the site's images that may leave with an update: all, none, or a list of names"
+    )
+    min_patients: int = Field(1, ge=1, description="patients in training, below which nothing leaves, no count either")
+    min_count: int = Field(
+        1, ge=1, description="smallest count of images, patients or files that may leave, and behind a mean that may"
+    )
+    rounds_per_day: int | None = Field(
+        None, ge=1, description="updates that may leave within 24 hours, of all runs together; null: any number"
+    )
+    rounds_total: int | None = Field(
+        None, ge=1, description="updates that may leave as long as the ledger goes back; null: any number"
+    )
+    packages: tuple[Annotated[str, Field(pattern="^[0-9a-f]{64}$")], ...] | None = Field(
+        None, description="package hashes of the software that may send anything; null: the installed one, whichever"
+    )
+    dp_required: bool = Field(False, description="join only studies with differential privacy")
+    secure_aggregation_required: bool = Field(False, description="join only studies with secure aggregation")
+
+    def lets_out(self, metric: str) -> bool:
+        """Whether a metric of this name may leave."""
+        return self.metrics == "all" or metric in self.metrics
