@@ -3,6 +3,7 @@
 from client.check import check
 from client.doctor import doctor
 from client.import_command import import_model
+from client.ledger.command import ledger
 from client.member.commands import allow, allowed, models, start, unit
 from client.member.keys_command import keygen
 from client.score.command import score
@@ -13,7 +14,8 @@ __all__ = ["app", "main"]
 
 app = new_app(
     "A hospital's side of a federation. It describes its folder (`init`) and checks it (`check`); joins and stays "
-    "(`keygen`, `doctor`, `start`, `unit`); scores studies with the models that come (`models`, `score`)."
+    "(`keygen`, `doctor`, `start`, `unit`) and tells what left it (`ledger`); scores studies with the models that "
+    "come (`models`, `score`)."
 )
 app.command("init")(init)
 app.command("config")(config)
@@ -24,6 +26,7 @@ app.command("start")(start)
 app.command("unit")(unit)
 app.command("allow")(allow)
 app.command("allowed")(allowed)
+app.add_typer(ledger, name="ledger")
 app.command("models")(models)
 app.command("import")(import_model)
 app.command("score")(score)

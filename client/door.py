@@ -7,7 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from client.ledger import Head, Ledger
+from client.ledger.book import Ledger
+from client.ledger.chain import Head
 from client.member.station import EVENTS
 from client.terms import objections
 from ra_core.config import PolicyConfig, SiteConfig

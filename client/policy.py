@@ -13,7 +13,7 @@ from dataclasses import replace
 from flwr.app import Message
 
 from client.door import Door, require_none
-from client.ledger import Entry, Spent
+from client.ledger.chain import Entry, Spent
 from client.ledger.contents import contents
 from client.terms import COUNTS, objections, to_counts
 from ra_core.clipping import clipped, truncated

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
-from client.ledger import Spent
+from client.ledger.chain import Spent
 from ra_core.config import PolicyConfig, StudyConfig
 from ra_core.installed import package_hash
 from ra_core.messages import JoinOrder, JoinReply, Order, RoundOrder, RoundReply

@@ -1,0 +1,103 @@
+"""`ra-client ledger`: the commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from client.options import HERE
+
+if TYPE_CHECKING:
+    from client.ledger.book import Ledger
+    from ra_core.config import SiteConfig
+
+__all__ = ["ledger"]
+
+ledger = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="What has left this site: one line a message, written before the message may leave.",
+)
+
+Site = Annotated[Path, typer.Argument(help="Site config (YAML) with a state folder.")]
+
+
+@ledger.command()
+def show(
+    site: Site = HERE,
+    last: Annotated[int, typer.Option(min=1, help="Show so many of the latest lines.")] = 20,
+    whole: Annotated[bool, typer.Option("--whole", help="Print the lines as they stand in the file: JSON.")] = False,
+) -> None:
+    """List what left, the latest last: line, time, message, run, round, bytes, norm of the update, what was kept back.
+
+    The chain is checked on the way. A message is *join* (counts), *refusal* (which rule of the policy forbids a study),
+    *round* (an update of weights), *closing* (means that judge the last model), *delivery* (a receipt), *error* (kind
+    and site alone); *torn* notes a line that a crash left unfinished. `--whole` has names, shapes and hashes too.
+    """
+    from collections import deque  # noqa: PLC0415 - nothing of this is needed by `--help`
+
+    from client.ledger.listing import told  # noqa: PLC0415
+
+    found, _ = _open(site)
+    with found.opened() as book:
+        for line in deque(book.lines(), last):
+            typer.echo(line.to_bytes().decode().rstrip() if whole else told(line))
+
+
+@ledger.command()
+def verify(
+    site: Site = HERE,
+    length: Annotated[int, typer.Option(min=0, help="Lines that the operator says the server knows of.")] = 0,
+    head: Annotated[str, typer.Option(help="Hash of the last of them: `ledgers` in the run's run.json.")] = "",
+) -> None:
+    """Check that no line was changed, moved, added between others or cut, up to where the server has acknowledged them.
+
+    The last acknowledgement lies beside the ledger. Who can write there could change both: ask the consortium's
+    operator for length and head of this site in run.json, and give them with `--length` and `--head`.
+    Ends with 0 where the ledger is whole, else with 30.
+    """
+    from client.ledger.chain import Head  # noqa: PLC0415 - as above
+    from client.ledger.report import state_of  # noqa: PLC0415
+    from ra_core.errors import ConfigError  # noqa: PLC0415
+
+    if bool(length) != bool(head):
+        raise ConfigError("--length and --head belong together", "give both as they stand in run.json")
+    found, _ = _open(site)
+    with found.opened() as book:
+        book.require(Head(length, head), "the operator")
+        typer.echo(state_of(book))
+
+
+@ledger.command()
+def report(
+    site: Site = HERE,
+    out: Annotated[Path | None, typer.Option(help="HTML page to write; without it, report.html by the ledger.")] = None,
+) -> None:
+    """Make one page for the data-protection officer: what left, in which runs, under which policy, what was kept back.
+
+    Prints it as text and writes it as HTML. It holds counts, names of runs and of layers; no image, file or patient.
+    """
+    from client.ledger.page import as_page, as_text  # noqa: PLC0415
+    from client.ledger.report import make_report  # noqa: PLC0415 - as above
+    from ra_core.files import write_atomically  # noqa: PLC0415
+
+    found, config = _open(site)
+    with found.opened() as book:
+        made = make_report(book, config)
+    page = out or found.folder / "report.html"
+    write_atomically(page, as_page(made), mode=0o600)
+    for line in as_text(made):
+        typer.echo(line)
+    typer.echo(f"\nwrote {page}")
+
+
+def _open(site: Path) -> tuple[Ledger, SiteConfig]:
+    from client.ledger.book import Ledger  # noqa: PLC0415 - as above
+    from client.models import state_folder  # noqa: PLC0415
+    from ra_core.config import SiteConfig  # noqa: PLC0415
+    from ra_core.settings import load_config  # noqa: PLC0415
+
+    config = load_config(site, SiteConfig)
+    return Ledger.of(state_folder(site), config.data.site), config

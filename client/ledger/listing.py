@@ -1,0 +1,25 @@
+"""A ledger's line in words."""
+
+from __future__ import annotations
+
+from client.ledger.chain import Line
+
+__all__ = ["told"]
+
+
+def told(line: Line) -> str:
+    """One line for people: number, time, message, run, round, size, norm, and what was kept back."""
+    if line.kind == "torn":
+        return f"{line.number}  {line.time}  torn  {line.what['bytes']} bytes set aside as {line.what['file']}"
+    what = line.what
+    run = f"{line.run or 'unknown run'}, round {line.round}" if line.round else line.run or "unknown run"
+    parts = [str(line.number), line.time, line.kind, run, f"{what['bytes']} bytes"]
+    if what["tensors"]:
+        parts.append(f"{len(what['tensors'])} tensors, norm {what['norm']:.4g}")
+    if reason := what["facts"].get("reason"):
+        parts.append(reason)
+    if kind := what["facts"].get("kind"):
+        parts.append(kind)
+    if what["withheld"]:
+        parts.append(f"kept back: {'; '.join(what['withheld'])}")
+    return "  ".join(parts)

@@ -1,0 +1,181 @@
+"""What has left a site, for its data-protection officer: sections that `client.ledger.page` shows."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from client.ledger.book import Book
+from client.ledger.chain import Line
+from ra_core.config import PolicyConfig, SiteConfig
+from ra_core.daemons.events import moment
+
+__all__ = ["Report", "Section", "make_report", "state_of"]
+
+_KINDS: Mapping[str, str] = {
+    "join": "answers to an invitation: names, hashes and counts of images and patients",
+    "refusal": "refusals to take part: which rule of the policy the study breaks",
+    "round": "updates of a model's weights, with counts, and means over all of the site's images",
+    "closing": "judgements of a last model: counts, and means over all of the site's images",
+    "delivery": "receipts for a finished model: its hash",
+    "error": "notices of a failure: its kind and the site's name, no more",
+    "torn": "notes about a line that a crash left unfinished; its message never left",
+}
+
+LIMITS = (
+    "The ledger proves what this software sent, not that no other way leads out of the hospital. Lines that the "
+    "server has acknowledged can't be changed, moved or cut unnoticed; younger ones can be cut from the end. Whoever can write "
+    "to the state folder can change ledger and acknowledgement together: then only the head that the operator reads "
+    "from run.json tells, given to `ra-client ledger verify --length N --head HASH`. A failure that the ledger itself "
+    "or an unreadable site config causes leaves no line. An update of weights is no image, yet it is not nothing: who "
+    "has it and the model may learn something of the images behind it."
+)
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the report.
+
+    Attributes:
+        title: of it.
+        text: in words.
+        header: names of the table's columns; empty where there is no table.
+        rows: of the table.
+    """
+
+    title: str
+    text: str
+    header: tuple[str, ...] = ()
+    rows: Sequence[tuple[str, ...]] = ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """What has left a site.
+
+    Attributes:
+        site: its name.
+        made: when, UTC.
+        verdict: whether the ledger is whole, in a sentence.
+        sections: of it.
+    """
+
+    site: str
+    made: str
+    verdict: str
+    sections: Sequence[Section]
+
+
+@dataclass
+class _Run:
+    """What has left in one run."""
+
+    first: str
+    last: str = ""
+    kinds: Counter[str] = field(default_factory=Counter)
+    size: int = 0
+    norm: float = 0.0
+    images: int = 0
+    patients: int = 0
+
+    def add(self, line: Line) -> None:
+        self.last = line.time
+        self.kinds[line.kind] += 1
+        self.size += line.what["bytes"]
+        self.norm = max(self.norm, line.what["norm"])
+        self.images = max(self.images, line.what["facts"].get("n_images", 0))
+        self.patients = max(self.patients, line.what["facts"].get("n_patients", 0))
+
+
+def make_report(book: Book, config: SiteConfig) -> Report:
+    """Of a ledger whose chain has been checked.
+
+    Args:
+        book: the ledger, open.
+        config: of the site.
+
+    Raises:
+        LedgerError: the ledger changed meanwhile.
+        OSError: it can't be read.
+    """
+    kinds: Counter[str] = Counter()
+    runs: dict[tuple[str, str], _Run] = {}
+    kept_back: list[tuple[str, ...]] = []
+    parts: Counter[str] = Counter()
+    metrics: Counter[str] = Counter()
+    policies: Counter[str] = Counter()
+    for line in book.lines():
+        kinds[line.kind] += 1
+        policies[line.policy] += 1
+        if line.kind == "torn":
+            continue
+        runs.setdefault((line.run, line.study[:16]), _Run(line.time)).add(line)
+        kept_back += [(str(line.number), line.time, line.run, line.kind, why) for why in _kept_back(line)]
+        parts.update({tensor["name"].partition(".")[0] for tensor in line.what["tensors"]})
+        metrics.update(line.what["metrics"].keys())
+    sections = [
+        Section("Messages", f"{book.head.length} lines.", ("number", "what"), _counted(kinds)),
+        Section("Runs", "", _RUN, [_run(*key, run) for key, run in runs.items()]),
+        Section("Parts of models", "Whose weights' changes have left.", ("messages", "part"), _named(parts)),
+        Section("Means", "Over all of the site's images each time.", ("messages", "mean"), _named(metrics)),
+        Section("Kept back", "By the policy, or by the ledger.", ("line", "time", "run", "message", "why"), kept_back),
+        _policy(config.policy, policies),
+        Section("What this page can't say", LIMITS),
+    ]
+    return Report(config.data.site, moment(), state_of(book), sections)
+
+
+def state_of(book: Book) -> str:
+    """How a checked ledger stands, in a sentence."""
+    acknowledged = book.ledger.acknowledged.length
+    torn = (
+        f" A crash left {book.torn_bytes} bytes of a further line; its message never left." if book.torn_bytes else ""
+    )
+    return (
+        f"The chain of {book.head.length} lines is whole, and the server has acknowledged {acknowledged} of them; "
+        f"head {book.head.hash}.{left if book.torn_bytes else ''}"
+    )
+
+
+def _kept_back(line: Line) -> list[str]:
+    reason = [line.what["facts"]["reason"]] if line.kind == "refusal" else []
+    return [*reason, *line.what["withheld"]]
+
+
+def _counted(kinds: Mapping[str, int]) -> list[tuple[str, ...]]:
+    return [(str(kinds[kind]), words) for kind, words in _KINDS.items() if kinds[kind]]
+
+
+def _named(counts: Mapping[str, int]) -> list[tuple[str, ...]]:
+    return [(str(count), name) for name, count in sorted(counts.items())]
+
+
+_RUN = ("run", "study", "from", "to", "updates", "other messages", "bytes", "largest norm", "images", "patients")
+
+
+def _run(name: str, study: str, run: _Run) -> tuple[str, ...]:
+    updates = run.kinds["round"]
+    counts = (updates, run.kinds.total() - updates, run.size)
+    return (
+        *(name or "unknown", study or "unknown", run.first, run.last),
+        *(str(count) for count in counts),
+        *(f"{run.norm:.4g}", str(run.images), str(run.patients)),
+    )
+
+
+def _policy(policy: PolicyConfig, used: Mapping[str, int]) -> Section:
+    now = policy.digest()
+    others = sum(count for digest, count in used.items() if digest != now)
+    text = f"As the site config has it now, digest {now}; {others} lines were written under another."
+    rows = [
+        (name, _value(getattr(policy, name)), field.description or "")
+        for name, field in type(policy).model_fields.items()
+    ]
+    return Section("Policy", text, ("key", "value", "meaning"), rows)
+
+
+def _value(value: object) -> str:
+    """As YAML has it."""
+    return ", ".join(value) if isinstance(value, tuple) else json.dumps(value).strip('"')
