@@ -6,12 +6,13 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from client.ledger.appending import append
 from client.ledger.chain import EMPTY, Entry, Head, Line, Spent, faulty, read_lines
 from ra_core.config import DIGEST
 from ra_core.daemons.events import moment
@@ -91,12 +92,14 @@ class Book:
         ledger: where it is.
         hashes: of the lines, from the first.
         spent: updates that have left.
+        noted: files of what was set aside, that a line tells of.
         whole: bytes that the lines have; what a crash has left of one more comes after them.
     """
 
     ledger: Ledger
     hashes: list[str] = field(default_factory=list)
     spent: list[Spent] = field(default_factory=list)
+    noted: set[str] = field(default_factory=set)
     whole: int = 0
 
     @classmethod
@@ -170,7 +173,7 @@ class Book:
             OSError: it is not safe on the disk. A later call finds out what has become of it.
         """
         self._set_aside()
-        for torn in self._torn(self.head.length + 1):
+        for torn in self._unnoted():
             content = torn.read_bytes()
             note = {"file": torn.name, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
             self._write(Entry(kind="torn", what=note, policy=entry.policy))
@@ -187,48 +190,20 @@ class Book:
                 file.truncate(self.whole)
                 os.fsync(file.fileno())
 
-    def _torn(self, number: int) -> list[Path]:
-        """What was set aside in place of a line, and stands in no note yet."""
-        return sorted(self.ledger.folder.glob(f"torn_{number}_*"))
+    def _unnoted(self) -> list[Path]:
+        """What was set aside, and stands in no note yet."""
+        return [path for path in sorted(self.ledger.folder.glob("torn_*")) if path.name not in self.noted]
 
     def _write(self, entry: Entry) -> Head:
         line = Line(**vars(entry), number=self.head.length + 1, time=moment(), previous=self.head.hash)
-        _append(self.ledger.file, line.to_bytes())
+        append(self.ledger.file, line.to_bytes())
         self._add(line)
         return self.head
 
     def _add(self, line: Line) -> None:
         self.hashes.append(line.hash)
         self.whole += len(line.to_bytes())
+        if line.kind == "torn":
+            self.noted.add(line.what["file"])
         if line.spent:
             self.spent.append(line.spent)
-
-
-def _append(path: Path, content: bytes) -> None:
-    """Append, and return only when it is safe on the disk; else take back what was written, as far as that can be."""
-    is_new = not path.exists()
-    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    try:
-        size = os.fstat(handle).st_size
-        try:
-            written = 0
-            while written < len(content):
-                written += os.write(handle, content[written:])
-            os.fsync(handle)
-            if is_new:
-                _sync_folder(path.parent)
-        except OSError:
-            with suppress(OSError):
-                os.ftruncate(handle, size)
-            raise
-    finally:
-        os.close(handle)
-
-
-def _sync_folder(folder: Path) -> None:
-    """A new file is there after a crash only if its folder is safe too."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

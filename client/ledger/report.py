@@ -25,12 +25,12 @@ _KINDS: Mapping[str, str] = {
 }
 
 LIMITS = (
-    "The ledger proves what this software sent, not that no other way leads out of the hospital. Lines that the "
-    "server has acknowledged can't be changed, moved or cut unnoticed; younger ones can be cut from the end. Whoever can write "
-    "to the state folder can change ledger and acknowledgement together: then only the head that the operator reads "
-    "from run.json tells, given to `ra-client ledger verify --length N --head HASH`. A failure that the ledger itself "
-    "or an unreadable site config causes leaves no line. An update of weights is no image, yet it is not nothing: who "
-    "has it and the model may learn something of the images behind it."
+    "The ledger proves what this software sent, not that no other way leads out of the hospital. Lines that the server "
+    "has acknowledged can't be changed, moved or cut unnoticed; younger ones can be cut from the end. Who can write to "
+    "the state folder can change ledger and acknowledgement together: then only the head in the operator's run.json "
+    "tells, given to `ra-client ledger verify --length N --head HASH`. A failure that the ledger itself or an unreadable "
+    "site config causes leaves no line. An update of weights is no image, yet it is not nothing: who has it and the "
+    "model may learn something of the images behind it."
 )
 
 
@@ -130,9 +130,7 @@ def make_report(book: Book, config: SiteConfig) -> Report:
 def state_of(book: Book) -> str:
     """How a checked ledger stands, in a sentence."""
     acknowledged = book.ledger.acknowledged.length
-    torn = (
-        f" A crash left {book.torn_bytes} bytes of a further line; its message never left." if book.torn_bytes else ""
-    )
+    left = f" A crash left {book.torn_bytes} bytes of a further line; its message never left."
     return (
         f"The chain of {book.head.length} lines is whole, and the server has acknowledged {acknowledged} of them; "
         f"head {book.head.hash}.{left if book.torn_bytes else ''}"

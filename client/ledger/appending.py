@@ -1,0 +1,47 @@
+"""Appending to a file so that what was appended survives a crash."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+__all__ = ["append"]
+
+
+def append(path: Path, content: bytes) -> None:
+    """Append, and return only when it is safe on the disk.
+
+    Args:
+        path: a new file is readable by its owner alone.
+        content: what is appended.
+
+    Raises:
+        OSError: it isn't safe; what was written of it has been taken back, as far as that could be.
+    """
+    is_new = not path.exists()
+    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        size = os.fstat(handle).st_size
+        try:
+            written = 0
+            while written < len(content):
+                written += os.write(handle, content[written:])
+            os.fsync(handle)
+            if is_new:
+                _sync_folder(path.parent)
+        except OSError:
+            with suppress(OSError):
+                os.ftruncate(handle, size)
+            raise
+    finally:
+        os.close(handle)
+
+
+def _sync_folder(folder: Path) -> None:
+    """A new file is there after a crash only if its folder is safe too."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,296 @@
+"""The ledger: what is acknowledged can't be changed unnoticed, and nothing leaves without a line that is safe."""
+
+import errno
+import json
+import multiprocessing
+import os
+import stat
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from client.cli import app
+from client.ledger import appending, book
+from client.ledger.book import Ledger
+from client.ledger.chain import EMPTY, LONGEST_LINE, Entry, Head
+from ra_core.errors import LedgerError
+
+SEEN = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+WHAT = {"facts": {"n_images": 9}, "metrics": {"loss": 0.1}, "tensors": [], "norm": 0.0, "bytes": 7, "withheld": []}
+
+
+def entry(number=1, kind="round", **changes):
+    return Entry(**{"kind": kind, "what": WHAT, "policy": "p" * 64, "run": "run", "round": number} | changes)
+
+
+def written(folder, count=4):
+    """A ledger with lines, all acknowledged, and its bytes."""
+    found = Ledger.of(folder, "anna")
+    with found.opened() as opened:
+        for number in range(1, count + 1):
+            opened.append(entry(number))
+        opened.acknowledge(opened.head)
+    return found
+
+
+def check(found):
+    with found.opened() as opened:
+        return opened.head
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    found = written(tmp_path_factory.mktemp("ledger"))
+    return found, found.file.read_bytes()
+
+
+def test_lines_follow_one_another(tmp_path):
+    found = written(tmp_path)
+    lines = [json.loads(text) for text in found.file.read_text().splitlines()]
+    assert [line["number"] for line in lines] == [1, 2, 3, 4]
+    assert [line["previous"] for line in lines] == [EMPTY.hash, *(line["hash"] for line in lines[:-1])]
+    assert all(line["privacy"] is None and line["time"].endswith("Z") for line in lines)
+    assert check(found) == found.acknowledged == Head(4, lines[-1]["hash"])
+    assert stat.S_IMODE(found.file.stat().st_mode) == 0o600
+
+
+@SEEN
+@given(st.data())
+def test_any_other_byte_is_found(whole, data):
+    found, content = whole
+    place = data.draw(st.integers(0, len(content) - 1))
+    byte = data.draw(st.integers(0, 255).filter(lambda value: value != content[place]))
+    found.file.write_bytes(content[:place] + bytes([byte]) + content[place + 1 :])
+    with pytest.raises(LedgerError, match="the ledger was changed"):
+        check(found)
+
+
+@SEEN
+@given(st.permutations(range(4)).filter(lambda order: order != [0, 1, 2, 3]))
+def test_any_other_order_is_found(whole, order):
+    found, content = whole
+    lines = content.splitlines(keepends=True)
+    found.file.write_bytes(b"".join(lines[place] for place in order))
+    with pytest.raises(LedgerError, match="the ledger was changed"):
+        check(found)
+
+
+@SEEN
+@given(st.lists(st.sampled_from(range(4)), max_size=6).filter(lambda kept: kept[:4] != [0, 1, 2, 3]))
+def test_lines_taken_out_or_put_in_twice_are_found(whole, kept):
+    found, content = whole
+    lines = content.splitlines(keepends=True)
+    found.file.write_bytes(b"".join(lines[place] for place in kept))
+    with pytest.raises(LedgerError, match="the ledger was changed"):
+        check(found)
+
+
+@SEEN
+@given(st.data())
+def test_any_cut_is_found(whole, data):
+    found, content = whole
+    found.file.write_bytes(content[: data.draw(st.integers(0, len(content) - 1))])
+    with pytest.raises(LedgerError, match="knows of 4 lines"):
+        check(found)
+
+
+def test_a_ledger_written_anew_is_found(tmp_path):
+    found = written(tmp_path)
+    found.file.unlink()
+    other = written(tmp_path / "other")
+    found.file.write_bytes(other.file.read_bytes().replace(b'"n_images":9', b'"n_images":8'))
+    with pytest.raises(LedgerError):
+        check(found)
+    found.file.write_bytes(other.file.read_bytes())  # a chain of its own, whole
+    with pytest.raises(LedgerError, match="line 4 is not the one"):
+        check(found)
+
+
+def test_the_server_knows_when_ledger_and_acknowledgement_were_written_anew_together(tmp_path):
+    head = check(written(tmp_path))
+    (tmp_path / "anna").rename(tmp_path / "gone")
+    again = written(tmp_path)
+    with again.opened() as opened, pytest.raises(LedgerError, match="line 4 is not the one that the server knows of"):
+        opened.acknowledge(head)
+
+
+def test_an_older_acknowledgement_takes_nothing_back(tmp_path):
+    found = written(tmp_path)
+    last = found.acknowledged
+    with found.opened() as opened:
+        opened.acknowledge(Head(2, opened.hashes[1]))
+        opened.acknowledge(EMPTY)
+    assert found.acknowledged == last
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b'{"length": 0, "hash": ""}', b'{"length": "4", "hash": "e"}'])
+def test_a_changed_acknowledgement_is_found(tmp_path, content):
+    found = written(tmp_path)
+    (found.folder / "acknowledged.json").write_bytes(content)
+    with pytest.raises(LedgerError, match=r"acknowledged\.json"):
+        check(found)
+
+
+@pytest.mark.parametrize("share", [0.01, 0.5, 0.99])
+def test_a_torn_line_is_set_aside_with_a_note(tmp_path, share):
+    found = written(tmp_path)
+    with found.opened() as opened:
+        opened.append(entry(5))
+    content = found.file.read_bytes()
+    last = content.splitlines(keepends=True)[-1]
+    torn = last[: max(1, int(share * len(last)))]
+    found.file.write_bytes(content[: -len(last)] + torn)
+    with found.opened() as opened:
+        assert opened.torn_bytes == len(torn)
+        opened.append(entry(5))
+    with found.opened() as opened:
+        *_, note, line = opened.lines()
+    assert (note.number, note.kind, line.number, line.kind) == (5, "torn", 6, "round")
+    assert (found.folder / note.what["file"]).read_bytes() == torn
+
+
+def test_a_crash_between_setting_aside_and_the_note_loses_neither(tmp_path, monkeypatch):
+    found = written(tmp_path)
+    for tail in (b'{"half', b'{"another half'):
+        with found.file.open("ab") as file:
+            file.write(tail)
+        with monkeypatch.context() as patched:
+            patched.setattr(book, "append", _fails)
+            refuse(found, entry())
+    with found.opened() as opened:
+        opened.append(entry())
+    with found.opened() as opened:
+        kinds = [line.kind for line in opened.lines()]
+    assert kinds == ["round"] * 4 + ["torn"] * 2 + ["round"]
+
+
+def _fails(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def refuse(found, what):
+    """The line can't be written, and the error says why."""
+    with pytest.raises(LedgerError, match="No space left"), found.opened() as opened:
+        opened.append(what)
+
+
+@pytest.mark.parametrize("call", ["write", "fsync", "open"])
+def test_on_a_full_disk_there_is_no_line_and_an_error(tmp_path, monkeypatch, call):
+    found = written(tmp_path)
+    before = found.file.read_bytes()
+    with monkeypatch.context() as patched:
+        patched.setattr(appending.os, call, _fails)
+        refuse(found, entry(5))
+    assert found.file.read_bytes() == before
+    with found.opened() as opened:
+        assert opened.append(entry(5)).length == 5
+
+
+def test_half_a_write_is_taken_back(tmp_path, monkeypatch):
+    found = written(tmp_path)
+    before, write = found.file.read_bytes(), os.write
+    calls = []
+
+    def half(handle, content):
+        calls.append(content)
+        return write(handle, content[:10]) if len(calls) == 1 else _fails()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(appending.os, "write", half)
+        refuse(found, entry(5))
+    assert len(calls) == 2
+    assert found.file.read_bytes() == before
+
+
+def test_an_unwritable_folder_is_an_error_without_a_path(tmp_path):
+    (tmp_path / "anna").write_text("no folder")
+    with pytest.raises(LedgerError) as raised:
+        check(Ledger.of(tmp_path, "anna"))
+    assert str(tmp_path) not in str(raised.value)
+
+
+def test_a_line_without_an_end_is_not_read_whole(tmp_path):
+    found = written(tmp_path)
+    with found.file.open("ab") as file:
+        file.truncate(found.file.stat().st_size + LONGEST_LINE)
+    with pytest.raises(LedgerError, match="line 5 is longer"):
+        check(found)
+
+
+def _many(folder, count):
+    for number in range(count):
+        with Ledger.of(folder, "anna").opened() as opened:
+            opened.append(entry(number))
+
+
+def test_two_processes_write_one_chain(tmp_path):
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=_many, args=(tmp_path, 15)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0]
+    assert check(Ledger.of(tmp_path, "anna")).length == 30
+
+
+def test_a_ledger_that_another_keeps_is_an_error(tmp_path, monkeypatch):
+    found = written(tmp_path)
+    monkeypatch.setattr(book, "PATIENCE", 0.1)
+    with found.opened(), pytest.raises(LedgerError, match="another process"):
+        check(found)
+
+
+class TestCommands:
+    @pytest.fixture
+    def site(self, tmp_path):
+        found = written(tmp_path / "state")
+        with found.opened() as opened:
+            opened.append(entry(0, "refusal", what=WHAT | {"facts": {"reason": "policy.parts <b>decoder</b>"}}))
+            opened.append(
+                entry(0, "error", what=WHAT | {"facts": {"kind": "X"}, "withheld": ["policy.min_count: few"]})
+            )
+        config = "name: Anna\nanatomy: none\nmodality: OT\ndata: {site: anna}\nstate: state\npolicy: {metrics: none}\n"
+        (tmp_path / "site.yaml").write_text(config)
+        return tmp_path / "site.yaml", found
+
+    def run(self, *arguments):
+        return CliRunner().invoke(app, ["ledger", *map(str, arguments)], catch_exceptions=False)
+
+    def test_show_lists_the_latest(self, site):
+        lines = self.run("show", site[0], "--last", 3).output.splitlines()
+        assert [line.split("  ")[0] for line in lines] == ["4", "5", "6"]
+        assert "run, round 4" in lines[0]
+        assert lines[2].endswith("kept back: policy.min_count: few")
+        assert self.run("show", site[0], "--whole").output == site[1].file.read_text()
+
+    def test_verify_says_that_it_is_whole(self, site):
+        head = check(site[1])
+        out = self.run("verify", site[0]).output
+        assert "6 lines is whole" in out
+        assert "acknowledged 4" in out
+        assert head.hash in self.run("verify", site[0], "--length", 6, "--head", head.hash).output
+
+    def test_verify_finds_what_the_operator_knows_otherwise(self, site):
+        with pytest.raises(LedgerError, match="line 6 is not the one that the operator knows of"):
+            self.run("verify", site[0], "--length", 6, "--head", "a" * 64)
+        with pytest.raises(LedgerError, match="the operator knows of 7 lines"):
+            self.run("verify", site[0], "--length", 7, "--head", "a" * 64)
+
+    def test_the_report_is_one_page_and_text(self, site, tmp_path):
+        out = self.run("report", site[0], "--out", tmp_path / "page.html").output
+        page = (tmp_path / "page.html").read_text()
+        for text in ("chain of 6 lines is whole", "policy.min_count: few", "min_patients", "run.json"):
+            assert text in out
+            assert text in page
+        assert "<b>" not in page
+        assert "&lt;b&gt;decoder" in page
+        assert "<script" not in page
+
+    def test_a_site_that_has_sent_nothing(self, tmp_path):
+        (tmp_path / "site.yaml").write_text("name: A\nanatomy: n\nmodality: OT\ndata: {site: a}\nstate: state\n")
+        assert "chain of 0 lines is whole" in self.run("verify", tmp_path / "site.yaml").output
+        assert "none" in self.run("report", tmp_path / "site.yaml").output
