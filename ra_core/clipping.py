@@ -35,8 +35,8 @@ def _sum_of_squares(codes: Codes) -> int:
 def clipped(codes: Mapping[str, Codes], largest: float) -> dict[str, Codes]:
     """The update, shortened to a norm where it is longer; the direction stays.
 
-    Rounding back to codes, ties to even, moves each of n weights by up to half of `RESOLUTION`, so the norm of what
-    comes back is at most largest + √n · RESOLUTION / 2 (1e-4 for ten million weights).
+    Rounding back to codes goes towards zero, so that the norm of what comes back is at most `largest` (but for the last
+    digit of a float), and shortening it again changes nothing.
 
     Args:
         codes: of one site's update, by name.
@@ -51,7 +51,7 @@ def clipped(codes: Mapping[str, Codes], largest: float) -> dict[str, Codes]:
     if norm <= largest:
         return dict(codes)
     # As arrays: numpy turns the result into a plain number where there is one weight without dimensions.
-    return {name: np.asarray(np.rint(array * (largest / norm)), np.int32) for name, array in codes.items()}
+    return {name: np.asarray(np.trunc(array * (largest / norm)), np.int32) for name, array in codes.items()}
 
 
 def truncated(codes: Mapping[str, Codes], digits: int) -> dict[str, Codes]:

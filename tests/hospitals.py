@@ -21,13 +21,17 @@ def tiny_federation(**federation):
     return StudyConfig.model_validate(SETTINGS | {"federation": SETTINGS["federation"] | federation})
 
 
-def write_hospitals(site_root, folder, names=("anna", "berta")):
+def write_hospitals(site_root, folder, names=("anna", "berta"), policies=None):
     """Hospitals with the images of `site_root`, each without some of them; manifests and configs are in `folder`."""
+    policies = policies or {}
     header, *rows = list(csv.reader((site_root / "manifest.csv").open()))
-    return [_write(site_root, folder, name, header, rows[place:]) for place, name in enumerate(names)]
+    return [
+        _write(site_root, folder, name, header, rows[place:], policies.get(name, {}))
+        for place, name in enumerate(names)
+    ]
 
 
-def _write(site_root, folder, name, header, rows):
+def _write(site_root, folder, name, header, rows, policy):
     folder.mkdir(parents=True, exist_ok=True)
     manifest = folder / f"{name}.csv"
     with manifest.open("w", newline="") as file:
@@ -38,6 +42,7 @@ def _write(site_root, folder, name, header, rows):
         "modality": "OT",
         "data": {"site": name, "manifest": str(manifest)},
         "runtime": {"threads": 1},
+        "policy": policy,
     }
     config = folder / f"{name}.yaml"
     config.write_text(yaml.safe_dump(settings))

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ra_core.messages import JoinReply, RoundReply
+from ra_core.messages import DeliveryReply, JoinRefusal, JoinReply, RoundReply
 
 COUNTS = {"n_images": 9, "n_patients": 3, "n_val": 4, "n_declared": 20, "n_used": 19}
 
@@ -26,3 +26,11 @@ def round_reply(**changes):
         "update": {"encoder.w": np.zeros(2, np.int32)},
     }
     return RoundReply(**COUNTS | HEAD | fields | changes)
+
+
+def delivery_reply(**changes):
+    return DeliveryReply(**{"site": "anna", "model_hash": "c" * 64} | HEAD | changes)
+
+
+def join_refusal(**changes):
+    return JoinRefusal(**{"site": "anna", "reason": "policy.parts doesn't let out decoder"} | HEAD | changes)

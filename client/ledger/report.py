@@ -28,7 +28,7 @@ LIMITS = (
     "The ledger proves what this software sent, not that no other way leads out of the hospital. Lines that the server "
     "has acknowledged can't be changed, moved or cut unnoticed; younger ones can be cut from the end. Who can write to "
     "the state folder can change ledger and acknowledgement together: then only the head in the operator's run.json "
-    "tells, given to `ra-client ledger verify --length N --head HASH`. A failure that the ledger itself or an unreadable "
+    "tells, given to `ra-client ledger verify --length N --head HASH`. A failure that the ledger or an unreadable "
     "site config causes leaves no line. An update of weights is no image, yet it is not nothing: who has it and the "
     "model may learn something of the images behind it."
 )

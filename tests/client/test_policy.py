@@ -1,44 +1,141 @@
+"""The one door: what may leave, what is made of it, and that there is no other."""
+
+import ast
 import math
 from dataclasses import dataclass, fields
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from federating import first_model
+from flwr.app import Message
+from hospitals import tiny_federation
+from hypothesis import given
+from hypothesis import strategies as st
 from replies import join_reply, round_reply
 
-from client.policy import ALLOWED_FIELDS, release
-from ra_core.errors import ReleaseError
-from ra_core.messages import DeliveryReply, JoinReply, RoundReply
-
-
-def test_what_is_allowed_leaves_as_it_is():
-    out = RoundReply.from_record(release(round_reply(), ("encoder",)))
-    assert out.metrics == {"validation_error": 0.5}
-    assert out.n_images == 9
-    np.testing.assert_array_equal(out.update["encoder.w"], np.zeros(2, np.int32))
-
-
-@pytest.mark.parametrize(
-    ("changes", "reason"),
-    [
-        ({"update": {"decoder.w": np.zeros(2, np.int32)}}, "decoder.w"),
-        ({"update": {"optimizer.m": np.zeros(2, np.int32)}}, "optimizer.m"),
-        ({"metrics": {"validation_error": 0.5, "score_of_patient_7": 0.1}}, "score_of_patient_7"),
-        ({"metrics": {"validation_error": math.nan}}, "not finite"),
-    ],
+from client import terms
+from client.door import Door
+from client.ledger.book import Ledger
+from client.ledger.chain import Head, Spent
+from client.policy import ALLOWED_FIELDS, _narrowed, release
+from ra_core.clipping import update_norm
+from ra_core.config import PolicyConfig, StudyConfig
+from ra_core.daemons.events import Events, read_events
+from ra_core.errors import LedgerError, ReleaseError
+from ra_core.fixed_point import RESOLUTION, encode
+from ra_core.installed import package_hash
+from ra_core.messages import (
+    SITE_FAILED,
+    DeliveryReply,
+    Failure,
+    JoinOrder,
+    JoinRefusal,
+    JoinReply,
+    RoundOrder,
+    RoundReply,
 )
-def test_anything_else_stays(changes, reason):
-    with pytest.raises(ReleaseError, match=reason):
-        release(round_reply(**changes), ("encoder",))
+from simulation.engines import InProcessGrid
+
+CLIENT = Path(__file__).resolve().parents[2] / "client"
+
+NAMES = {"run": "run", "package_hash": package_hash()}
+
+RULES = {"parts": ["encoder"]}
 
 
-@pytest.mark.parametrize("sent", [join_reply(), DeliveryReply("anna", "c" * 64)])
-def test_counts_and_hashes_leave_as_they_are(sent):
-    assert type(sent).from_record(release(sent, ("encoder",))) == sent
+def study(**federation):
+    return tiny_federation(**RULES | federation)
 
 
-def test_the_list_names_every_field_of_today():
-    for kind, allowed in ALLOWED_FIELDS.items():
-        assert {field.name for field in fields(kind)} == allowed
+def join_order(found=None, **changes):
+    return JoinOrder(**{"study": found or study()} | NAMES | changes)
+
+
+def round_order(found=None, **changes):
+    counts = {"round": 3, "base_round": 0, "best_round": 0, "start_step": 0, "steps": 2, "proximal_mu": 0.0}
+    return RoundOrder(**{"study": found or study(), "model": {}} | NAMES | counts | changes)
+
+
+@pytest.fixture
+def door(tmp_path):
+    def make(**policy):
+        ledger = Ledger.of(tmp_path, "anna")
+        return Door("anna", PolicyConfig.model_validate(policy), ledger, Events(tmp_path / "daemon.jsonl"))
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def asked():
+    from client.app import app
+
+    InProcessGrid(app, [])  # a message needs a run
+    return Message(join_order().to_record(), dst_node_id=1, message_type="query")
+
+
+@pytest.fixture
+def let_out(asked):
+    """What leaves of a reply."""
+
+    def send(reply, door, order=None):
+        if order is None:
+            order = join_order() if isinstance(reply, JoinReply) else round_order()
+        return release(reply, order, door, asked).content
+
+    return send
+
+
+def lines(door):
+    with door.ledger.opened() as book:
+        return list(book.lines())
+
+
+def told(tmp_path):
+    return [event["why"] for event in read_events(tmp_path / "daemon.jsonl")[0] if event["event"] == "withheld"]
+
+
+UPDATE = {"encoder.w": encode(np.array([3.0, -4.0])), "encoder.b": encode(np.zeros(1))}
+
+
+class TestWhatIsListed:
+    def test_what_is_allowed_leaves_as_it_is(self, door, let_out):
+        out = RoundReply.from_record(let_out(round_reply(update=UPDATE), door()))
+        assert out.metrics == {"validation_error": 0.5}
+        assert out.n_images == 9
+        np.testing.assert_array_equal(out.update["encoder.w"], UPDATE["encoder.w"])
+
+    @pytest.mark.parametrize(
+        ("changes", "reason"),
+        [
+            ({"update": {"decoder.w": np.zeros(2, np.int32)}}, "decoder.w"),
+            ({"update": {"optimizer.m": np.zeros(2, np.int32)}}, "optimizer.m"),
+            ({"metrics": {"validation_error": 0.5, "score_of_patient_7": 0.1}}, "score_of_patient_7"),
+            ({"metrics": {"validation_error": math.nan}}, "not finite"),
+        ],
+    )
+    def test_anything_else_stays(self, door, let_out, changes, reason):
+        with pytest.raises(ReleaseError, match=reason):
+            let_out(round_reply(**changes), door())
+        assert lines(door()) == []
+
+    @pytest.mark.parametrize("sent", [join_reply(), DeliveryReply("anna", "c" * 64)])
+    def test_counts_and_hashes_leave_as_they_are(self, door, let_out, sent):
+        found = vars(type(sent).from_record(let_out(sent, door())))
+        line = lines(door())[-1]
+        head = {"ledger_length": 1, "ledger_head": line.hash}
+        assert found == vars(sent) | head
+        assert line.what["facts"] == {name: value for name, value in found.items() if name not in head}
+
+    def test_the_list_names_every_field_of_today(self):
+        for kind, allowed in ALLOWED_FIELDS.items():
+            assert {field.name for field in fields(kind)} == allowed
+
+    def test_a_field_that_nobody_has_put_on_the_list_stays(self, door, let_out):
+        with pytest.raises(ReleaseError, match="not on the list"):
+            let_out(Talkative(**vars(join_reply())), door())
 
 
 @dataclass(frozen=True)
@@ -46,6 +143,199 @@ class Talkative(JoinReply):
     patients: str = "patient seven"
 
 
-def test_a_field_that_nobody_has_put_on_the_list_stays():
-    with pytest.raises(ReleaseError, match="not on the list"):
-        release(Talkative(**vars(join_reply())), ("encoder",))
+class TestWhatThePolicyMakesOfAReply:
+    @pytest.mark.parametrize(
+        ("policy", "of_study", "norm"),
+        [(1.0, None, 1.0), (1.0, 2.0, 1.0), (2.0, 1.0, 1.0), (None, 2.0, 2.0), (9, 9, 5)],
+    )
+    def test_the_tighter_norm_holds_at_the_site(self, door, let_out, policy, of_study, norm):
+        order = round_order(study(clip_update_norm=of_study))
+        sent = let_out(round_reply(update=UPDATE), door(clip_update_norm=policy), order)
+        left = RoundReply.from_record(sent).update
+        assert update_norm(left) == pytest.approx(norm, abs=1e-6)
+        assert lines(door())[-1].what["norm"] == update_norm(left)
+
+    @pytest.mark.parametrize("name", ["float16", "bfloat16"])
+    @given(values=st.lists(st.floats(-8, 8), min_size=1, max_size=9))
+    def test_an_update_leaves_as_the_type_holds_it(self, name, values):
+        sent = round_reply(update={"encoder.w": encode(np.array(values))})
+        left = _narrowed(sent, study(), PolicyConfig(update_type=name))[0].update["encoder.w"]
+        exact = left * RESOLUTION
+        held = torch.tensor(exact).to(getattr(torch, name)).double().numpy()
+        np.testing.assert_array_equal(exact, held)
+        assert (np.abs(left) <= np.abs(sent.update["encoder.w"])).all()
+        assert (np.abs(left) >= np.abs(sent.update["encoder.w"]) * (1 - 2.0**-7)).all()
+
+    @pytest.mark.parametrize(
+        ("policy", "left"), [("all", {"loss", "validation_error"}), ("none", set()), (["loss"], {"loss"})]
+    )
+    def test_metrics_that_may_not_leave_are_taken_out_and_noted(self, door, let_out, policy, left):
+        metrics = {"loss": 1.0, "validation_error": 0.5}
+        sent = RoundReply.from_record(let_out(round_reply(update=UPDATE, metrics=metrics), door(metrics=policy)))
+        assert sent.metrics.keys() == left
+        what = lines(door())[-1].what
+        assert what["metrics"].keys() == left
+        assert what["withheld"] == [f"policy.metrics: {name}" for name in sorted(metrics.keys() - left)]
+
+    def test_the_line_says_what_left(self, door, let_out):
+        open_door = door(metrics="none")
+        let_out(round_reply(update=UPDATE), open_door)
+        (line,) = lines(open_door)
+        assert (line.kind, line.run, line.round, line.study) == ("round", "run", 3, study().digest())
+        assert (line.policy, line.privacy) == (open_door.policy.digest(), None)
+        assert [(t["name"], t["shape"], t["dtype"], t["norm"], t["bytes"]) for t in line.what["tensors"]] == [
+            ("encoder.b", [1], "int32", 0.0, 4),
+            ("encoder.w", [2], "int32", 5.0, 8),
+        ]
+        assert line.what["facts"]["n_patients"] == 3
+
+
+class TestWhatThePolicyRefuses:
+    @pytest.mark.parametrize(
+        ("policy", "reason"),
+        [
+            ({"parts": ["decoder"]}, "policy.parts doesn't let out encoder"),
+            ({"tensors": ["encoder.none."]}, "policy.tensors doesn't let out encoder."),
+            ({"packages": ["0" * 64]}, f"the installed software, {package_hash()}"),
+            ({"dp_required": True}, "no differential privacy"),
+            ({"secure_aggregation_required": True}, "no secure aggregation"),
+            ({"rounds_total": 1}, "policy.rounds_total leaves 1 updates, and 2 are asked for"),
+            ({"min_patients": 4}, "policy.min_patients: the site has fewer"),
+            ({"min_count": 3}, "policy.min_count: n_val_patients is smaller"),
+        ],
+    )
+    def test_joining_is_refused_with_the_reason(self, door, let_out, tmp_path, policy, reason):
+        refused = JoinRefusal.from_record(let_out(join_reply(), door(**policy)))
+        assert reason in refused.reason
+        assert told(tmp_path) == [refused.reason]
+        (line,) = lines(door())
+        assert (line.kind, line.what["facts"]) == ("refusal", {"site": "anna", "reason": refused.reason})
+
+    @pytest.mark.parametrize(
+        "policy",
+        [
+            {"parts": ["decoder"]},
+            {"tensors": ["encoder.none."]},
+            {"packages": ["0" * 64]},
+            {"dp_required": True},
+            {"secure_aggregation_required": True},
+        ],
+    )
+    def test_no_work_is_done_for_an_order_that_skips_joining(self, door, policy):
+        with pytest.raises(ReleaseError, match=next(iter(policy))):
+            door(**policy).receive(round_order())
+
+    @pytest.mark.parametrize(("policy", "changes"), [({"min_patients": 4}, {}), ({"min_count": 4}, {"n_val": 3})])
+    def test_a_site_that_has_become_too_small_answers_no_round(self, door, let_out, policy, changes):
+        with pytest.raises(ReleaseError, match=next(iter(policy))):
+            let_out(round_reply(update=UPDATE, **changes), door(**policy))
+
+    @pytest.mark.parametrize("policy", [{"clip_update_norm": 1.0}, {"update_type": "float16"}])
+    def test_means_over_images_are_never_made_coarser(self, policy):
+        once = {"rounds": 1, "local_steps": 1}
+        settings = {"method": {"name": "pca"}, "training": {"steps": 1}, "federation": once}
+        found = terms.objections(PolicyConfig(**policy), join_order(StudyConfig.model_validate(settings)), [])
+        assert any(next(iter(policy)) in text for text in found)
+
+    def test_all_reasons_are_told_at_once(self, door, let_out):
+        refused = JoinRefusal.from_record(let_out(join_reply(), door(dp_required=True, parts=["decoder"])))
+        assert "dp_required" in refused.reason
+        assert "parts" in refused.reason
+
+
+class TestRounds:
+    def test_updates_are_counted_where_a_restart_finds_them(self, door, let_out):
+        for _ in range(2):
+            let_out(round_reply(update=UPDATE), door(rounds_total=2))
+        with pytest.raises(ReleaseError, match="rounds_total leaves 0 updates, and 1 are asked for"):
+            let_out(round_reply(update=UPDATE), door(rounds_total=2))
+        closing = let_out(round_reply(update={}), door(rounds_total=2), round_order(steps=0))
+        assert not RoundReply.from_record(closing).update
+
+    def test_a_resumed_run_needs_only_what_is_left_of_it(self):
+        policy = PolicyConfig(rounds_total=3)
+        order = join_order(study(rounds=3))
+        now = datetime.now(UTC)
+        spent = [Spent(now, "run", order.study.digest(), number) for number in (1, 2)]
+        assert terms.objections(policy, order, spent) == []
+        assert terms.objections(policy, order, [Spent(now, "other", "s", 1)]) != []
+        assert terms.objections(policy, order, [*spent, spent[0]]) != []  # a repeated round has left twice
+
+    def test_a_day_has_so_many_updates(self):
+        policy, now = PolicyConfig(rounds_per_day=2), datetime.now(UTC)
+        old, new = (Spent(now - timedelta(hours=hours), "run", "s", 1) for hours in (25, 23))
+        for order in (join_order(), round_order()):
+            assert terms.objections(policy, order, [old, old, new]) == []
+            assert "24 hours" in terms.objections(policy, order, [old, new, new])[0]
+        assert terms.objections(policy, round_order(steps=0), [new, new]) == []
+
+
+class TestLedger:
+    def test_nothing_leaves_without_a_line(self, door, let_out, monkeypatch):
+        def full(*_):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr("client.ledger.book.append", full)
+        with pytest.raises(LedgerError, match="No space left"):
+            let_out(round_reply(update=UPDATE), door())
+
+    def test_a_failure_leaves_as_kind_and_site_and_has_a_line(self, door, asked):
+        sent = release(Failure("ReleaseError", "anna"), round_order(), door(), asked, "policy.parts")
+        assert (sent.error.code, sent.error.reason) == (SITE_FAILED, "ReleaseError at anna")
+        (line,) = lines(door())
+        assert (line.kind, line.what["facts"]) == ("error", {"kind": "ReleaseError", "site": "anna"})
+        assert line.what["withheld"] == ["policy.parts"]
+
+    def test_a_failure_without_a_line_says_only_that_there_is_none(self, door, asked, tmp_path):
+        (tmp_path / "anna").write_text("no folder")
+        sent = release(Failure("DataError", "anna"), round_order(), door(), asked)
+        assert sent.error.reason == "LedgerError at anna"
+        assert len(told(tmp_path)) == 1
+
+    def test_what_an_order_acknowledges_is_kept(self, door, let_out):
+        let_out(join_reply(), door())
+        with door().ledger.opened() as book:
+            head = book.head
+        door().receive(round_order(ledger_length=1, ledger_head=head.hash))
+        assert door().ledger.acknowledged == Head(1, head.hash)
+        with pytest.raises(LedgerError, match="line 1 is not the one that the server knows of"):
+            door().receive(round_order(ledger_length=1, ledger_head="a" * 64))
+        with pytest.raises(LedgerError, match="the server knows of 2 lines"):
+            door().receive(round_order(ledger_length=2, ledger_head="a" * 64))
+
+
+def _calls(path):
+    """Names that a file calls: of functions, and of methods with a dot before them."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call):
+            called = node.func
+            yield called.id if isinstance(called, ast.Name) else f".{getattr(called, 'attr', '')}"
+
+
+def callers(name):
+    return {path.relative_to(CLIENT).as_posix() for path in CLIENT.rglob("*.py") if name in _calls(path)}
+
+
+class TestThereIsNoOtherDoor:
+    @pytest.mark.parametrize("name", ["RecordDict", "ArrayRecord", "MetricRecord", "ConfigRecord", "Array"])
+    def test_nobody_else_makes_records(self, name):
+        assert callers(name) == set()
+
+    def test_messages_are_made_by_the_door_alone(self):
+        assert callers("Message") == {"policy.py"}
+        assert callers(".to_record") == {"policy.py"}
+        assert callers(".to_error") == {"policy.py"}
+        assert callers("release") == {"app.py"}
+
+    def test_a_replaced_error_holds_no_more_than_its_kind(self):
+        assert callers("Error") == {"member/mail.py", "member/supernode.py"}  # "KIND at SITE", as a failure of ours
+
+    def test_lines_are_written_by_the_door_alone(self):
+        assert callers("Entry") == {"policy.py", "ledger/book.py"}
+
+
+def test_the_policy_of_today_lets_out_what_it_did(door, let_out):
+    model = first_model(tiny_federation())
+    update = {name: np.ones(array.shape, np.int32) for name, array in model.items()}
+    sent = let_out(round_reply(update=update), door(), round_order(tiny_federation()))
+    assert RoundReply.from_record(sent).update.keys() == model.keys()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from ra_core import clipping
-from ra_core.clipping import clipped, update_norm
+from ra_core.clipping import clipped, truncated, update_norm
 from ra_core.fixed_point import LARGEST_UPDATE, RESOLUTION, WeightedSum, decode
 
 LARGEST_CODE = int(LARGEST_UPDATE / RESOLUTION)
@@ -72,10 +72,10 @@ def test_chunks_change_no_norm():
 
 
 @given(updates, st.floats(1e-6, 40))
-def test_a_clipped_update_stays_within_the_stated_bound(codes, largest):
+def test_a_clipped_update_stays_within_the_norm(codes, largest):
     short = clipped(codes, largest)
-    bound = largest + math.sqrt(flat(codes).size) * RESOLUTION / 2
-    assert update_norm(short) <= bound * (1 + 1e-12)
+    assert update_norm(short) <= largest * (1 + 1e-12)
+    assert bits(clipped(short, largest)) == bits(short)
     assert {name: array.shape for name, array in short.items()} == SHAPES
     assert all(isinstance(array, np.ndarray) and array.dtype == np.int32 for array in short.values())
 
@@ -83,7 +83,7 @@ def test_a_clipped_update_stays_within_the_stated_bound(codes, largest):
 @given(updates, st.floats(1e-6, 40))
 def test_clipping_keeps_the_direction_up_to_rounding(codes, largest):
     factor = min(1.0, largest / max(update_norm(codes), 1e-300))
-    assert np.abs(flat(clipped(codes, largest)) - flat(codes) * factor).max() <= 0.5 + 1e-6
+    assert np.abs(flat(clipped(codes, largest)) - flat(codes) * factor).max() <= 1 + 1e-6
 
 
 @given(updates)
@@ -92,12 +92,23 @@ def test_an_update_within_the_norm_stays_as_it_is(codes):
     assert bits(clipped(codes, norm)) == bits(codes)
 
 
-def test_clipping_rounds_ties_to_even():
-    codes = {"w": np.array([6, 8, 0, 0], np.int32), "v": np.array([0], np.int32)}  # norm 10
-    short = clipped(codes, 2.5 * RESOLUTION)  # 1.5 and 2
-    assert short["w"].tolist() == [2, 2, 0, 0]
+def test_clipping_rounds_towards_zero():
     codes = {"w": np.array([-10, 10, 10, 10], np.int32)}  # norm 20
     assert clipped(codes, 5 * RESOLUTION)["w"].tolist() == [-2, 2, 2, 2]  # 2.5
+    codes = {"w": np.array([6, 8, 0, 0], np.int32), "v": np.array([0], np.int32)}  # norm 10
+    assert clipped(codes, 2.5 * RESOLUTION)["w"].tolist() == [1, 2, 0, 0]  # 1.5 and 2
+
+
+@given(updates, st.integers(1, 24))
+def test_fewer_digits_are_the_leading_ones(codes, digits):
+    found = truncated(codes, digits)
+    for code, short in zip(flat(codes).tolist(), flat(found).tolist(), strict=True):
+        spare = max(abs(code).bit_length() - digits, 0)
+        assert short == (1 if code > 0 else -1) * (abs(code) >> spare << spare)
+    assert {name: (array.shape, array.dtype) for name, array in found.items()} == {
+        name: (shape, np.dtype(np.int32)) for name, shape in SHAPES.items()
+    }
+    assert update_norm(found) <= update_norm(codes)
 
 
 @settings(max_examples=20, deadline=None)

@@ -8,15 +8,15 @@ import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 from hypothesis import given
 from hypothesis import strategies as st
-from replies import join_reply, round_reply
+from replies import delivery_reply, join_refusal, join_reply, round_reply
 
 from ra_core.config import SITE_NAME, StudyConfig
 from ra_core.errors import VersionError
 from ra_core.installed import package_hash
 from ra_core.messages import (
     DeliveryOrder,
-    DeliveryReply,
     JoinOrder,
+    JoinRefusal,
     MessageError,
     RoundOrder,
     RoundReply,
@@ -51,11 +51,24 @@ def test_an_order_arrives_as_it_was_sent():
 
 @pytest.mark.parametrize(
     "sent",
-    [JoinOrder(**NAMES), join_reply(site="St. Anna-2"), DeliveryReply("anna", "c" * 64)],
+    [JoinOrder(**NAMES), join_reply(site="St. Anna-2"), join_refusal(), delivery_reply()],
     ids=lambda sent: type(sent).__name__,
 )
 def test_a_message_without_arrays_arrives_as_it_was_sent(sent):
     assert type(sent).from_record(sent.to_record()) == sent
+
+
+def test_an_order_acknowledges_a_ledger():
+    head = {"ledger_length": 7, "ledger_head": "e" * 64}
+    for sent in (order(**head), delivery(**head)):
+        found = type(sent).from_record(sent.to_record())
+        assert (found.ledger_length, found.ledger_head) == (7, "e" * 64)
+
+
+@pytest.mark.parametrize(("sent", "refuses"), [(join_reply(), False), (join_refusal(), True)])
+def test_a_refusal_can_be_told_from_a_reply(sent, refuses):
+    assert JoinRefusal.is_one(sent.to_record()) is refuses
+    assert not JoinRefusal.is_one(RecordDict({}))
 
 
 def test_a_delivery_arrives_as_it_was_sent():
@@ -88,8 +101,16 @@ def test_a_site_refuses_a_server_with_other_packages_before_it_reads_on(sent):
         (lambda: join_reply(n_images=1.0), "n_images"),
         (lambda: delivery(base_round=-1), "can't be"),
         (lambda: delivery(model_hash="c"), "can't be"),
-        (lambda: DeliveryReply("anna", "c"), "hash"),
-        (lambda: DeliveryReply("an\nna", "c" * 64), "site's name"),
+        (lambda: delivery(ledger_length=-1), "ledger"),
+        (lambda: delivery(ledger_length=3), "ledger"),
+        (lambda: delivery(ledger_head="e" * 64), "ledger"),
+        (lambda: delivery_reply(model_hash="c"), "hash"),
+        (lambda: delivery_reply(site="an\nna"), "site's name"),
+        (lambda: delivery_reply(ledger_length=0), "ledger"),
+        (lambda: delivery_reply(ledger_head=""), "ledger"),
+        (lambda: join_refusal(reason=""), "reason"),
+        (lambda: join_refusal(reason="a\nb"), "reason"),
+        (lambda: join_refusal(reason="a" * 2001), "reason"),
     ],
 )
 def test_what_is_not_of_the_contract_is_refused(bad, reason):
