@@ -35,8 +35,8 @@ def _sum_of_squares(codes: Codes) -> int:
 def clipped(codes: Mapping[str, Codes], largest: float) -> dict[str, Codes]:
     """The update, shortened to a norm where it is longer; the direction stays.
 
-    Rounding back to codes goes towards zero, so that the norm of what comes back is at most `largest` (but for the last
-    digit of a float), and shortening it again changes nothing.
+    Rounding back to codes goes towards zero, so that the norm of what comes back is at most `largest`, but for the last
+    digit of a float.
 
     Args:
         codes: of one site's update, by name.

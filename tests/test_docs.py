@@ -73,7 +73,9 @@ def command_lines(page):
 
 
 def options(*commands):
-    return {"--help"} | {option for command in commands for parameter in command.params for option in parameter.opts}
+    own = {option for command in commands for parameter in command.params for option in parameter.opts}
+    under = [child for command in commands for child in getattr(command, "commands", {}).values()]
+    return {"--help"} | own | (options(*under) if under else set())
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

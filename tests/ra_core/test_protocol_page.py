@@ -11,7 +11,8 @@ from ra_core import messages
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
-KINDS = [kind for name in messages.__all__ if name.endswith(("Order", "Reply")) for kind in [getattr(messages, name)]]
+SENT = ("Order", "Reply", "Refusal", "Failure")
+KINDS = [getattr(messages, name) for name in messages.__all__ if name.endswith(SENT)]
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
