@@ -4,6 +4,7 @@ import pytest
 from answering import SITES, answering_app, good_join
 from federating import KilledError, Told, federate, start, study
 from flwr.app import Error
+from replies import join_refusal
 
 from ra_core.errors import QuorumError
 from server.rounds import joining
@@ -143,6 +144,9 @@ BAD = {
     "a name that is taken": (lambda s, o: good_join("anna", o), "joins as 'anna', which it is not"),
     "a long word": (lambda s, o: good_join(s, o, anatomy="a" * 1000), "anatomy"),
     "another message": (lambda s, o: o, "other parts"),
+    "a refusal": (lambda s, o: join_refusal(site=s), "its policy refuses: policy.parts doesn't let out decoder"),
+    "a refusal in odd words": (lambda s, o: join_refusal(site=s, reason="a\nb"), "can't be printed"),
+    "no ledger": (lambda s, o: good_join(s, o, ledger_length=0), "ledger"),
 }
 
 

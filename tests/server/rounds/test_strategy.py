@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from answering import SITES, answering_app, good_delivery, good_join, good_reply
+from answering import SITES, answering_app, counts, good_delivery, good_join, good_reply
 from federating import KilledError, federate, start, study
 from flwr.app import Array, ArrayRecord, ConfigRecord, Error
 from hospitals import model_digest as digest
@@ -72,6 +72,20 @@ def test_only_selectable_rounds_can_win():
     nothing = federate(selectable=lambda _: False)
     assert nothing.best == {}
     assert math.isinf(nothing.best_error)
+
+
+def test_a_site_may_keep_its_validation_error_to_itself():
+    def silent(site, order):
+        return good_reply(site, order, metrics={})
+
+    record = federate({"anna": silent, "berta": silent}, rounds=1).records[0]
+    assert record.answered == SITES
+    weights = {"clara": counts("clara")["n_val"], "dora": counts("dora")["n_val"]}
+    told = sum(n * record.by_site[site]["validation_error"] for site, n in weights.items())
+    assert record.validation_error == pytest.approx(told / sum(weights.values()))
+    none = federate(dict.fromkeys(SITES, silent), rounds=2)
+    assert none.best_round == 2
+    assert math.isinf(none.best_error)
 
 
 def test_validation_error_is_weighted_by_validation_images():
@@ -146,7 +160,6 @@ BAD = {
     "infinite metric": lambda s, o: good_reply(s, o, metrics={"validation_error": math.inf}),
     "a metric that drowns the others": lambda s, o: good_reply(s, o, metrics={"validation_error": 1e308}),
     "negative validation error": lambda s, o: good_reply(s, o, metrics={"validation_error": -1.0}),
-    "no validation error": lambda s, o: good_reply(s, o, metrics={}),
     "no metrics": lambda s, o: Raw(s, o, without_metrics),
     "a metric's long name": lambda s, o: good_reply(s, o, metrics={"validation_error": 1.0, "m" * 1000: 1.0}),
     "many metrics": lambda s, o: good_reply(
@@ -195,8 +208,7 @@ REASONS = {
     "NaN among the metrics": "not finite",
     "infinite metric": "not finite",
     "a metric that drowns the others": "too large",
-    "negative validation error": "no validation error",
-    "no validation error": "no validation error",
+    "negative validation error": "negative validation error",
     "no metrics": "holds no metrics",
     "a metric's long name": "name is too long",
     "many metrics": "more than 32",
@@ -225,7 +237,7 @@ def test_a_bad_answer_is_rejected_and_the_rest_goes_on(what):
         assert who == "berta"
         assert re.search(REASONS[what], why)
         assert why.isprintable()
-        assert 0 < len(why) <= 200
+        assert 0 < len(why) <= 400
     assert all(np.isfinite(array).all() for array in done.model.values())
     assert all(math.isfinite(record.validation_error) for record in done.records)
     assert done.records[0].n_images == 10 + 3000 + 7
