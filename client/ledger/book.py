@@ -196,13 +196,13 @@ class Book:
 
     def _write(self, entry: Entry) -> Head:
         line = Line(**vars(entry), number=self.head.length + 1, time=moment(), previous=self.head.hash)
-        append(self.ledger.file, line.to_bytes())
+        append(self.ledger.file, line.content)
         self._add(line)
         return self.head
 
     def _add(self, line: Line) -> None:
         self.hashes.append(line.hash)
-        self.whole += len(line.to_bytes())
+        self.whole += len(line.content)
         if line.kind == "torn":
             self.noted.add(line.what["file"])
         if line.spent:

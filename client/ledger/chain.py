@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
+from functools import cached_property
 from typing import Any, BinaryIO, NamedTuple
 
 from ra_core.errors import LedgerError
@@ -77,10 +78,15 @@ class Line(Entry):
     time: str
     previous: str
 
-    @property
+    @cached_property
     def hash(self) -> str:
         """Over all of it."""
-        return hashlib.sha256(_json(asdict(self))).hexdigest()
+        return hashlib.sha256(_json(self._fields())).hexdigest()
+
+    @cached_property
+    def content(self) -> bytes:
+        """As it stands in the file."""
+        return _json(self._fields() | {"hash": self.hash}) + b"\n"
 
     @property
     def spent(self) -> Spent | None:
@@ -89,9 +95,8 @@ class Line(Entry):
             return None
         return Spent(datetime.fromisoformat(self.time), self.run, self.study, self.round)
 
-    def to_bytes(self) -> bytes:
-        """As it stands in the file."""
-        return _json(asdict(self) | {"hash": self.hash}) + b"\n"
+    def _fields(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
 def read_lines(file: BinaryIO) -> Iterator[Line]:
@@ -126,10 +131,10 @@ def faulty(what: str) -> LedgerError:
 
 def _line(text: bytes, number: int) -> Line:
     try:
-        fields = json.loads(text)
-        fields.pop("hash")
-        line = Line(**fields)
-        whole = line.to_bytes() == text and isinstance(line.what, dict)
+        found = json.loads(text)
+        found.pop("hash")
+        line = Line(**found)
+        whole = line.content == text and isinstance(line.what, dict)
         _ = line.spent
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
         whole = False
@@ -138,5 +143,5 @@ def _line(text: bytes, number: int) -> Line:
     return line
 
 
-def _json(fields: Mapping[str, Any]) -> bytes:
-    return json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+def _json(found: Mapping[str, Any]) -> bytes:
+    return json.dumps(found, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()

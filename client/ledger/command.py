@@ -43,7 +43,7 @@ def show(
     found, _ = _open(site)
     with found.opened() as book:
         for line in deque(book.lines(), last):
-            typer.echo(line.to_bytes().decode().rstrip() if whole else told(line))
+            typer.echo(line.content.decode().rstrip() if whole else told(line))
 
 
 @ledger.command()

@@ -97,7 +97,8 @@ def test_moments_are_averaged_as_they_are(changed):
 
 def images_of(node, found):
     config = load_config(node.site_config, SiteConfig)
-    return client_app._site(node.settings(RuntimeConfig(threads=1)), config, found).images
+    place = client_app._Place(node.settings(RuntimeConfig(threads=1)), config, node.state)
+    return client_app._site(place, found).images
 
 
 def orders(found):
