@@ -37,7 +37,8 @@ class RoundRecord:
         images: training images that each site counts.
         files: of each site, those used and those that ought to be images.
         fingerprints: of each site's data; another one than before tells that the data changed.
-        ledgers: of each site, the length of its ledger and the hash of its last line, which is about this answer.
+        ledgers: of each site, the length of its ledger and the hash of its last line, which is about this answer. They
+            hold times, so records are compared without them.
     """
 
     round: int
@@ -51,7 +52,7 @@ class RoundRecord:
     images: Mapping[str, int]
     files: Mapping[str, tuple[int, int]]
     fingerprints: Mapping[str, str]
-    ledgers: Mapping[str, LedgerHead]
+    ledgers: Mapping[str, LedgerHead] = field(compare=False)
 
 
 @dataclass

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from answering import SITES
 from federating import KilledError, Told, federate
 from hospitals import model_digest as digest
 
@@ -139,6 +140,13 @@ def test_a_checkpoint_of_another_bundle_is_foreign_where_both_are_known(after_tw
     assert Checkpoints(after_two, STUDY).load().round == 2
     with pytest.raises(ResumeError, match="another app bundle"):
         Checkpoints(after_two, STUDY, "b" * 64).load()
+
+
+def test_a_checkpoint_holds_what_the_sites_have_told_of_their_ledgers(after_two):
+    found = Checkpoints(after_two, STUDY).load()
+    head = (1, "e" * 64)
+    assert found.ledgers == dict.fromkeys(SITES, head)
+    assert [record.ledgers for record in found.records] == [dict.fromkeys(SITES, head)] * 2
 
 
 def test_without_a_checkpoint_a_run_begins(tmp_path):
