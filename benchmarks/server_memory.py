@@ -25,6 +25,7 @@ from server.rounds.orders import model_digest
 from simulation.engines import InProcessGrid
 
 COUNTS = {"n_images": 100, "n_patients": 50, "n_val": 20, "n_declared": 120, "n_used": 120}
+HEAD = {"ledger_length": 1, "ledger_head": "e" * 64}
 
 site = ClientApp()
 
@@ -87,7 +88,7 @@ def join(message, context):
     order = JoinOrder.from_record(message.content)
     facts = {"study_digest": order.study.digest(), "package_hash": order.package_hash}
     about = {"site": context.node_config["name"], "anatomy": "brain", "modality": "MR", "n_val_patients": 20}
-    return answer(JoinReply(**about, **facts, **COUNTS), message)
+    return answer(JoinReply(**about, **facts, **COUNTS, **HEAD), message)
 
 
 @site.train()
@@ -103,6 +104,7 @@ def train(message, context):
         metrics={"validation_error": 1 / order.round},
         update=update(order.round, shapes) if order.steps else {},
         **COUNTS,
+        **HEAD,
     )
     return answer(reply, message)
 
@@ -110,7 +112,7 @@ def train(message, context):
 @site.query("deliver")
 def deliver(message, context):
     order = DeliveryOrder.from_record(message.content)
-    return answer(DeliveryReply(site=context.node_config["name"], model_hash=order.model_hash), message)
+    return answer(DeliveryReply(site=context.node_config["name"], model_hash=order.model_hash, **HEAD), message)
 
 
 if __name__ == "__main__":

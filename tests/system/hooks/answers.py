@@ -1,7 +1,7 @@
 """A site's app answers badly.
 
 `RA_ANSWERS` is a JSON object. A key is "RUN EXCHANGE", the exchange being a round's number, "join", "closing" or
-"deliver"; its value names one of `KINDS`, with a colon and an argument where that takes one.
+"deliver"; its value names one of `KINDS` or "raise", with a colon and an argument where that takes one.
 """
 
 import json
@@ -19,25 +19,27 @@ def arrange():
 
 
 def change(app):
-    """Put a bad answer in the place of what the site has computed."""
-    release, exchange = app.release, ""
+    """Put a bad answer in the place of what the site has let out; its ledger has what the site would have sent."""
+    release = app.release
 
-    def noting(answer, kind):
-        def note(settings, config, record):
-            nonlocal exchange
-            order = record["order"]
-            exchange = f"{order['run']} {kind or (order['round'] if order['steps'] else 'closing')}"
-            return answer(settings, config, record)
-
-        return note
-
-    def send(reply, parts):
-        kind, _, argument = ANSWERS.get(exchange, "").partition(":")
-        return KINDS[kind](reply, argument) if kind else release(reply, parts)
+    def send(reply, order, door, message, why=""):
+        kind, _, argument = ANSWERS.get(exchange(app, order), "").partition(":")
+        if not kind or isinstance(reply, app.Failure):
+            return release(reply, order, door, message, why)
+        if kind == "raise":
+            raising(argument)
+        head = release(reply, order, door, message).content["facts"]
+        told = replace(reply, ledger_length=head["ledger_length"], ledger_head=head["ledger_head"])
+        return app.Message(KINDS[kind](told, argument), reply_to=message)
 
     app.release = send
-    app._join, app._train = noting(app._join, "join"), noting(app._train, "")
-    app._deliver = noting(app._deliver, "deliver")
+
+
+def exchange(app, order):
+    """As a key of `RA_ANSWERS` names it."""
+    if isinstance(order, app.RoundOrder):
+        return f"{order.run} {order.round if order.steps else 'closing'}"
+    return f"{order.run} {'join' if isinstance(order, app.JoinOrder) else 'deliver'}" if order else ""
 
 
 def updating(edit):
@@ -68,7 +70,7 @@ def without_field(reply, name):
     return record
 
 
-def raising(reply, text):
+def raising(text):
     """Fails with an error that says more than may leave the site, as errors of files do."""
     raise PermissionError(13, f"no access to the image of {text}", f"/images/{text}.png")
 
@@ -91,5 +93,4 @@ KINDS = {
     "error": measuring,
     "tensor": without_tensor,
     "field": without_field,
-    "raise": raising,
 }
