@@ -98,6 +98,7 @@ class CellResult(Config):
         degraded: who was missing in training, and why.
         numbers: of every site.
         seconds: of training and of measuring.
+        resumed: whether it was stopped on the way: then `seconds` are of its last start alone.
         machine, software: that it ran on.
     """
 
@@ -117,6 +118,7 @@ class CellResult(Config):
     degraded: tuple[str, ...] = ()
     numbers: tuple[Number, ...]
     seconds: dict[str, float]
+    resumed: bool = False
     machine: dict[str, str | int]
     software: dict[str, str]
 

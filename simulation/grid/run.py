@@ -186,9 +186,11 @@ class Grid:
     def compute(self, cell: Cell, bench: Workbench) -> None:
         """Train and measure one cell and write its file; checkpoints on the way are deleted at the end."""
         work, began = self.out / WORK / cell.key, time.monotonic()
+        resumed = work.exists()
         if cell.is_trained:
             models = train(cell, bench, work, Silent())
             result = measure(cell, cell.digest(self.data), models, bench, time.monotonic() - began)
+            result = result.model_copy(update={"resumed": resumed})
         else:
             result = measure_shortcuts(cell, cell.digest(self.data), bench)
         save(self.out / CELLS, result)
