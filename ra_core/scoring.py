@@ -38,27 +38,40 @@ TOP_SHARE = 0.05
 """Share of pixels behind the pool `top`. On synthetic anomalies it beat 1, 10 and 25 % and the maximum."""
 
 
+TISSUE = 0.05
+"""Mean grey of a site's healthy images above which there is tissue at a pixel as a rule."""
+
+
 @dataclass(frozen=True)
 class HealthyStatistics:
-    """Mean and spread of a site's healthy maps at each pixel, both (H, W) float64, smoothed over neighbours."""
+    """What a site's healthy images and maps show at each pixel.
+
+    Attributes:
+        mean: of the maps, (H, W) float64, smoothed over neighbours.
+        spread: the same of their standard deviation.
+        inside: bool (H, W), where there is tissue as a rule; at one pixel at least.
+    """
 
     mean: np.ndarray
     spread: np.ndarray
+    inside: np.ndarray
 
     def standardise(self, maps: Tensor, signed: bool = False) -> Tensor:
-        """Spreads above the healthy mean, 0 below it: (N, 1, H, W) -> the same, at least 0.
+        """Spreads above the healthy mean, 0 below it and where no tissue is: (N, 1, H, W) -> the same, at least 0.
 
-        Half the average spread is added to each pixel's own, so that a pixel that never varied (a corner of the
-        background) can't turn noise into an alarm.
+        Half the average spread of tissue is added to each pixel's own, so that a pixel that never varied can't turn
+        noise into an alarm. Outside, a model whose picture a lesion has changed as a whole would be loud for nothing.
 
         Args:
             maps: as `Scorer` makes them.
             signed: whether what lies below the mean counts as what lies above it.
         """
-        mean = torch.from_numpy(self.mean).to(maps.device)
-        spread = torch.from_numpy(self.spread + 0.5 * self.spread.mean() + 1e-12).to(maps.device)
+        half = 0.5 * self.spread[self.inside].mean()
+        mean, spread, inside = (
+            torch.from_numpy(part).to(maps.device) for part in (self.mean, self.spread + half + 1e-12, self.inside)
+        )
         z = (maps.double() - mean) / spread
-        return (z.abs() if signed else z.clamp_min(0)).float()
+        return ((z.abs() if signed else z.clamp_min(0)) * inside).float()
 
 
 class HealthyMoments:
@@ -75,8 +88,12 @@ class HealthyMoments:
             self._squares = self._squares + m.astype(np.float64) ** 2
         return self
 
-    def statistics(self, sigma: float = 2.0) -> HealthyStatistics:
-        """Of all maps so far; `sigma` in pixels smooths both moments, since a site may have few images.
+    def statistics(self, healthy: np.ndarray, sigma: float = 2.0) -> HealthyStatistics:
+        """Of all maps so far.
+
+        Args:
+            healthy: mean of the healthy images, (H, W) in [0, 1].
+            sigma: in pixels, of the smoothing of both moments, since a site may have few images.
 
         Raises:
             ValueError: fewer than two maps.
@@ -85,7 +102,8 @@ class HealthyMoments:
             raise ValueError(f"{self._count} healthy maps: a spread needs at least two")
         mean = gaussian_filter(self._total / self._count, sigma)
         spread = np.sqrt(np.maximum(gaussian_filter(self._squares / self._count, sigma) - mean**2, 0))
-        return HealthyStatistics(mean, spread)
+        inside = healthy > TISSUE
+        return HealthyStatistics(mean, spread, inside if inside.any() else np.ones_like(inside))
 
 
 class Scorer:

@@ -15,6 +15,8 @@ from ra_core.site_scorer import SiteScorer
 
 PAPER = next(s for s in SCORINGS if s.name == "paper")
 RESIDUAL = ScoringConfig(name="residual", factors=("residual",))
+TISSUE = np.ones((16, 16))
+"""A mean healthy image that is bright everywhere."""
 
 
 def pictures(n=4, size=64, seed=0):
@@ -192,10 +194,10 @@ def test_an_images_score_depends_on_neither_batch_nor_order(untrained_perceptual
 
 def test_healthy_statistics_are_moments_at_each_pixel():
     maps = np.random.default_rng(0).random((9, 16, 16))
-    plain = HealthyMoments().add(maps).statistics(sigma=0)
+    plain = HealthyMoments().add(maps).statistics(TISSUE, sigma=0)
     np.testing.assert_allclose(plain.mean, maps.mean(0))
     np.testing.assert_allclose(plain.spread, maps.std(0))
-    smooth = HealthyMoments().add(iter(maps[:4].astype(np.float32))).add(maps[4:].astype(np.float32)).statistics()
+    smooth = HealthyMoments().add(iter(maps[:4].astype(np.float32))).add(maps[4:].astype(np.float32)).statistics(TISSUE)
     mean = gaussian_filter(maps.mean(0), 2)
     np.testing.assert_allclose(smooth.mean, mean, rtol=1e-6)
     np.testing.assert_allclose(smooth.spread, np.sqrt(gaussian_filter((maps**2).mean(0), 2) - mean**2), rtol=1e-5)
@@ -204,12 +206,28 @@ def test_healthy_statistics_are_moments_at_each_pixel():
 
 def test_standardised_maps_are_spreads_above_the_mean_or_away_from_it():
     maps = np.random.default_rng(0).standard_normal((9, 16, 16)).astype(np.float32)
-    healthy = HealthyMoments().add(maps).statistics()
+    healthy = HealthyMoments().add(maps).statistics(TISSUE)
     z = (maps - healthy.mean) / (healthy.spread + healthy.spread.mean() / 2)
     found, signed = (numpy(healthy.standardise(torch.from_numpy(maps)[:, None], signed)) for signed in (False, True))
     np.testing.assert_allclose(found, np.maximum(z, 0), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(signed, np.abs(z), rtol=1e-5, atol=1e-6)
     assert found.min() == 0
+
+
+def test_where_no_tissue_is_standardised_maps_are_zero():
+    """And the spread of what is outside counts for nothing."""
+    maps = np.random.default_rng(0).standard_normal((9, 16, 16)).astype(np.float32)
+    healthy = TISSUE.copy()
+    healthy[:, 8:] = 0.04
+    maps[:, :, 8:] *= 100
+    statistics = HealthyMoments().add(maps).statistics(healthy, sigma=0)
+    found = numpy(statistics.standardise(torch.from_numpy(maps)[:, None], signed=True))
+    assert (found[:, :, 8:] == 0).all()
+    spread = maps[:, :, :8].std(0)
+    expected = np.abs(maps[:, :, :8] - maps[:, :, :8].mean(0)) / (spread + spread.mean() / 2)
+    np.testing.assert_allclose(found[:, :, :8], expected, rtol=1e-4, atol=1e-6)
+    dark = HealthyMoments().add(maps).statistics(np.zeros((16, 16)))
+    assert dark.inside.all()  # pictures without any tissue are scored as they are
 
 
 def test_a_signed_residual_lets_noise_cancel_before_its_sign_is_dropped():
@@ -241,7 +259,7 @@ def test_shading_is_taken_off_a_signed_residual():
 
 def test_maps_that_never_varied_are_no_alarm_and_stay_finite():
     flat = torch.full((3, 1, 16, 16), 0.25)
-    found = HealthyMoments().add(flat[:, 0].numpy()).statistics().standardise(flat)
+    found = HealthyMoments().add(flat[:, 0].numpy()).statistics(TISSUE).standardise(flat)
     assert found.isfinite().all()
     assert found.max() < 1
 
@@ -249,4 +267,4 @@ def test_maps_that_never_varied_are_no_alarm_and_stay_finite():
 @pytest.mark.parametrize("n", [0, 1])
 def test_a_spread_needs_two_maps(n):
     with pytest.raises(ValueError, match=f"^{n} healthy maps"):
-        HealthyMoments().add(np.zeros((n, 4, 4))).statistics()
+        HealthyMoments().add(np.zeros((n, 4, 4))).statistics(TISSUE)
