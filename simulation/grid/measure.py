@@ -30,10 +30,10 @@ KEPT = (*COMPARED, "reconstruction", "none")
 MEASURING_SEED = 0
 """Of bootstrap, synthetic anomalies and reference images: the same for all cells, so that they can be paired."""
 
-MEASURING_VERSION = 2
+MEASURING_VERSION = 3
 """Grows whenever cells computed before would have other numbers for a reason that no other part of their digest tells.
 
-2: SSIM in lesions and elsewhere.
+2: SSIM in lesions and elsewhere. 3: standardised maps are 0 where no tissue is.
 """
 
 NO_HEIGHT = "not known: files are single pictures"
