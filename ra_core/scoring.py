@@ -139,7 +139,7 @@ class Scorer:
         pairs = {"": (x, x_hat)}
         if any(factor.startswith("clahe") for factor in needed):
             pairs["clahe_"] = (equalize(x), equalize(x_hat))
-        factors = {"signed_residual": x - x_hat}
+        factors = {"signed_residual": x - x_hat} if "signed_residual" in needed else {}
         for prefix, (a, b) in pairs.items():
             if prefix + "residual" in needed:
                 factors[prefix + "residual"] = (a - b).abs()

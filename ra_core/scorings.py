@@ -45,7 +45,7 @@ class ScoringConfig(Config):
     def _sign_is_dropped_at_last(self) -> ScoringConfig:
         if self.signed and not self.standardise:
             raise ValueError("a signed map has to be standardised")
-        if self.shading and not self.factors == ("signed_residual",):
+        if self.shading and not self.signed:
             raise ValueError("shading is taken off signed residuals alone: another map would become negative")
         if self.shading and self.shading <= self.smooth:
             raise ValueError("shading has to be wider than smooth, or nothing is left")

@@ -17,14 +17,14 @@ from ra_core.shortcuts import SLICE_HEIGHT
 from ra_core.table import Table
 from simulation.grid.arms import ARMS
 from simulation.grid.cells import Cell
-from simulation.grid.result import COMPARED, CellResult, numbers
+from simulation.grid.result import ALIKE, CellResult, numbers
 from simulation.grid.train import Models
 from simulation.grid.workbench import Workbench
 from simulation.places import Place
 
 __all__ = ["KEPT", "MEASURING_SEED", "MEASURING_VERSION", "measure", "measure_shortcuts"]
 
-KEPT = (*COMPARED, "reconstruction", "none")
+KEPT = (*ALIKE, "reconstruction", "none")
 """What every cell keeps numbers of beside the chosen scoring."""
 
 MEASURING_SEED = 0
@@ -102,9 +102,7 @@ def _known(cell: Cell, digest: str, bench: Workbench) -> dict[str, Any]:
 def _evaluate(method: Method, cell: Cell, scorer: Scorer, place: Place, table: Table, machine: Runtime) -> Evaluation:
     method.to(machine.device)
     known = place.reference in cell.variant.sites
-    return evaluate(
-        method, cell.method, scorer, place.images, table, device=machine.device, known=known, shown=COMPARED
-    )
+    return evaluate(method, cell.method, scorer, place.images, table, device=machine.device, known=known, shown=ALIKE)
 
 
 def _table(cell: Cell, place: Place) -> Table:
