@@ -118,7 +118,7 @@ def _load_facts(path: Path) -> _Facts:
         raise ArtifactError(f"{path}: can't be read ({type(error).__name__})", "give a calibration folder") from None
     except ValidationError as error:
         reason = first_problem(error, "calibration")
-        raise ArtifactError(f"{path}: {reason}", f"it was edited or damaged; {AGAIN}") from None
+        raise ArtifactError(f"{path}: {reason}", f"edited, damaged or of another version; {AGAIN}") from None
 
 
 def _load_healthy(path: Path, expected_hash: str, size: int) -> HealthyStatistics:

@@ -22,7 +22,7 @@ from simulation.grid.arms import ARMS, UNTRAINED
 from simulation.grid.measure import MEASURING_SEED
 from simulation.grid.result import CellResult, Number
 
-__all__ = ["MARGIN", "Answers", "Paired", "Verdict", "difference", "over_seeds"]
+__all__ = ["FEW", "FEWEST", "MARGIN", "Answers", "Paired", "Verdict", "difference", "over_seeds"]
 
 CHANCE = 0.5
 ENDS = "the ends of the interval are averaged over seeds"

@@ -14,7 +14,7 @@ from ra_core.files import write_atomically
 from ra_core.pages import page_bytes, page_environment
 from ra_core.results import COLUMNS, ResultRow, write_results
 from ra_core.words import duration
-from simulation.grid.answers import MARGIN
+from simulation.grid.answers import FEW, FEWEST, MARGIN
 from simulation.grid.arms import ARMS
 from simulation.grid.page.chapters import chapters
 from simulation.grid.page.data import StudyData
@@ -60,6 +60,8 @@ def write_study(out: Path, data: StudyData) -> None:
         chapters=asked,
         doubts=doubts(data),
         margin=MARGIN,
+        few=FEW,
+        fewest=FEWEST,
         signs={verdict.value: sign for verdict, sign in SIGNS.items()},
         methods={name: data.config.methods[name].settings for name in data.config.methods},
         arms={name: ARMS[name] for name in ARMS if any(cell.arm == name for cell in data.cells)},
