@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
-from skimage.exposure import equalize_adapthist
 from torch import Tensor
 
+from ra_core.clahe import equalize
 from ra_core.perceptual import Perceptual
 from ra_core.scorings import DISTANCE_SCORINGS, SCORINGS, ScoringConfig
 
@@ -30,7 +30,6 @@ __all__ = [
     "Scorer",
     "ScoringConfig",
     "blur",
-    "equalize",
     "image_scores",
 ]
 
@@ -164,17 +163,6 @@ class Scorer:
         if self.perceptual is None:
             raise ValueError("this scoring needs a perceptual network, and none was given")
         return self.perceptual.distance_map(a, b)
-
-
-def equalize(x: Tensor) -> Tensor:
-    """Contrast-limited adaptive histogram equalisation of each image: (N, 1, H, W) in [0, 1] -> the same.
-
-    scikit-image's `equalize_adapthist` at its defaults, as the authors use it: tiles of an eighth of each side, clip
-    limit 0.01, 256 bins, each image stretched to its own range before and after. A constant image has no contrast to
-    equalise and comes back as it is (the stretch would divide by zero).
-    """
-    out = [img if img.min() == img.max() else equalize_adapthist(img) for img in x[:, 0].double().cpu().numpy()]
-    return torch.from_numpy(np.stack(out)).float()[:, None].to(x.device)
 
 
 def image_scores(maps: Tensor, scoring: ScoringConfig) -> np.ndarray:

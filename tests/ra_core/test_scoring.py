@@ -1,8 +1,6 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy.ndimage import gaussian_filter
 from skimage.exposure import equalize_adapthist
@@ -10,7 +8,7 @@ from skimage.exposure import equalize_adapthist
 from ra_core.models.configs import RAConfig
 from ra_core.models.registry import build_method
 from ra_core.rng import generator
-from ra_core.scoring import SCORINGS, HealthyMoments, Scorer, ScoringConfig, equalize, image_scores
+from ra_core.scoring import SCORINGS, HealthyMoments, Scorer, ScoringConfig, image_scores
 from ra_core.site_scorer import SiteScorer
 
 PAPER = next(s for s in SCORINGS if s.name == "paper")
@@ -32,29 +30,6 @@ def numpy(x):
 
 def blur(a, sigma):
     return np.stack([gaussian_filter(image, sigma) for image in a])
-
-
-def test_equalize_is_scikit_images_on_each_image():
-    x = pictures()
-    expected = np.stack([equalize_adapthist(image) for image in numpy(x)])
-    np.testing.assert_allclose(numpy(equalize(x)), expected, atol=1e-6)
-
-
-@pytest.mark.parametrize("value", [0.0, 0.3, 1.0])
-def test_a_constant_image_comes_back_unchanged(value):
-    x = torch.cat([torch.full((1, 1, 64, 64), value), pictures(1)])
-    out = equalize(x)
-    assert torch.equal(out[0], x[0])
-    assert not torch.equal(out[1], x[1])
-
-
-@settings(max_examples=15, deadline=None)
-@given(st.floats(0, 1), st.floats(0, 1e-3), st.integers(0, 99))
-def test_equalize_stays_in_range_even_with_hardly_any_contrast(level, contrast, seed):
-    out = equalize((level + contrast * pictures(1, 32, seed)).clamp(0, 1))
-    assert out.isfinite().all()
-    assert out.min() >= 0
-    assert out.max() <= 1
 
 
 def test_the_paper_map_is_its_formula(untrained_perceptual):
