@@ -27,7 +27,7 @@ from simulation.arms import Reporter
 from simulation.grid.cells import Cell, all_cells
 from simulation.grid.config import GridConfig
 from simulation.grid.estimate import Estimator
-from simulation.grid.measure import MEASURING_SEED, MEASURING_VERSION, measure, measure_shortcuts
+from simulation.grid.measure import CELL_VERSION, MEASURING_SEED, measure, measure_shortcuts
 from simulation.grid.page import Sites, StudyData, write_study
 from simulation.grid.result import CellResult, load, save
 from simulation.grid.silent import Silent
@@ -83,7 +83,7 @@ class Grid:
             for p in self.places
         ]
         scorings = [scoring.model_dump() for scoring in (*SCORINGS, *DISTANCE_SCORINGS)]
-        tools = [READER_VERSION, self.perceptual.digest, scorings, [*KINDS], MEASURING_VERSION, MEASURING_SEED]
+        tools = [READER_VERSION, self.perceptual.digest, scorings, [*KINDS], CELL_VERSION, MEASURING_SEED]
         return hashlib.sha256(json.dumps([facts, tools, self.config.adapt_steps]).encode()).hexdigest()
 
     def finished(self, known: Mapping[str, CellResult] | None = None) -> dict[str, CellResult]:
