@@ -14,7 +14,8 @@ from ra_core.settings import Config
 __all__ = ["DISTANCE_SCORINGS", "SCORINGS", "ScoringConfig"]
 
 Factor = Literal["residual", "signed_residual", "clahe_residual", "perceptual", "clahe_perceptual", "distance"]
-"""`distance` is what a method without reconstruction measures itself; `signed_residual` is negative where dark."""
+"""`distance` is what a method without reconstruction measures itself; `signed_residual` is negative where the image is
+darker than its reconstruction, once this has been made as bright as the image is in most of the body."""
 
 ALONE = ("distance", "signed_residual")
 

@@ -30,11 +30,11 @@ KEPT = (*ALIKE, "reconstruction", "none")
 MEASURING_SEED = 0
 """Of bootstrap, synthetic anomalies and reference images: the same for all cells, so that they can be paired."""
 
-CELL_VERSION = 4
+CELL_VERSION = 5
 """Grows whenever cells computed before would have other numbers for a reason that no other part of their digest tells.
 
 2: SSIM in lesions and elsewhere. 3: standardised maps are 0 where no tissue is. 4: fused optimizers, whose rounding is
-another.
+another. 5: signed residuals at the image's own brightness; synthetic anomalies that dim the rest.
 """
 
 NO_HEIGHT = "not known: files are single pictures"

@@ -1,6 +1,9 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy.ndimage import gaussian_filter
 from skimage.exposure import equalize_adapthist
@@ -220,16 +223,36 @@ def test_a_signed_residual_lets_noise_cancel_before_its_sign_is_dropped():
     assert seen["signed_residual"] > max(2, 2 * seen["residual"])
 
 
+@examples(max_examples=25, deadline=None)
+@given(st.floats(0.3, 1), st.floats(0.05, 0.45), st.integers(0, 99))
+def test_a_signed_residual_does_not_see_how_bright_an_image_is(factor, share, seed):
+    """A picture dimmed as a whole leaves nothing; with a lesion of less than half of it, the lesion alone."""
+    drawn = 0.2 + 0.8 * pictures(2, 32, seed)
+    x = factor * drawn
+    rows = int(share * 32)
+    x[1, :, :rows] *= 0.5
+    raw = ScoringConfig(name="s", factors=("signed_residual",), standardise=True)
+    healthy, sick = Scorer(None).maps(x, drawn, [raw])["s"]
+    assert healthy.abs().max() < 1e-5
+    assert sick[:, rows:].abs().max() < 1e-5
+    torch.testing.assert_close(sick[:, :rows], -0.5 * factor * drawn[1, :, :rows])
+
+
+def test_a_signed_residual_of_nothing_drawn_is_the_image():
+    x = pictures(1, 32)
+    raw = ScoringConfig(name="s", factors=("signed_residual",), standardise=True)
+    assert torch.equal(Scorer(None).maps(x, torch.zeros_like(x), [raw])["s"], x)
+
+
 def test_shading_is_taken_off_a_signed_residual():
-    """A picture that is brighter all over has nothing local; what is left of a spot is the difference of two blurs."""
+    """What is left of a spot is the difference of two blurs."""
     x, x_hat = pictures(seed=1), pictures(seed=2)
-    scoring = ScoringConfig(name="s", factors=("signed_residual",), smooth=2, shading=9, standardise=True)
-    maps = Scorer(None).maps(x, x_hat, [scoring])["s"]
-    residual = numpy(x) - numpy(x_hat)
-    np.testing.assert_allclose(numpy(maps), blur(residual, 2) - blur(residual, 9), atol=1e-6)
-    assert maps.min() < 0
-    brighter = Scorer(None).maps(x / 2 + 0.2, x / 2, [scoring])["s"]
-    assert brighter.abs().max() < 1e-5
+    raw = ScoringConfig(name="raw", factors=("signed_residual",), standardise=True)
+    shaded = raw.model_copy(update={"name": "shaded", "smooth": 2, "shading": 9})
+    maps = Scorer(None).maps(x, x_hat, [raw, shaded])
+    expected = blur(numpy(maps["raw"]), 2) - blur(numpy(maps["raw"]), 9)
+    np.testing.assert_allclose(numpy(maps["shaded"]), expected, atol=1e-6)
+    assert maps["shaded"].min() < 0
 
 
 def test_maps_that_never_varied_are_no_alarm_and_stay_finite():
