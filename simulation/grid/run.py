@@ -126,6 +126,7 @@ class Grid:
             self._require_known(only)
             done = self.finished()
             waiting = [cell for cell in self.cells if cell.key not in done and _wanted(cell, only)]
+            waiting.sort(key=lambda cell: cell.seed)  # what an interrupted study has is comparable as far as it goes
             self.reporter.say(f"{len(self.cells)} cells, {len(done)} of them finished, {len(waiting)} to do")
             if waiting and limit != 0:
                 read_images(self.places, self.reporter)
