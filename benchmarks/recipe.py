@@ -6,6 +6,7 @@ in them: means over the kinds of anomaly and the trained sites. No test image is
 """
 
 import argparse
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -13,15 +14,17 @@ from pathlib import Path
 import numpy as np
 import torch
 import yaml
+from pydantic import ValidationError
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from ra_core.config import RuntimeConfig
+from ra_core.config import RuntimeConfig, StudyConfig
 from ra_core.console import TerminalReporter
+from ra_core.errors import ConfigError, RAError
+from ra_core.evaluation import reference_images
 from ra_core.perceptual import Perceptual
-from ra_core.rng import generator
 from ra_core.runtime import Runtime
 from ra_core.scoring import Scorer, image_scores
-from ra_core.settings import load_config
+from ra_core.settings import first_problem, load_config
 from ra_core.site_scorer import SiteScorer, batches
 from ra_core.synthetic import KINDS, spoil
 from simulation.arms import Arm, Joined, train_alone
@@ -43,7 +46,8 @@ def main():
         arm = Arm("pooled", tuple(place.name for place in trained))
         model = train_alone(arm, train, val, study, machine, Path(folder), reporter)
     minutes = (time.monotonic() - began) / 60
-    print(f"{given.method} {' '.join(given.set)}: {model.selection}, {minutes:.1f} minutes, seed {study.seed}")
+    changed = " ".join(f"{key}={value}" for key, value in given.set + given.train)
+    print(f"{given.method} {changed}: {model.selection}, {minutes:.1f} minutes, seed {study.seed}")
     scorer = Scorer(Perceptual.load(study.perceptual, machine.device))
     reporter.say("synthetic anomalies on validation images")
     found = [judge(model.method, scorer, place.images, study, machine) for place in trained]
@@ -58,8 +62,9 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", type=Path, help="as of `ra-simulate study`")
     parser.add_argument("--method", required=True, help="its name in the study")
-    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings of the method to change")
-    parser.add_argument("--train", nargs="*", default=[], metavar="KEY=VALUE", help="keys of `training` to change")
+    pairs = {"nargs": "*", "default": [], "type": pair, "metavar": "KEY=VALUE"}
+    parser.add_argument("--set", **pairs, help="settings of the method to change")
+    parser.add_argument("--train", **pairs, help="keys of `training` to change")
     parser.add_argument("--site", nargs="*", help="only these sites")
     parser.add_argument("--data", type=Path, help="data root")
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "ra-recipe")
@@ -70,23 +75,26 @@ def arguments():
 def asked(given):
     """The study's settings with the changes in them."""
     config = load_config(given.study, GridConfig)
-    entry = config.methods[given.method]
-    settings = type(entry.settings).model_validate(entry.settings.model_dump() | changes(given.set))
+    if given.method not in config.methods:
+        raise ConfigError(f"--method: '{given.method}' is none of the study", f"it has {', '.join(config.methods)}")
     study = config.study_of(given.method, "pooled", 0)
-    training = study.training.model_dump() | changes(given.train)
-    changed = study.model_dump() | {"method": settings.model_dump(), "training": training}
-    return config, type(study).model_validate(changed)
+    method, training = study.method.model_dump() | dict(given.set), study.training.model_dump() | dict(given.train)
+    try:
+        return config, StudyConfig.model_validate(study.model_dump() | {"method": method, "training": training})
+    except ValidationError as error:
+        raise ConfigError(f"--set, --train: {first_problem(error, 'settings')}", "change it") from None
 
 
-def changes(pairs):
-    return {key: yaml.safe_load(value) for key, value in (pair.split("=", 1) for pair in pairs)}
+def pair(text):
+    """Of `KEY=VALUE`, the value read as YAML."""
+    key, value = text.split("=", 1)
+    return key, yaml.safe_load(value)
 
 
 def judge(method, scorer, images, study, machine):
     """Error on validation images, and by scoring (AUROC, AUPRC), means over the kinds of anomaly."""
     size = study.evaluation.batch_size
-    order = torch.randperm(len(images.train), generator=generator(MEASURING_SEED, "reference images")).tolist()
-    chosen = sorted(order[: study.evaluation.reference_images])
+    chosen = reference_images(len(images.train), study.evaluation, MEASURING_SEED)
     site = SiteScorer.fit(method, scorer, method.scorings, batches(images.train, size, chosen), machine.device)
     x, others = images.val.images(range(len(images.val))), images.train.images(chosen[:64])
     healthy = site.scores(x.split(size))
@@ -105,4 +113,7 @@ def judge(method, scorer, images, study, machine):
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except RAError as error:
+        sys.exit(f"{error.message}: {error.hint}")

@@ -18,7 +18,7 @@ from ra_core.groups import Cases
 from ra_core.metrics import Estimate
 from ra_core.models.configs import NearestNeighbourConfig, PCAConfig
 from ra_core.models.method import FittedMethod
-from ra_core.models.nearest import NearestNeighbour
+from ra_core.models.nearest_neighbour import NearestNeighbour
 from ra_core.models.pca import PCA
 from ra_core.results import ResultRow
 from ra_core.scoring import SCORINGS, Scorer, ScoringConfig, image_scores

@@ -26,6 +26,9 @@ __all__ = ["Calibration", "load_calibration", "save_calibration"]
 
 AGAIN = "calibrate the model again at this site"
 
+PARTS = {"mean": torch.float64, "spread": torch.float64, "inside": torch.bool}
+"""Tensors of `healthy.safetensors`, each (S, S)."""
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -38,7 +41,7 @@ class Calibration:
         perceptual_net: backbone of the perceptual network.
         perceptual_hash: its `Perceptual.digest`; empty where there was none.
         model_hash: of the model it belongs to.
-        healthy: mean and spread of the site's healthy maps, (S, S) float64; of a standardised scoring, else None.
+        healthy: what the site's healthy images and maps show at each pixel; of a standardised scoring, else None.
     """
 
     scoring: ScoringConfig
@@ -53,7 +56,7 @@ class Calibration:
 class _Facts(Config):
     """What stands in `calibration.json`."""
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     scoring: ScoringConfig
     pixel_threshold: float = Field(ge=0)
     image_threshold: float = Field(ge=0)
@@ -105,7 +108,7 @@ def load_calibration(folder: Path, card: Card) -> Calibration:
 
 
 def _tensors(healthy: HealthyStatistics) -> dict[str, Tensor]:
-    return {"mean": torch.from_numpy(healthy.mean), "spread": torch.from_numpy(healthy.spread)}
+    return {name: torch.from_numpy(getattr(healthy, name)) for name in PARTS}
 
 
 def _load_facts(path: Path) -> _Facts:
@@ -115,7 +118,7 @@ def _load_facts(path: Path) -> _Facts:
         raise ArtifactError(f"{path}: can't be read ({type(error).__name__})", "give a calibration folder") from None
     except ValidationError as error:
         reason = first_problem(error, "calibration")
-        raise ArtifactError(f"{path}: {reason}", f"it was edited or damaged; {AGAIN}") from None
+        raise ArtifactError(f"{path}: {reason}", f"edited, damaged or of another version; {AGAIN}") from None
 
 
 def _load_healthy(path: Path, expected_hash: str, size: int) -> HealthyStatistics:
@@ -129,19 +132,22 @@ def _load_healthy(path: Path, expected_hash: str, size: int) -> HealthyStatistic
         raise ArtifactError(f"{path}: {reason}", AGAIN)
     if tensor_digest(tensors) != expected_hash:
         raise ArtifactError(f"{path}: is not what calibration.json describes (wrong hash)", AGAIN)
-    return HealthyStatistics(tensors["mean"].numpy(), tensors["spread"].numpy())
+    return HealthyStatistics(**{name: tensors[name].numpy() for name in PARTS})
 
 
 def _unfit(tensors: dict[str, Tensor], size: int) -> str:
     """Why these can't be healthy statistics of images of this size, or ""."""
-    for name in ("mean", "spread"):
+    for name, dtype in PARTS.items():
         if name not in tensors:
             return f"'{name}' is missing"
         tensor = tensors[name]
-        if tensor.dtype != torch.float64 or tensor.shape != (size, size):
-            return f"'{name}' is {tensor.dtype} {tuple(tensor.shape)}, not torch.float64 {(size, size)}"
+        if tensor.dtype != dtype or tensor.shape != (size, size):
+            return f"'{name}' is {tensor.dtype} {tuple(tensor.shape)}, not {dtype} {(size, size)}"
         if not tensor.isfinite().all():
             return f"'{name}' is not finite"
     if tensors["spread"].min() < 0:
         return "'spread' is negative"
-    return "" if len(tensors) == 2 else f"'{sorted(tensors.keys() - {'mean', 'spread'})[0]:.80}' doesn't belong there"
+    if not tensors["inside"].any():
+        return "'inside' is empty"
+    unknown = sorted(tensors.keys() - PARTS.keys())
+    return f"'{unknown[0]:.80}' doesn't belong there" if unknown else ""

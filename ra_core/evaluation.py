@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ra_core import metrics
 from ra_core.calibration import Calibration
+from ra_core.config import EvaluationConfig
 from ra_core.data import ImageSet, SiteImages
 from ra_core.groups import Cases
 from ra_core.metrics import Estimate
@@ -28,7 +29,7 @@ from ra_core.site_scorer import SiteScorer, batches
 from ra_core.synthetic import KINDS
 from ra_core.table import Table
 
-__all__ = ["CHOSEN_NOTE", "Evaluation", "evaluate"]
+__all__ = ["CHOSEN_NOTE", "Evaluation", "evaluate", "reference_images"]
 
 CHOSEN_NOTE = "scoring chosen on synthetic anomalies"
 """Remark of the rows of that scoring."""
@@ -112,8 +113,7 @@ def evaluate(
     config, by_heart = table.config, known and method.memorises
     scorings = [s for s in scorings or method.scorings if not (s.standardise and by_heart)]
     progress("healthy reference maps")
-    reference = torch.randperm(len(images.train), generator=generator(table.seed, "reference images")).tolist()
-    reference = sorted(reference[: config.reference_images])
+    reference = reference_images(len(images.train), config, table.seed)
     site = SiteScorer.fit(method, scorer, scorings, batches(images.train, config.batch_size, reference), device)
 
     progress("synthetic anomalies on validation images")
@@ -128,6 +128,12 @@ def evaluate(
         told = "on validation images", _network(scorer, s)
         rows += [table.row(name, s.name, "auroc", val.auroc[s.name, k], f"synthetic: {k}", *told) for k in KINDS]
     return Evaluation(rows, val.chosen, val.synthetic, val.pixel_thresholds, val.image_thresholds, site, scores)
+
+
+def reference_images(count: int, config: EvaluationConfig, seed: int) -> list[int]:
+    """Which of `count` healthy training images set the scale of standardised maps, ascending; drawn by the seed."""
+    order = torch.randperm(count, generator=generator(seed, "reference images")).tolist()
+    return sorted(order[: config.reference_images])
 
 
 class _Selected(NamedTuple):

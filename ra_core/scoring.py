@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
-from skimage.exposure import equalize_adapthist
 from torch import Tensor
 
+from ra_core.clahe import equalize
 from ra_core.perceptual import Perceptual
 from ra_core.scorings import DISTANCE_SCORINGS, SCORINGS, ScoringConfig
 
@@ -30,7 +30,6 @@ __all__ = [
     "Scorer",
     "ScoringConfig",
     "blur",
-    "equalize",
     "image_scores",
 ]
 
@@ -38,27 +37,40 @@ TOP_SHARE = 0.05
 """Share of pixels behind the pool `top`. On synthetic anomalies it beat 1, 10 and 25 % and the maximum."""
 
 
+TISSUE = 0.05
+"""Mean grey of a site's healthy images above which there is tissue at a pixel as a rule."""
+
+
 @dataclass(frozen=True)
 class HealthyStatistics:
-    """Mean and spread of a site's healthy maps at each pixel, both (H, W) float64, smoothed over neighbours."""
+    """What a site's healthy images and maps show at each pixel.
+
+    Attributes:
+        mean: of the maps, (H, W) float64, smoothed over neighbours.
+        spread: the same of their standard deviation.
+        inside: bool (H, W), where there is tissue as a rule; at one pixel at least.
+    """
 
     mean: np.ndarray
     spread: np.ndarray
+    inside: np.ndarray
 
     def standardise(self, maps: Tensor, signed: bool = False) -> Tensor:
-        """Spreads above the healthy mean, 0 below it: (N, 1, H, W) -> the same, at least 0.
+        """Spreads above the healthy mean, 0 below it and where no tissue is: (N, 1, H, W) -> the same, at least 0.
 
-        Half the average spread is added to each pixel's own, so that a pixel that never varied (a corner of the
-        background) can't turn noise into an alarm.
+        Half the average spread of tissue is added to each pixel's own, so that a pixel that never varied can't turn
+        noise into an alarm. Outside, a model whose picture a lesion has changed as a whole would be loud for nothing.
 
         Args:
             maps: as `Scorer` makes them.
             signed: whether what lies below the mean counts as what lies above it.
         """
-        mean = torch.from_numpy(self.mean).to(maps.device)
-        spread = torch.from_numpy(self.spread + 0.5 * self.spread.mean() + 1e-12).to(maps.device)
+        half = 0.5 * self.spread[self.inside].mean()
+        mean, spread, inside = (
+            torch.from_numpy(part).to(maps.device) for part in (self.mean, self.spread + half + 1e-12, self.inside)
+        )
         z = (maps.double() - mean) / spread
-        return (z.abs() if signed else z.clamp_min(0)).float()
+        return ((z.abs() if signed else z.clamp_min(0)) * inside).float()
 
 
 class HealthyMoments:
@@ -75,8 +87,12 @@ class HealthyMoments:
             self._squares = self._squares + m.astype(np.float64) ** 2
         return self
 
-    def statistics(self, sigma: float = 2.0) -> HealthyStatistics:
-        """Of all maps so far; `sigma` in pixels smooths both moments, since a site may have few images.
+    def statistics(self, healthy: np.ndarray, sigma: float = 2.0) -> HealthyStatistics:
+        """Of all maps so far.
+
+        Args:
+            healthy: mean of the healthy images, (H, W) in [0, 1].
+            sigma: in pixels, of the smoothing of both moments, since a site may have few images.
 
         Raises:
             ValueError: fewer than two maps.
@@ -85,7 +101,8 @@ class HealthyMoments:
             raise ValueError(f"{self._count} healthy maps: a spread needs at least two")
         mean = gaussian_filter(self._total / self._count, sigma)
         spread = np.sqrt(np.maximum(gaussian_filter(self._squares / self._count, sigma) - mean**2, 0))
-        return HealthyStatistics(mean, spread)
+        inside = healthy > TISSUE
+        return HealthyStatistics(mean, spread, inside if inside.any() else np.ones_like(inside))
 
 
 class Scorer:
@@ -121,7 +138,7 @@ class Scorer:
         pairs = {"": (x, x_hat)}
         if any(factor.startswith("clahe") for factor in needed):
             pairs["clahe_"] = (equalize(x), equalize(x_hat))
-        factors = {"signed_residual": x - x_hat}
+        factors = {"signed_residual": x - _gain(x, x_hat) * x_hat} if "signed_residual" in needed else {}
         for prefix, (a, b) in pairs.items():
             if prefix + "residual" in needed:
                 factors[prefix + "residual"] = (a - b).abs()
@@ -148,15 +165,19 @@ class Scorer:
         return self.perceptual.distance_map(a, b)
 
 
-def equalize(x: Tensor) -> Tensor:
-    """Contrast-limited adaptive histogram equalisation of each image: (N, 1, H, W) in [0, 1] -> the same.
+def _gain(x: Tensor, x_hat: Tensor) -> Tensor:
+    """How much brighter each image is than its reconstruction: two (N, 1, H, W) -> (N, 1, 1, 1).
 
-    scikit-image's `equalize_adapthist` at its defaults, as the authors use it: tiles of an eighth of each side, clip
-    limit 0.01, 256 bins, each image stretched to its own range before and after. A constant image has no contrast to
-    equalise and comes back as it is (the stretch would divide by zero).
+    The median of the shortest half of all ratios in the body, a robust mode: what a lesion covers, or what the model
+    draws wrongly, does not move it up to half of the body (Andrews et al. 1972, "Robust Estimates of Location").
     """
-    out = [img if img.min() == img.max() else equalize_adapthist(img) for img in x[:, 0].double().cpu().numpy()]
-    return torch.from_numpy(np.stack(out)).float()[:, None].to(x.device)
+    ratios = torch.where(x_hat > TISSUE, x / x_hat.clamp(min=TISSUE), torch.inf).flatten(1).sort(dim=1).values
+    count = (ratios < torch.inf).sum(1, keepdim=True)
+    places = torch.arange(ratios.shape[1], device=x.device).expand_as(ratios)
+    ends = (places + count // 2).clamp(max=ratios.shape[1] - 1)
+    widths = torch.where(places + count // 2 < count, ratios.gather(1, ends) - ratios, torch.inf)
+    middle = ratios.gather(1, widths.argmin(1, keepdim=True) + count // 4)
+    return torch.where(count > 0, middle, 1.0)[..., None, None]
 
 
 def image_scores(maps: Tensor, scoring: ScoringConfig) -> np.ndarray:

@@ -14,7 +14,8 @@ from ra_core.settings import Config
 __all__ = ["DISTANCE_SCORINGS", "SCORINGS", "ScoringConfig"]
 
 Factor = Literal["residual", "signed_residual", "clahe_residual", "perceptual", "clahe_perceptual", "distance"]
-"""`distance` is what a method without reconstruction measures itself; `signed_residual` is negative where dark."""
+"""`distance` is what a method without reconstruction measures itself; `signed_residual` is negative where the image is
+darker than its reconstruction, once this has been made as bright as the image is in most of the body."""
 
 ALONE = ("distance", "signed_residual")
 
@@ -45,7 +46,7 @@ class ScoringConfig(Config):
     def _sign_is_dropped_at_last(self) -> ScoringConfig:
         if self.signed and not self.standardise:
             raise ValueError("a signed map has to be standardised")
-        if self.shading and not self.factors == ("signed_residual",):
+        if self.shading and not self.signed:
             raise ValueError("shading is taken off signed residuals alone: another map would become negative")
         if self.shading and self.shading <= self.smooth:
             raise ValueError("shading has to be wider than smooth, or nothing is left")

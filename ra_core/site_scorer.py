@@ -77,11 +77,12 @@ class SiteScorer:
         """
         wanted = [s for s in scorings if s.standardise]
         moments = {s.name: HealthyMoments() for s in wanted}
-        unready = cls(method, scorer, scorings, {}, device)
+        unready, total, count = cls(method, scorer, scorings, {}, device), np.zeros(()), 0
         for x in reference:
+            total, count = total + x.double().sum((0, 1)).numpy(), count + len(x)
             for name, maps in unready._raw_maps(x, wanted).items():
                 moments[name].add(maps[:, 0].numpy())
-        healthy = {name: found.statistics() for name, found in moments.items()}
+        healthy = {name: found.statistics(total / max(count, 1)) for name, found in moments.items()}
         return cls(method, scorer, scorings, healthy, device)
 
     def only(self, names: Collection[str]) -> SiteScorer:

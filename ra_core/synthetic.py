@@ -18,6 +18,9 @@ from ra_core.rng import derive_seed
 
 __all__ = ["KINDS", "spoil"]
 
+WHITE = 99
+"""Percentile of the body's pixels that becomes 1 in preprocessing unless a study says otherwise."""
+
 
 def spoil(x: Tensor, kind: str, seed: int, others: Tensor, first: int = 0) -> tuple[Tensor, Tensor]:
     """Put one synthetic anomaly of a kind into each image.
@@ -31,14 +34,15 @@ def spoil(x: Tensor, kind: str, seed: int, others: Tensor, first: int = 0) -> tu
 
     Returns:
         Spoiled images in [0, 1] and bool masks (N, 1, S, S) of where the anomaly has more than a tenth of its strength.
-        Beyond its soft rim, an eighth of the side at most, nothing changes.
+        Beyond its soft rim, an eighth of the side at most, nothing changes, unless the anomaly is brighter than nearly
+        all else: then all else is dimmed, as it is where a sick image is scaled to its own range.
     """
     images, masks = [], []
     for n, image in enumerate(x[:, 0].double().numpy()):
         rng = np.random.default_rng(derive_seed(seed, "synthetic", kind, first + n))
         region = _region(image, rng)
         other = others[int(rng.integers(len(others))), 0].double().numpy()
-        images.append(np.clip(KINDS[kind](image, region, other, rng), 0, 1))
+        images.append(_scaled(KINDS[kind](image, region, other, rng), image > 0))
         masks.append(region > 0.1)
     return (
         torch.from_numpy(np.stack(images)).float()[:, None],
@@ -58,6 +62,13 @@ def _region(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     distance = np.hypot(u / radii[0], v / radii[1]) + 0.25 * wobble / wobble.std()
     soft: np.ndarray = gaussian_filter((distance < 1).astype(float), side / 64)
     return soft
+
+
+def _scaled(image: np.ndarray, body: np.ndarray) -> np.ndarray:
+    """Cut at black, and dimmed to [0, 1] where the anomaly is so bright that it becomes the new white."""
+    white = max(1.0, np.percentile(image[body], WHITE)) if body.any() else 1.0
+    scaled: np.ndarray = np.clip(image / white, 0, 1)
+    return scaled
 
 
 def _brighten(image: np.ndarray, region: np.ndarray, _: np.ndarray, rng: np.random.Generator) -> np.ndarray:

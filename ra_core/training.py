@@ -92,6 +92,7 @@ class LocalTrainer:
         Raises:
             NonFiniteError: a loss term, gradient or weight is not finite. The weights are those before that step.
         """
+        self._to_training()
         while self.step < until and not stop():
             terms = self._one_step()
             if self.step % self.config.validate_every == 0 or self.step == self.config.steps:
@@ -159,10 +160,12 @@ class LocalTrainer:
                 state.setdefault(int(index), {})[entry] = tensor
             optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
 
-    def _one_step(self) -> Row:
+    def _to_training(self) -> None:
         self.method.train()
         for layer in self._frozen_layers:
             layer.eval()
+
+    def _one_step(self) -> Row:
         before = _copy(self.method.state_dict())
         state = StepState(
             self.step,
@@ -200,6 +203,7 @@ class LocalTrainer:
         if self.average:
             _assign(parameters, self.average)
         error = validation_error(self.method, self.val, self.config.batch_size, self.runtime.device)
+        self._to_training()
         if error < self.best_error and self.method.ready_for_selection(self.step):
             self.best, self.best_error, self.best_step = _copy(self.method.state_dict()), error, self.step
         _assign(parameters, trained)

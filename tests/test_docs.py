@@ -28,6 +28,7 @@ FENCED = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`([^`\n]+)`")
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 JOINING = ROOT / "docs/joining.md"
+BENCHMARKS = sorted((ROOT / "benchmarks").glob("*.py"))
 
 PROGRAMS = {"ra-client": client_app, "ra-server": server_app, "ra-simulate": simulation_app}
 COMMANDS = {program: typer.main.get_command(app).commands for program, app in PROGRAMS.items()}
@@ -90,7 +91,8 @@ def test_every_command_has_its_options(page):
 def test_every_option_within_text_is_one_of_ours(page):
     text = FENCED.sub("", page.read_text(encoding="utf-8"))
     named = {option for words in INLINE.findall(text) for option in OPTION.findall(words)}
-    assert named <= options(*(command for commands in COMMANDS.values() for command in commands.values()))
+    ours = options(*(command for commands in COMMANDS.values() for command in commands.values()))
+    assert named <= ours | set(re.findall(r'"(--[a-z-]+)"', "".join(map(Path.read_text, BENCHMARKS))))
 
 
 def test_the_way_of_a_hospital_is_told():

@@ -21,10 +21,17 @@ __all__ = ["dice", "image_auprc", "image_auroc", "oracle_dice", "pixel_auprc", "
 
 
 class _Measure(NamedTuple):
-    """A number of healthy and anomalous items by bin, (..., K) each -> (...), NaN where undefined."""
+    """A number of healthy and anomalous items by bin, (..., K) each -> (...), NaN where undefined.
+
+    Attributes:
+        of_counts: the function.
+        needs_healthy: whether it is undefined without a healthy item.
+        joined: whether it is the same of joined bins (`Sample.joined`).
+    """
 
     of_counts: Callable[[FloatArray, FloatArray], FloatArray]
     needs_healthy: bool = True
+    joined: bool = False
 
 
 def _flagged_dice(neg: FloatArray, pos: FloatArray) -> FloatArray:
@@ -36,8 +43,8 @@ def _best_dice(neg: FloatArray, pos: FloatArray) -> FloatArray:
     return best
 
 
-AUROC, AUPRC = _Measure(auroc), _Measure(average_precision)
-DICE, ORACLE_DICE = _Measure(_flagged_dice, needs_healthy=False), _Measure(_best_dice, needs_healthy=False)
+AUROC, AUPRC = _Measure(auroc), _Measure(average_precision, joined=True)
+DICE, ORACLE_DICE = _Measure(_flagged_dice, needs_healthy=False), _Measure(_best_dice, needs_healthy=False, joined=True)
 
 
 def image_auroc(
@@ -165,11 +172,11 @@ def _estimates(sample: Sample, measures: Sequence[_Measure], resampling: Resampl
     reasons = [sample.missing(needs_healthy=measure.needs_healthy) for measure in measures]
     if all(reasons):
         return [Estimate(None, None, None, *counts, f"not estimable: {reason}") for reason in reasons]
-    patient_neg, patient_pos = sample.by_patient
+    tables = {way: sample.joined if way else sample.by_patient for way in {measure.joined for measure in measures}}
 
     def of_drawn(drawn: FloatArray) -> FloatArray:
-        neg, pos = drawn @ patient_neg, drawn @ patient_pos
-        return np.stack([measure.of_counts(neg, pos) for measure in measures])
+        counts_by = {way: (drawn @ neg, drawn @ pos) for way, (neg, pos) in tables.items()}
+        return np.stack([measure.of_counts(*counts_by[measure.joined]) for measure in measures])
 
     resampled = resample(of_drawn, sample.n_patients, resampling)
     return [

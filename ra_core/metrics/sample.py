@@ -112,6 +112,17 @@ class Sample:
         neg, pos = self._by_class(self.patients[:, None] * width + coarse[self.bins], self.n_patients * width)
         return neg.reshape(shape), pos.reshape(shape)
 
+    @cached_property
+    def joined(self) -> tuple[FloatArray, FloatArray]:
+        """`by_patient` with each bin that no anomalous item is in joined to the next lower one that has some.
+
+        Average precision and the best Dice are the same, as they look at no other threshold; of small lesions few bins
+        are left, which makes their intervals several times as fast.
+        """
+        neg, pos = self.by_patient
+        starts = np.union1d(0, np.flatnonzero(pos.any(axis=0)))
+        return np.add.reduceat(neg, starts, axis=1), np.add.reduceat(pos, starts, axis=1)
+
     def _by_class(self, cells: IntArray, n: int) -> tuple[FloatArray, FloatArray]:
         neg, pos = (np.bincount(cells[of], minlength=n).astype(np.float64) for of in (~self.anomalous, self.anomalous))
         return neg, pos

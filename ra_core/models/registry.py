@@ -23,7 +23,7 @@ METHODS = {
     "padim": "padim.PaDiM",
     "patchcore": "patchcore.PatchCore",
     "flow": "flow.FlowDetector",
-    "nearest_neighbour": "nearest.NearestNeighbour",
+    "nearest_neighbour": "nearest_neighbour.NearestNeighbour",
     "pca": "pca.PCA",
     "mahalanobis": "mahalanobis.Mahalanobis",
 }

@@ -22,7 +22,7 @@ from simulation.grid.arms import ARMS, UNTRAINED
 from simulation.grid.measure import MEASURING_SEED
 from simulation.grid.result import CellResult, Number
 
-__all__ = ["MARGIN", "Answers", "Paired", "Verdict", "difference", "over_seeds"]
+__all__ = ["FEW", "FEWEST", "MARGIN", "Answers", "Paired", "Verdict", "difference", "over_seeds"]
 
 CHANCE = 0.5
 ENDS = "the ends of the interval are averaged over seeds"
@@ -37,7 +37,7 @@ patients have an interval of no width."""
 
 FEW = 10
 """Patients of each kind below which a difference is inconclusive whatever its interval: percentile intervals of so few
-are too narrow (of 400 differences that were none, 16 % left out 0 with 4 patients, where 5 % should have)."""
+are too narrow, and differences that are none leave out 0 far oftener than they should."""
 
 
 @dataclass(frozen=True)
@@ -357,9 +357,9 @@ class Answers:
         return Paired.by(mean, min((sum(self.patients[site][kind] for site in counted) for kind in kinds), default=0))
 
     def _average(self, found: Sequence[Estimate | None]) -> Estimate | None:
-        if not found or None in found:
-            return None
         whole = [one for one in found if one is not None]
+        if not whole or len(whole) < len(found):
+            return None
         known = [one for one in whole if not _without(one)] or whole
         if len(known) == 1:
             return known[0]

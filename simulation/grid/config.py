@@ -107,7 +107,8 @@ class GridConfig(Config):
 
     @model_validator(mode="after")
     def _arms_decide_how_sites_train_together(self) -> GridConfig:
-        changed = self.study.federation.model_fields_set & DECIDED
+        own, usual = self.study.federation, FederationConfig()
+        changed = {key for key in DECIDED if getattr(own, key) != getattr(usual, key)}
         if changed:
             raise ValueError(
                 f"study.federation.{min(changed)}: leave it out: arms differ in how sites train together, and steps "

@@ -18,7 +18,7 @@ from ra_core.results import ResultRow
 from ra_core.settings import Config, first_problem
 from simulation.grid.cells import Cell
 
-__all__ = ["COMPARED", "PAIRED", "CellResult", "Number", "load", "save"]
+__all__ = ["ALIKE", "PAIRED", "CellResult", "Number", "load", "save"]
 
 RATES = ("detection_rate", "false_alarm_rate")
 REBUILT = ("ssim", "ssim_lesion", "ssim_rest", "lpips")
@@ -26,11 +26,11 @@ PAIRED = ("auroc", "auprc", "pixel_auprc", "dice", "box_auroc", "box_recall", *R
 """Metrics whose bootstrap values are kept where all lie in [0, 1], as they nearly always do: cells of one study draw
 the same patients, so that the values of two of them differ by the paired difference."""
 
-BESIDE = ("auroc",)
-"""The same of scorings that stand beside the chosen one; tables show these by that metric alone."""
+ALIKE = ("residual", "paper", "distance")
+"""Scorings that tables have beside the chosen one, alike for all methods: the plain residual or distance, RA's."""
 
-COMPARED = ("residual", "paper", "distance")
-"""Those scorings: the plain residual, or a method's own distance, and RA's."""
+PAIRED_ALIKE = ("auroc",)
+"""Metrics whose bootstrap values are kept of these: tables have no other."""
 
 STEPS = 65534
 """Bootstrap values are kept as multiples of 1 / STEPS."""
@@ -98,6 +98,7 @@ class CellResult(Config):
         degraded: who was missing in training, and why.
         numbers: of every site.
         seconds: of training and of measuring.
+        resumed: whether it was stopped on the way: then `seconds` are of its last start alone.
         machine, software: that it ran on.
     """
 
@@ -117,6 +118,7 @@ class CellResult(Config):
     degraded: tuple[str, ...] = ()
     numbers: tuple[Number, ...]
     seconds: dict[str, float]
+    resumed: bool = False
     machine: dict[str, str | int]
     software: dict[str, str]
 
@@ -159,8 +161,8 @@ def numbers(rows: Iterable[ResultRow], chosen: Mapping[str, str], kept: Iterable
     for row in rows:
         best = chosen.get(row.test_site)
         if row.scoring == best or (row.scoring in others and row.anomaly in ("all", "healthy")):
-            beside = row.scoring in COMPARED and row.scoring != best
-            found.append(Number.of(row, BESIDE if beside else PAIRED))
+            beside = row.scoring in ALIKE and row.scoring != best
+            found.append(Number.of(row, PAIRED_ALIKE if beside else PAIRED))
     return tuple(found)
 
 

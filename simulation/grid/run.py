@@ -27,7 +27,7 @@ from simulation.arms import Reporter
 from simulation.grid.cells import Cell, all_cells
 from simulation.grid.config import GridConfig
 from simulation.grid.estimate import Estimator
-from simulation.grid.measure import MEASURING_SEED, MEASURING_VERSION, measure, measure_shortcuts
+from simulation.grid.measure import CELL_VERSION, MEASURING_SEED, measure, measure_shortcuts
 from simulation.grid.page import Sites, StudyData, write_study
 from simulation.grid.result import CellResult, load, save
 from simulation.grid.silent import Silent
@@ -83,7 +83,7 @@ class Grid:
             for p in self.places
         ]
         scorings = [scoring.model_dump() for scoring in (*SCORINGS, *DISTANCE_SCORINGS)]
-        tools = [READER_VERSION, self.perceptual.digest, scorings, [*KINDS], MEASURING_VERSION, MEASURING_SEED]
+        tools = [READER_VERSION, self.perceptual.digest, scorings, [*KINDS], CELL_VERSION, MEASURING_SEED]
         return hashlib.sha256(json.dumps([facts, tools, self.config.adapt_steps]).encode()).hexdigest()
 
     def finished(self, known: Mapping[str, CellResult] | None = None) -> dict[str, CellResult]:
@@ -126,6 +126,7 @@ class Grid:
             self._require_known(only)
             done = self.finished()
             waiting = [cell for cell in self.cells if cell.key not in done and _wanted(cell, only)]
+            waiting.sort(key=lambda cell: cell.seed)  # what an interrupted study has is comparable as far as it goes
             self.reporter.say(f"{len(self.cells)} cells, {len(done)} of them finished, {len(waiting)} to do")
             if waiting and limit != 0:
                 read_images(self.places, self.reporter)
@@ -186,9 +187,11 @@ class Grid:
     def compute(self, cell: Cell, bench: Workbench) -> None:
         """Train and measure one cell and write its file; checkpoints on the way are deleted at the end."""
         work, began = self.out / WORK / cell.key, time.monotonic()
+        resumed = work.exists()
         if cell.is_trained:
             models = train(cell, bench, work, Silent())
             result = measure(cell, cell.digest(self.data), models, bench, time.monotonic() - began)
+            result = result.model_copy(update={"resumed": resumed})
         else:
             result = measure_shortcuts(cell, cell.digest(self.data), bench)
         save(self.out / CELLS, result)

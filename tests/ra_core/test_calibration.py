@@ -20,7 +20,7 @@ CARD = SimpleNamespace(model_hash="a" * 64, preprocessing=PreprocessingConfig(si
 
 @pytest.fixture(scope="module")
 def calibration():
-    healthy = HealthyMoments().add(np.random.default_rng(0).random((4, 32, 32))).statistics()
+    healthy = HealthyMoments().add(np.random.default_rng(0).random((4, 32, 32))).statistics(np.ones((32, 32)))
     return Calibration(STANDARDISED, 1.5, 0.5, "alex", "none", CARD.model_hash, healthy)
 
 
@@ -54,7 +54,7 @@ def refused(folder, name, *reasons, card=CARD):
 
 
 def same(a, b):
-    arrays = [(c.healthy.mean, c.healthy.spread) if c.healthy else () for c in (a, b)]
+    arrays = [(c.healthy.mean, c.healthy.spread, c.healthy.inside) if c.healthy else () for c in (a, b)]
     assert replace(a, healthy=None) == replace(b, healthy=None)
     assert len(arrays[0]) == len(arrays[1])
     assert all(np.array_equal(x, y) for x, y in zip(*arrays, strict=True))
@@ -121,7 +121,7 @@ def test_half_a_file_is_refused(folder, share):
 @pytest.mark.parametrize(
     ("changes", "key"),
     [
-        ({"format": 2}, "format"),
+        ({"format": 1}, "format"),
         ({"surprise": 1}, "surprise"),
         ({"pixel_threshold": "high"}, "pixel_threshold"),
         ({"pixel_threshold": -0.1}, "pixel_threshold"),
@@ -156,8 +156,8 @@ def test_a_calibration_without_a_key_is_refused_by_key(folder, key):
     refused(folder, "calibration.json", key)
 
 
-@pytest.mark.parametrize("lost", ["mean", "spread"])
-def test_statistics_without_a_half_are_refused(folder, lost):
+@pytest.mark.parametrize("lost", ["mean", "spread", "inside"])
+def test_statistics_without_a_part_are_refused(folder, lost):
     change_statistics(folder, lambda t: {name: tensor for name, tensor in t.items() if name != lost})
     refused(folder, "healthy.safetensors", f"'{lost}' is missing")
 
@@ -177,8 +177,15 @@ def test_other_statistics_than_the_ones_described_are_refused(folder):
     ],
 )
 def test_statistics_that_are_unfit_are_refused_though_their_hash_is_right(folder, change, reason):
-    change_statistics(folder, lambda tensors: {name: change(tensor) for name, tensor in tensors.items()})
+    change_statistics(folder, lambda t: t | {name: change(t[name]) for name in ("mean", "spread")})
     refused(folder, "healthy.safetensors", reason)
+
+
+def test_statistics_of_no_pixel_are_refused(folder):
+    change_statistics(folder, lambda t: t | {"inside": t["inside"] & False})
+    refused(folder, "healthy.safetensors", "'inside' is empty")
+    change_statistics(folder, lambda t: t | {"inside": t["mean"] + 1})
+    refused(folder, "healthy.safetensors", "'inside' is torch.float64 (32, 32), not torch.bool (32, 32)")
 
 
 def test_an_unknown_tensor_is_refused(folder):

@@ -32,7 +32,8 @@ from ra_core.metrics import (
     ssim,
     ssim_by_mask,
 )
-from ra_core.metrics.sample import MAX_BINS
+from ra_core.metrics.counts import average_precision, dice_curve
+from ra_core.metrics.sample import MAX_BINS, Sample
 
 QUICK: Resampling = {"bootstrap": 50, "confidence": 0.9, "seed": 3}
 PIXEL_METRICS = [pixel_auroc, pixel_auprc, oracle_dice]
@@ -289,6 +290,22 @@ def test_quantile_bins_give_the_interval_of_all_distinct_values(metric, monkeypa
     exact = metric(maps, masks, patients, **QUICK)
     assert binned.value == exact.value
     assert (binned.ci_low, binned.ci_high) == pytest.approx((exact.ci_low, exact.ci_high), abs=2e-3)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), st.floats(0.02, 0.9), st.integers(2, 60))
+def test_joined_bins_give_what_all_bins_give(seed, share, levels):
+    """Of whatever patients are drawn, and also where none of them has an anomalous item."""
+    rng = np.random.default_rng(seed)
+    anomalous = rng.random((6, 40)) < share * (rng.random((6, 1)) < 0.6)
+    assume(anomalous.any())
+    bins = rng.integers(0, levels, anomalous.shape)
+    sample = Sample("pixels", bins, levels, anomalous, np.arange(6), 6)
+    drawn = rng.multinomial(6, np.full(6, 1 / 6), size=20).astype(float)
+    (neg, pos), (fewer_neg, fewer_pos) = ([drawn @ table for table in by] for by in (sample.by_patient, sample.joined))
+    assert fewer_neg.shape[1] <= 1 + np.count_nonzero(sample.totals[1])
+    for measure in (average_precision, lambda n, p: dice_curve(n, p).max(axis=-1)):
+        np.testing.assert_allclose(measure(fewer_neg, fewer_pos), measure(neg, pos), rtol=1e-12)
 
 
 def test_seed_and_confidence_shape_the_interval_only():

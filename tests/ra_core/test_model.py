@@ -129,7 +129,8 @@ def test_the_examples_of_the_docs_run(model_folder, artifact, tmp_path, monkeypa
 @pytest.mark.parametrize("scoring", [PLAIN, STANDARDISED], ids=lambda scoring: scoring.name)
 def test_a_score_is_that_of_the_evaluation(model_folder, artifact, tmp_path, scoring):
     rng = np.random.default_rng(0)
-    healthy = HealthyStatistics(rng.random((32, 32)) / 9, rng.random((32, 32)) / 9) if scoring.standardise else None
+    mean, spread = rng.random((2, 32, 32)) / 9
+    healthy = HealthyStatistics(mean, spread, spread > 0.01) if scoring.standardise else None
     save_calibration(model_folder, new_calibration(artifact, scoring=scoring, healthy=healthy))
     path = write_png(tmp_path / "x.png", head((40, 50)))
     result = load(model_folder).score(path)

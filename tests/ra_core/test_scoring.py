@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
+from hypothesis import settings as examples
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy.ndimage import gaussian_filter
@@ -10,11 +11,13 @@ from skimage.exposure import equalize_adapthist
 from ra_core.models.configs import RAConfig
 from ra_core.models.registry import build_method
 from ra_core.rng import generator
-from ra_core.scoring import SCORINGS, HealthyMoments, Scorer, ScoringConfig, equalize, image_scores
+from ra_core.scoring import SCORINGS, HealthyMoments, Scorer, ScoringConfig, image_scores
 from ra_core.site_scorer import SiteScorer
 
 PAPER = next(s for s in SCORINGS if s.name == "paper")
 RESIDUAL = ScoringConfig(name="residual", factors=("residual",))
+TISSUE = np.ones((16, 16))
+"""A mean healthy image that is bright everywhere."""
 
 
 def pictures(n=4, size=64, seed=0):
@@ -30,29 +33,6 @@ def numpy(x):
 
 def blur(a, sigma):
     return np.stack([gaussian_filter(image, sigma) for image in a])
-
-
-def test_equalize_is_scikit_images_on_each_image():
-    x = pictures()
-    expected = np.stack([equalize_adapthist(image) for image in numpy(x)])
-    np.testing.assert_allclose(numpy(equalize(x)), expected, atol=1e-6)
-
-
-@pytest.mark.parametrize("value", [0.0, 0.3, 1.0])
-def test_a_constant_image_comes_back_unchanged(value):
-    x = torch.cat([torch.full((1, 1, 64, 64), value), pictures(1)])
-    out = equalize(x)
-    assert torch.equal(out[0], x[0])
-    assert not torch.equal(out[1], x[1])
-
-
-@settings(max_examples=15, deadline=None)
-@given(st.floats(0, 1), st.floats(0, 1e-3), st.integers(0, 99))
-def test_equalize_stays_in_range_even_with_hardly_any_contrast(level, contrast, seed):
-    out = equalize((level + contrast * pictures(1, 32, seed)).clamp(0, 1))
-    assert out.isfinite().all()
-    assert out.min() >= 0
-    assert out.max() <= 1
 
 
 def test_the_paper_map_is_its_formula(untrained_perceptual):
@@ -192,10 +172,10 @@ def test_an_images_score_depends_on_neither_batch_nor_order(untrained_perceptual
 
 def test_healthy_statistics_are_moments_at_each_pixel():
     maps = np.random.default_rng(0).random((9, 16, 16))
-    plain = HealthyMoments().add(maps).statistics(sigma=0)
+    plain = HealthyMoments().add(maps).statistics(TISSUE, sigma=0)
     np.testing.assert_allclose(plain.mean, maps.mean(0))
     np.testing.assert_allclose(plain.spread, maps.std(0))
-    smooth = HealthyMoments().add(iter(maps[:4].astype(np.float32))).add(maps[4:].astype(np.float32)).statistics()
+    smooth = HealthyMoments().add(iter(maps[:4].astype(np.float32))).add(maps[4:].astype(np.float32)).statistics(TISSUE)
     mean = gaussian_filter(maps.mean(0), 2)
     np.testing.assert_allclose(smooth.mean, mean, rtol=1e-6)
     np.testing.assert_allclose(smooth.spread, np.sqrt(gaussian_filter((maps**2).mean(0), 2) - mean**2), rtol=1e-5)
@@ -204,12 +184,28 @@ def test_healthy_statistics_are_moments_at_each_pixel():
 
 def test_standardised_maps_are_spreads_above_the_mean_or_away_from_it():
     maps = np.random.default_rng(0).standard_normal((9, 16, 16)).astype(np.float32)
-    healthy = HealthyMoments().add(maps).statistics()
+    healthy = HealthyMoments().add(maps).statistics(TISSUE)
     z = (maps - healthy.mean) / (healthy.spread + healthy.spread.mean() / 2)
     found, signed = (numpy(healthy.standardise(torch.from_numpy(maps)[:, None], signed)) for signed in (False, True))
     np.testing.assert_allclose(found, np.maximum(z, 0), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(signed, np.abs(z), rtol=1e-5, atol=1e-6)
     assert found.min() == 0
+
+
+def test_where_no_tissue_is_standardised_maps_are_zero():
+    """And the spread of what is outside counts for nothing."""
+    maps = np.random.default_rng(0).standard_normal((9, 16, 16)).astype(np.float32)
+    healthy = TISSUE.copy()
+    healthy[:, 8:] = 0.04
+    maps[:, :, 8:] *= 100
+    statistics = HealthyMoments().add(maps).statistics(healthy, sigma=0)
+    found = numpy(statistics.standardise(torch.from_numpy(maps)[:, None], signed=True))
+    assert (found[:, :, 8:] == 0).all()
+    spread = maps[:, :, :8].std(0)
+    expected = np.abs(maps[:, :, :8] - maps[:, :, :8].mean(0)) / (spread + spread.mean() / 2)
+    np.testing.assert_allclose(found[:, :, :8], expected, rtol=1e-4, atol=1e-6)
+    dark = HealthyMoments().add(maps).statistics(np.zeros((16, 16)))
+    assert dark.inside.all()  # pictures without any tissue are scored as they are
 
 
 def test_a_signed_residual_lets_noise_cancel_before_its_sign_is_dropped():
@@ -227,21 +223,41 @@ def test_a_signed_residual_lets_noise_cancel_before_its_sign_is_dropped():
     assert seen["signed_residual"] > max(2, 2 * seen["residual"])
 
 
+@examples(max_examples=25, deadline=None)
+@given(st.floats(0.3, 1), st.floats(0.05, 0.45), st.integers(0, 99))
+def test_a_signed_residual_does_not_see_how_bright_an_image_is(factor, share, seed):
+    """A picture dimmed as a whole leaves nothing; with a lesion of less than half of it, the lesion alone."""
+    drawn = 0.2 + 0.8 * pictures(2, 32, seed)
+    x = factor * drawn
+    rows = int(share * 32)
+    x[1, :, :rows] *= 0.5
+    raw = ScoringConfig(name="s", factors=("signed_residual",), standardise=True)
+    healthy, sick = Scorer(None).maps(x, drawn, [raw])["s"]
+    assert healthy.abs().max() < 1e-5
+    assert sick[:, rows:].abs().max() < 1e-5
+    torch.testing.assert_close(sick[:, :rows], -0.5 * factor * drawn[1, :, :rows])
+
+
+def test_a_signed_residual_of_nothing_drawn_is_the_image():
+    x = pictures(1, 32)
+    raw = ScoringConfig(name="s", factors=("signed_residual",), standardise=True)
+    assert torch.equal(Scorer(None).maps(x, torch.zeros_like(x), [raw])["s"], x)
+
+
 def test_shading_is_taken_off_a_signed_residual():
-    """A picture that is brighter all over has nothing local; what is left of a spot is the difference of two blurs."""
+    """What is left of a spot is the difference of two blurs."""
     x, x_hat = pictures(seed=1), pictures(seed=2)
-    scoring = ScoringConfig(name="s", factors=("signed_residual",), smooth=2, shading=9, standardise=True)
-    maps = Scorer(None).maps(x, x_hat, [scoring])["s"]
-    residual = numpy(x) - numpy(x_hat)
-    np.testing.assert_allclose(numpy(maps), blur(residual, 2) - blur(residual, 9), atol=1e-6)
-    assert maps.min() < 0
-    brighter = Scorer(None).maps(x / 2 + 0.2, x / 2, [scoring])["s"]
-    assert brighter.abs().max() < 1e-5
+    raw = ScoringConfig(name="raw", factors=("signed_residual",), standardise=True)
+    shaded = raw.model_copy(update={"name": "shaded", "smooth": 2, "shading": 9})
+    maps = Scorer(None).maps(x, x_hat, [raw, shaded])
+    expected = blur(numpy(maps["raw"]), 2) - blur(numpy(maps["raw"]), 9)
+    np.testing.assert_allclose(numpy(maps["shaded"]), expected, atol=1e-6)
+    assert maps["shaded"].min() < 0
 
 
 def test_maps_that_never_varied_are_no_alarm_and_stay_finite():
     flat = torch.full((3, 1, 16, 16), 0.25)
-    found = HealthyMoments().add(flat[:, 0].numpy()).statistics().standardise(flat)
+    found = HealthyMoments().add(flat[:, 0].numpy()).statistics(TISSUE).standardise(flat)
     assert found.isfinite().all()
     assert found.max() < 1
 
@@ -249,4 +265,4 @@ def test_maps_that_never_varied_are_no_alarm_and_stay_finite():
 @pytest.mark.parametrize("n", [0, 1])
 def test_a_spread_needs_two_maps(n):
     with pytest.raises(ValueError, match=f"^{n} healthy maps"):
-        HealthyMoments().add(np.zeros((n, 4, 4))).statistics()
+        HealthyMoments().add(np.zeros((n, 4, 4))).statistics(TISSUE)

@@ -60,12 +60,12 @@ def test_a_site_scorer_is_the_scorer_on_the_methods_reconstruction(site, method)
 
 def test_healthy_statistics_do_not_depend_on_batches(site, method):
     one = SiteScorer.fit(method, Scorer(None), SCORINGS, [pictures(12, 1)], CPU).healthy["standardised"]
-    by_hand = (
-        HealthyMoments().add((pictures(12, 1) - site.reconstruct(pictures(12, 1))).abs()[:, 0].numpy()).statistics()
-    )
+    residuals = (pictures(12, 1) - site.reconstruct(pictures(12, 1))).abs()
+    by_hand = HealthyMoments().add(residuals[:, 0].numpy()).statistics(pictures(12, 1).mean((0, 1)).numpy())
     for other in (one, by_hand):
         np.testing.assert_allclose(other.mean, site.healthy["standardised"].mean, rtol=1e-5)
         np.testing.assert_allclose(other.spread, site.healthy["standardised"].spread, rtol=1e-4)
+        assert np.array_equal(other.inside, site.healthy["standardised"].inside)
 
 
 def test_a_standardised_scoring_needs_two_reference_images_and_a_plain_one_none(method):

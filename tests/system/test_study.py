@@ -71,6 +71,8 @@ def test_a_killed_study_goes_on_to_the_same_numbers(desk, settings, undisturbed,
     assert again.code == 0, again.stderr
     assert cells(desk.out) == undisturbed
     assert undisturbed.keys() == KEYS
+    found = {path.stem: json.loads(path.read_text())["resumed"] for path in (desk.out / "cells").glob("*.json")}
+    assert [key for key, resumed in found.items() if resumed] == ["ra.pooled.seed0"]
 
 
 def test_two_processes_give_the_same_numbers(desk, settings, undisturbed):

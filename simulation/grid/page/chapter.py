@@ -6,14 +6,25 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from simulation.grid.page.data import StudyData
-from simulation.grid.page.numbers import Asked, difference
+from simulation.grid.page.numbers import Asked, cell, difference
 from simulation.grid.page.words import Point
 from simulation.report.cells import Cell
 from simulation.report.findings import Place
 from simulation.report.sections import Section
 from simulation.report.tables import Wanted
 
-__all__ = ["MEAN", "Chapter", "by_title", "column", "heads", "minus", "sites", "sites_and_mean"]
+__all__ = [
+    "MEAN",
+    "Chapter",
+    "by_title",
+    "column",
+    "heads",
+    "minus",
+    "shortcut_at",
+    "shortcut_rows",
+    "sites",
+    "sites_and_mean",
+]
 
 MEAN = "mean over trained sites"
 
@@ -64,6 +75,16 @@ def column(asked: Asked, rows: Sequence[Wanted]) -> dict[str, Cell]:
 def minus(data: StudyData, asked: Asked, a: tuple[str, str], b: tuple[str, str], place: str = MEAN) -> Cell | None:
     """Paired difference of two (method, way to train) at a trained site, or on average over all of them."""
     return difference(data.answers.versus(a, b, asked.metric, data.trained if place == MEAN else (place,)))
+
+
+def shortcut_rows(data: StudyData, find: Callable[[str], Find]) -> list[Wanted]:
+    """One a shortcut; `find` gives what that has in each column."""
+    return [Wanted(f"shortcut: {name}", "shortcut", find(name)) for name in data.answers.shortcuts]
+
+
+def shortcut_at(data: StudyData, asked: Asked, name: str, site: str) -> Cell | None:
+    """What a shortcut has at a site, as it is."""
+    return cell(data.answers.shortcut(name, site, asked.metric))
 
 
 def by_title(asked: Sequence[Asked], find: Callable[..., Cell | None]) -> Find:

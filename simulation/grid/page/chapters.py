@@ -9,7 +9,18 @@ from ra_core.metrics import Estimate
 from ra_core.words import listed
 from simulation.grid.answers import MARGIN
 from simulation.grid.arms import ARMS
-from simulation.grid.page.chapter import MEAN, Chapter, by_title, column, heads, minus, sites, sites_and_mean
+from simulation.grid.page.chapter import (
+    MEAN,
+    Chapter,
+    by_title,
+    column,
+    heads,
+    minus,
+    shortcut_at,
+    shortcut_rows,
+    sites,
+    sites_and_mean,
+)
 from simulation.grid.page.data import FEDERATED, StudyData
 from simulation.grid.page.lesions import lesions
 from simulation.grid.page.numbers import ALIKE, AUROC, COMPARED, METRICS_ASKED, PIXEL, Asked, cell, difference, measured
@@ -62,7 +73,7 @@ def _methods(data: StudyData) -> Chapter:
 def _arm(data: StudyData, arm: str) -> Section | None:
     methods = [name for name in data.methods if data.has(name, arm)]
     columns = [asked for asked in METRICS_ASKED if any(_mean(data, arm, asked, name) for name in methods)]
-    rows = _means(data, arm, methods, columns)
+    rows = _means(data, arm, methods, columns) if methods else []
     found = table(f"{arm}: {MEAN}", heads(asked.title for asked in columns), rows)
     if not found:
         return None
@@ -89,10 +100,7 @@ def _means(data: StudyData, arm: str, methods: Sequence[str], columns: Sequence[
         Wanted(data.label(name), data.kind(name), by_title(columns, partial(_mean, data, arm, method=name)))
         for name in methods
     ]
-    shortcuts = data.answers.shortcuts if methods else []
-    return rows + [
-        Wanted(f"shortcut: {s}", "shortcut", by_title(columns, partial(_short, data, name=s))) for s in shortcuts
-    ]
+    return rows + shortcut_rows(data, lambda name: by_title(columns, partial(_short, data, name=name)))
 
 
 def _leads(data: StudyData, arm: str, rivals: Sequence[str], compared: Sequence[Asked]) -> list[Wanted]:
@@ -103,27 +111,18 @@ def _leads(data: StudyData, arm: str, rivals: Sequence[str], compared: Sequence[
         Wanted(data.label(name), data.kind(name), by_title(compared, partial(_lead, data, arm, method=name)))
         for name in rivals
     ]
-    return rows + [
-        Wanted(f"shortcut: {s}", "shortcut", by_title(compared, partial(_short_lead, data, arm, name=s)))
-        for s in data.answers.shortcuts
-    ]
+    return rows + shortcut_rows(data, lambda name: by_title(compared, partial(_short_lead, data, arm, name=name)))
 
 
 def _by_site(data: StudyData, arm: str, methods: Sequence[str], asked: Asked) -> Table | None:
     """What each method has at each trained site; with `local`, that is the site's own model."""
     rows = [Wanted(data.label(m), data.kind(m), partial(_at, data, m, arm, asked)) for m in methods]
-    rows += [
-        Wanted(f"shortcut: {s}", "shortcut", partial(_shortcut_at, data, s, asked)) for s in data.answers.shortcuts
-    ]
+    rows += shortcut_rows(data, lambda name: partial(shortcut_at, data, asked, name))
     return table(f"{arm}: {asked.title} at each site", sites(data.trained), rows)
 
 
 def _at(data: StudyData, method: str, arm: str, asked: Asked, site: str) -> Cell | None:
     return cell(data.answers.at(method, arm, site, asked.metric))
-
-
-def _shortcut_at(data: StudyData, name: str, asked: Asked, site: str) -> Cell | None:
-    return cell(data.answers.shortcut(name, site, asked.metric))
 
 
 def _mean(data: StudyData, arm: str, asked: Asked, method: str) -> Cell | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from simulation.grid.page.chapter import MEAN, Chapter, minus, sites, sites_and_mean
+from simulation.grid.page.chapter import MEAN, Chapter, minus, shortcut_at, shortcut_rows, sites, sites_and_mean
 from simulation.grid.page.data import FEDERATED, StudyData
 from simulation.grid.page.numbers import AUROC, COMPARED, PIXEL, Asked, cell, measured
 from simulation.grid.page.panels import values
@@ -72,15 +72,9 @@ def _held_out(data: StudyData, asked: Asked) -> Table | None:
         for name in data.methods
         for arm in ("pooled", *FEDERATED, OTHERS)
     ]
-    rows += [
-        Wanted(f"shortcut: {name}", "shortcut", partial(_shortcut, data, asked, name))
-        for name in (data.answers.shortcuts if rows else ())
-    ]
+    if rows:
+        rows += shortcut_rows(data, lambda name: partial(shortcut_at, data, asked, name))
     return table(f"{asked.title} at held-out sites", sites(data.answers.held_out, "held out"), rows)
-
-
-def _shortcut(data: StudyData, asked: Asked, name: str, site: str) -> Cell | None:
-    return cell(data.answers.shortcut(name, site, asked.metric))
 
 
 def _adapted(data: StudyData, method: str, arm: str) -> str:

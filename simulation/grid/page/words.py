@@ -170,14 +170,10 @@ def helped(data: StudyData) -> list[Point]:
         harmed, found = [], []
         for name, arm in models:
             by_site = _site_by_site(data, asked, (name, arm), (name, "local"))
-            verdicts = {site: Verdict.of(one) for site, one in by_site.items()}
-            harmed += [
-                f"{site} ({name}, {arm}: {inner(one)})"
-                for site, one in by_site.items()
-                if verdicts[site] is Verdict.worse
-            ]
+            verdicts = _by_verdict(by_site)
+            harmed += [f"{site} ({name}, {arm}: {inner(by_site[site])})" for site in verdicts.get(Verdict.worse, ())]
             if (name, arm) == (data.subject, "fedavg"):
-                found = [(verdict, f"at {listed(sites)}") for verdict, sites in _by_verdict(by_site).items()]
+                found = [(verdict, f"at {listed(sites)}") for verdict, sites in verdicts.items()]
         told = (
             f"Significantly harmed: {listed(harmed)}."
             if harmed

@@ -14,7 +14,7 @@ from ra_core.files import write_atomically
 from ra_core.pages import page_bytes, page_environment
 from ra_core.results import COLUMNS, ResultRow, write_results
 from ra_core.words import duration
-from simulation.grid.answers import MARGIN
+from simulation.grid.answers import FEW, FEWEST, MARGIN
 from simulation.grid.arms import ARMS
 from simulation.grid.page.chapters import chapters
 from simulation.grid.page.data import StudyData
@@ -24,7 +24,7 @@ from simulation.grid.page.numbers import SIGNS
 from simulation.grid.page.words import banner, headline, introduction
 from simulation.report.cells import unbroken
 from simulation.report.metrics import METRICS
-from simulation.report.words import capital
+from simulation.report.words import capital, counted
 
 __all__ = ["PAGE", "RESULTS", "TABLES", "write_study"]
 
@@ -60,11 +60,14 @@ def write_study(out: Path, data: StudyData) -> None:
         chapters=asked,
         doubts=doubts(data),
         margin=MARGIN,
+        few=FEW,
+        fewest=FEWEST,
         signs={verdict.value: sign for verdict, sign in SIGNS.items()},
         methods={name: data.config.methods[name].settings for name in data.config.methods},
         arms={name: ARMS[name] for name in ARMS if any(cell.arm == name for cell in data.cells)},
         definitions=[METRICS[name] for name in METRICS if name in _metrics(data)],
         seconds=_seconds(data),
+        lost=_lost(data),
         machines=_machines(data),
         software=_software(data),
         settings=_settings(data),
@@ -97,11 +100,17 @@ def _footing(data: StudyData) -> list[str]:
     spent = sum(sum(result.seconds.values()) for result in data.results)
     return [
         f"Seeds: {seeds}. Cells: {len(data.results)} of {len(data.cells)}. Time of all "
-        f"cells: {duration(spent)}, on {'; '.join(_machines(data)) or 'no machine yet'}.",
+        f"cells: {duration(spent)}{_lost(data)}, on {'; '.join(_machines(data)) or 'no machine yet'}.",
         f"Brackets hold {100 * evaluation.confidence:g} % intervals by bootstrap over patients ({evaluation.bootstrap} "
         "samples); numbers are averaged over seeds, whose spread is in no interval. The heads of the columns say how "
         "many images the numbers come from.",
     ]
+
+
+def _lost(data: StudyData) -> str:
+    """What the times don't hold."""
+    resumed = sum(result.resumed for result in data.results)
+    return f" ({counted(resumed, 'cell')} stopped on the way: of these, the last start alone)" if resumed else ""
 
 
 def _metrics(data: StudyData) -> set[str]:

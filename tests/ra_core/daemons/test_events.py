@@ -4,7 +4,7 @@ import os
 import stat
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ra_core.daemons.events import Events, read_events
@@ -16,7 +16,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=25)  # each line of each example is synced to disk
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])  # lines are synced to disk
 @given(st.lists(st.dictionaries(st.text(min_size=1).filter(lambda n: n not in ("event", "time", "self")), VALUES)))
 def test_what_is_told_is_read(tmp_path_factory, told):
     path = tmp_path_factory.mktemp("events") / "events.jsonl"

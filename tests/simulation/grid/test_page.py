@@ -318,6 +318,14 @@ def test_few_patients_seeds_and_borrowed_images_are_doubts(study):
     assert "covid has no healthy images of its own" in found
 
 
+def test_times_of_cells_that_were_stopped_are_told_as_incomplete(study, written, tmp_path):
+    assert "stopped on the way" not in (written / TABLES).read_text()
+    cells = [result.model_copy(update={"resumed": place < 2}) for place, result in enumerate(study.results)]
+    write_study(tmp_path, replace(study, results=cells))
+    for name in (TABLES, PAGE):
+        assert "2 cells stopped on the way: of these, the last start alone" in (tmp_path / name).read_text()
+
+
 def test_names_are_shown_and_not_obeyed(study, tmp_path):
     evil = "<script>alert(1)</script>|*x*"
     config = study.config.model_copy(update={"title": evil})

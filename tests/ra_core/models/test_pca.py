@@ -3,12 +3,10 @@ import pytest
 import torch
 from scipy.sparse.linalg import eigsh
 from sklearn import decomposition
-from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from ra_core.models.blocks import enlarge, shrink
-from ra_core.models.configs import NearestNeighbourConfig, PCAConfig
-from ra_core.models.nearest import NearestNeighbour
+from ra_core.models.configs import PCAConfig
 from ra_core.models.pca import PCA
 from ra_core.models.principal import SIDE
 from ra_core.models.shared import load_shared, shared_tensors
@@ -36,12 +34,6 @@ def fitted(*batches):
     pca = PCA(PCAConfig(), SIDE)
     pca.fit(batches)
     return pca
-
-
-def bank_of(x):
-    nearest = NearestNeighbour(NearestNeighbourConfig(), SIDE)
-    nearest.fit(x.split(3))
-    return nearest
 
 
 @pytest.fixture(scope="module")
@@ -131,26 +123,3 @@ def test_pca_is_computed_on_as_many_threads_as_torch_has(monkeypatch):
         fitted(pictures())
     assert found
     assert set(found) == {1}
-
-
-def test_a_bank_of_images_is_no_part_of_any_file():
-    assert shared_tensors(bank_of(pictures(7))) == {}
-    assert NearestNeighbourConfig.local_only
-
-
-@pytest.mark.parametrize("size", [SIDE, 2 * SIDE])
-def test_the_nearest_neighbour_of_a_training_image_is_itself(size):
-    x = pictures(7, size)
-    nearest = bank_of(x)
-    assert torch.equal(nearest.bank, shrink(x, SIDE))
-    torch.testing.assert_close(nearest.reconstruct(x), enlarge(shrink(x, SIDE), x))
-    assert residual(nearest, x).max() == 0
-
-
-def test_nearest_neighbours_are_scikit_learns():
-    x, bank = pictures(9, seed=1), pictures(20)
-    nearest = bank_of(bank)
-    reference = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(bank.flatten(1))
-    expected = bank[reference.kneighbors(x.flatten(1), return_distance=False)[:, 0]]
-    assert torch.equal(nearest.reconstruct(x), expected)
-    torch.testing.assert_close(residual(nearest, x), (x - expected).abs())
