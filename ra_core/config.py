@@ -15,6 +15,7 @@ from pydantic import Field, field_validator, model_validator
 from ra_core.address import split_address
 from ra_core.models.configs import MethodConfig, PerceptualConfig, RAConfig
 from ra_core.policy import PolicyConfig
+from ra_core.privacy.settings import PrivacyConfig
 from ra_core.settings import BesideFile, Config
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "PolicyConfig",
     "Precision",
     "PreprocessingConfig",
+    "PrivacyConfig",
     "RuntimeConfig",
     "ServerConfig",
     "ServerOptimizerConfig",
@@ -320,6 +322,7 @@ class StudyConfig(Config):
     method: MethodConfig = RAConfig()
     training: TrainingConfig = TrainingConfig()
     federation: FederationConfig = FederationConfig()
+    dp: PrivacyConfig | None = Field(None, description="differential privacy of patients, in a federation; null: none")
     perceptual: PerceptualConfig = PerceptualConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
 
@@ -365,6 +368,12 @@ class StudyConfig(Config):
             raise ValueError(
                 f"federation.{key}: {self.method.name} is computed from plain means over all images: leave the default"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _privacy_suits_the_method(self) -> StudyConfig:
+        if self.dp and self.method.why_not_private:
+            raise ValueError(f"dp: {self.method.name} has none: {self.method.why_not_private}")
         return self
 
     @property

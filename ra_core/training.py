@@ -6,7 +6,7 @@ alone, so a trainer restored at step k goes on exactly as the one that wrote it 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ra_core.config import AugmentationConfig, TrainingConfig
 from ra_core.errors import NonFiniteError, TooFewImagesError
 from ra_core.models.method import GradientMethod, Images, Method, StepState
+from ra_core.privacy.steps import PrivateSteps, require_apart
 from ra_core.rng import generator
 from ra_core.runtime import Runtime
 
@@ -37,6 +38,8 @@ class LocalTrainer:
         start_step: steps that the method has behind it.
         proximal_mu: weight of a pull towards the weights that training starts from (FedProx); 0 is none.
         frozen: parameters that stay as they are; layers of such alone keep their running statistics too.
+        private: how a step is taken with differential privacy; its draws are never repeated, so nothing is restored to
+            the same bits. None is without.
 
     Attributes:
         step: steps done.
@@ -44,6 +47,7 @@ class LocalTrainer:
 
     Raises:
         TooFewImagesError: there is no training or no validation image.
+        ConfigError: with differential privacy, the method has layers that mix patients.
     """
 
     def __init__(
@@ -57,6 +61,7 @@ class LocalTrainer:
         start_step: int = 0,
         proximal_mu: float = 0.0,
         frozen: Set[nn.Parameter] = frozenset(),
+        private: PrivateSteps | None = None,
     ) -> None:
         if not len(train) or not len(val):
             raise TooFewImagesError(
@@ -66,6 +71,9 @@ class LocalTrainer:
         self.method = method.to(runtime.device).to(memory_format=method.memory_format)
         self.train, self.val = train, val
         self.config, self.runtime, self.seed = config, runtime, seed
+        self.private = private
+        if private:
+            require_apart(method)
         self.step = start_step
         self.proximal_mu = proximal_mu
         self.anchors = {p: p.detach().clone() for p in method.parameters()} if proximal_mu else {}
@@ -177,7 +185,10 @@ class LocalTrainer:
             self.anchors,
         )
         try:
-            terms = self.method.training_step(self._batch(), state)
+            if self.private:
+                terms = self.private.step(self.method, self._images, state)
+            else:
+                terms = self.method.training_step(self._batch(), state)
             state.check(weights=torch.nn.utils.get_total_norm(self.method.parameters()))
         except NonFiniteError:
             self.method.load_state_dict(before)
@@ -192,8 +203,11 @@ class LocalTrainer:
         size = min(self.config.batch_size, len(self.train))
         epoch, place = divmod(self.step, len(self.train) // size)
         order = torch.randperm(len(self.train), generator=generator(self.seed, "batches", epoch))
-        images = self.train.images(order[place * size : (place + 1) * size].tolist())
-        images = augment(images, self.config.augmentation, generator(self.seed, "augmentation", self.step))
+        chosen = order[place * size : (place + 1) * size].tolist()
+        return self._images(chosen, generator(self.seed, "augmentation", self.step))
+
+    def _images(self, indices: Sequence[int], draws: torch.Generator) -> Tensor:
+        images = augment(self.train.images(indices), self.config.augmentation, draws)
         return images.to(self.runtime.device, memory_format=self.method.memory_format)
 
     def _validate(self) -> float:

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from ra_core.losses import squared_error
 from ra_core.rng import generator
 from ra_core.scoring import DISTANCE_SCORINGS, SCORINGS, Scorer, ScoringConfig
 
-__all__ = ["Detector", "FittedMethod", "GradientMethod", "Images", "Method", "Reconstruction", "StepState"]
+__all__ = ["Detector", "FittedMethod", "GradientMethod", "Images", "Method", "Reconstruction", "StepState", "Turn"]
 
 
 class Images(Protocol):
@@ -84,21 +84,45 @@ class StepState:
             NonFiniteError: the loss or a gradient is not finite; no parameter was changed.
         """
         self.check(**{name: loss})
-        optimizers = [self.optimizers[n] for n in names]
-        parameters = [p for o in optimizers for group in o.param_groups for p in group["params"]]
+        parameters = self.parameters(*names)
         if not parameters:  # all of them are frozen
             return
         gradients = torch.autograd.grad(loss, parameters)
         self.check(**{f"gradient of {name}": torch.nn.utils.get_total_norm(gradients)})
-        for parameter, gradient in zip(parameters, gradients, strict=True):
+        self.follow(gradients, *names)
+
+    def parameters(self, *names: str) -> list[nn.Parameter]:
+        """What the named optimizers move."""
+        return [p for name in names for group in self.optimizers[name].param_groups for p in group["params"]]
+
+    def follow(self, gradients: Sequence[Tensor], *names: str) -> None:
+        """One step of the named optimizers along gradients of `parameters(*names)`, and FedProx's."""
+        for parameter, gradient in zip(self.parameters(*names), gradients, strict=True):
             parameter.grad = gradient + self.proximal_mu * self._drift(parameter) if self.anchors else gradient
-        for optimizer in optimizers:
-            optimizer.step()
-            optimizer.zero_grad()
+        for name in names:
+            self.optimizers[name].step()
+            self.optimizers[name].zero_grad()
 
     def _drift(self, parameter: nn.Parameter) -> Tensor:
         """How far a parameter is from the global model's: FedProx's gradient, but for its weight."""
         return parameter.detach() - self.anchors[parameter]
+
+
+class Turn(NamedTuple):
+    """One of the gradient steps that a whole step is made of, in a form in which each patient stands alone.
+
+    Attributes:
+        name: of its loss.
+        parts: whose optimizers take it.
+        rate: learning rate.
+        loss: of (N, 1, H, W) in [0, 1] and a state that gives the noise -> scalar, and terms by name. Of an image alone
+            it is that image's, and no image may change another's.
+    """
+
+    name: str
+    parts: tuple[str, ...]
+    rate: float
+    loss: Callable[[Tensor, StepState], tuple[Tensor, dict[str, Tensor]]]
 
 
 class Method(nn.Module, ABC):
@@ -205,6 +229,14 @@ class GradientMethod(Method):
         Raises:
             NonFiniteError: a term is NaN or infinite.
         """
+
+    def turns(self, step: int) -> tuple[Turn, ...]:
+        """The step as differential privacy takes it, in order; its settings' `releases` counts them.
+
+        Raises:
+            ValueError: the method has no such form.
+        """
+        raise ValueError(f"step {step}: this method can't be trained with differential privacy")
 
 
 class FittedMethod(Method):

@@ -25,7 +25,7 @@ from ra_core.losses import (
 )
 from ra_core.models.blocks import means
 from ra_core.models.configs import RAConfig
-from ra_core.models.method import StepState
+from ra_core.models.method import StepState, Turn
 from ra_core.models.vae import Variational, sample
 
 __all__ = ["RA"]
@@ -60,13 +60,41 @@ class RA(Variational):
         terms, latents = self._encoder_step(batch, state)
         return terms | self._decoder_step(batch, latents, state)
 
+    def turns(self, step: int) -> tuple[Turn, ...]:
+        """In the warm-up one of both parts together, then the encoder's and the decoder's, each on images of its own.
+
+        A decoder's turn draws its latents anew: those of the encoder's turn are of other patients.
+        """
+        c = self.config
+        if step < c.warmup_steps:
+            return (Turn("vae", ("encoder", "decoder"), c.warmup_learning_rate, self.bound),)
+
+        def encoder(x: Tensor, state: StepState) -> tuple[Tensor, dict[str, Tensor]]:
+            loss, terms, _ = self._encoder_loss(x, state)
+            return loss, terms
+
+        def decoder(x: Tensor, state: StepState) -> tuple[Tensor, dict[str, Tensor]]:
+            mu, logvar, _ = self.encoder(x)
+            return self._decoder_loss(x, self._latents(mu, logvar, state).detach(), state)
+
+        rate = c.learning_rate
+        return Turn("encoder", ("encoder",), rate, encoder), Turn("decoder", ("decoder",), rate, decoder)
+
     def _encoder_step(self, x: Tensor, state: StepState) -> tuple[dict[str, float], Tensor]:
         """Loss terms, and the latents [z; z_p] (2N, Z), detached, for the decoder's turn."""
+        loss, found, latents = self._encoder_loss(x, state)
+        state.check(**found)
+        state.descend("encoder", loss, "encoder")
+        terms = means(encoder=loss, **found)
+        # The gap is what keeps introspection alive: where it turns negative, generated images pass for real ones.
+        return terms | {"kl_gap": terms["kl_fake"] - terms["kl_real"]}, latents.detach()
+
+    def _encoder_loss(self, x: Tensor, state: StepState) -> tuple[Tensor, dict[str, Tensor], Tensor]:
+        """L_E of a batch, a scalar; what it is made of, (N,) or a scalar each; and the latents [z; z_p] (2N, Z)."""
         c, n = self.config, len(x)
         with state.autocast():
             mu, logvar, seen = self.encoder(x)
-            z = sample(mu, logvar, state.noise("z", *mu.shape))
-            latents = torch.cat([z, state.noise("prior", *mu.shape)])
+            latents = self._latents(mu, logvar, state)
             generated = self.decoder(latents)
             # One pass over [x̂; x_f]. Detached here: the encoder is to judge them, not to change what it judges.
             mu_g, logvar_g, seen_g = self.encoder(generated.detach())
@@ -78,15 +106,23 @@ class RA(Variational):
         push_hat = introspective_push(error_g[:n], kl_g[:n], w_rec=c.w_rec, w_neg=c.w_neg)
         push_fake = introspective_push(error_g[n:], kl_g[n:], w_rec=c.w_rec, w_neg=c.w_neg)
         l_rev = reversed_similarity(seen, [level[:n] for level in seen_g])
-        state.check(error=error, kl_real=kl, kl_reconstructed=kl_g[:n], kl_fake=kl_g[n:], reversed=l_rev)
-        loss = encoder_loss(elbo, push_hat, push_fake, l_rev, w_rev=c.w_rev)
-        state.descend("encoder", loss, "encoder")
-        terms = means(encoder=loss, error=error, kl_real=kl, kl_reconstructed=kl_g[:n], kl_fake=kl_g[n:])
-        # The gap is what keeps introspection alive: where it turns negative, generated images pass for real ones.
-        terms |= {"kl_gap": terms["kl_fake"] - terms["kl_real"]}
-        return terms | means(reversed=l_rev), latents.detach()
+        terms = {"error": error, "kl_real": kl, "kl_reconstructed": kl_g[:n], "kl_fake": kl_g[n:], "reversed": l_rev}
+        return encoder_loss(elbo, push_hat, push_fake, l_rev, w_rev=c.w_rev), terms, latents
+
+    @staticmethod
+    def _latents(mu: Tensor, logvar: Tensor, state: StepState) -> Tensor:
+        """[z; z_p], those of images and those of the prior: two (N, Z) -> (2N, Z)."""
+        z = sample(mu, logvar, state.noise("z", *mu.shape))
+        return torch.cat([z, state.noise("prior", *mu.shape)])
 
     def _decoder_step(self, x: Tensor, latents: Tensor, state: StepState) -> dict[str, float]:
+        loss, terms = self._decoder_loss(x, latents, state)
+        state.check(**terms)
+        state.descend("decoder", loss, "decoder")
+        return means(decoder=loss)
+
+    def _decoder_loss(self, x: Tensor, latents: Tensor, state: StepState) -> tuple[Tensor, dict[str, Tensor]]:
+        """L_D of a batch, a scalar, and what it is made of, (N,) and (2N,)."""
         c, n = self.config, len(x)
         with state.autocast():
             generated = self.decoder(latents)
@@ -104,9 +140,7 @@ class RA(Variational):
             w_kl=c.w_kl,
             gamma_r=c.gamma_r,
         )
-        state.check(decoder_error=error, decoder_kl=kl_g)
-        state.descend("decoder", loss, "decoder")
-        return means(decoder=loss)
+        return loss, {"decoder_error": error, "decoder_kl": kl_g}
 
     def _decode_again(self, mu: Tensor, logvar: Tensor, state: StepState) -> Tensor:
         """Decode z ~ q(z|generated), with z detached: only the decoder learns from it."""

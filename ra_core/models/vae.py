@@ -17,7 +17,7 @@ from ra_core.losses import elbo_loss, kl_divergence, squared_error
 from ra_core.models.blocks import means
 from ra_core.models.configs import VariationalSettings
 from ra_core.models.encoder_decoder import Decoder, EncoderDecoder, GaussianEncoder
-from ra_core.models.method import StepState
+from ra_core.models.method import StepState, Turn
 
 __all__ = ["VAE", "Variational", "sample"]
 
@@ -44,14 +44,22 @@ class Variational(EncoderDecoder):
 
     def vae_step(self, x: Tensor, state: StepState) -> dict[str, float]:
         """A step of both parts down `vae_loss`, with one draw of each image's latent."""
+        loss, terms = self.bound(x, state)
+        state.check(**terms)
+        state.descend("vae", loss, "encoder", "decoder")
+        return means(vae=loss, **terms)
+
+    def bound(self, x: Tensor, state: StepState) -> tuple[Tensor, dict[str, Tensor]]:
+        """`vae_loss` of a batch, a scalar, and what it is made of, each (N,)."""
         with state.autocast():
             mu, logvar, _ = self.encoder(x)
             x_hat = self.decoder(sample(mu, logvar, state.noise("z", *mu.shape)))
         error, kl = squared_error(x, x_hat), kl_divergence(mu, logvar)
-        state.check(error=error, kl_real=kl)
-        loss = self.vae_loss(error, kl, state.step)
-        state.descend("vae", loss, "encoder", "decoder")
-        return means(vae=loss, error=error, kl_real=kl)
+        return self.vae_loss(error, kl, state.step), {"error": error, "kl_real": kl}
+
+    def turns(self, step: int) -> tuple[Turn, ...]:  # noqa: ARG002
+        """One, of both parts together."""
+        return (Turn("vae", ("encoder", "decoder"), self.config.learning_rate, self.bound),)
 
 
 class VAE(Variational):

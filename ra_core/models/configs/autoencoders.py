@@ -49,6 +49,15 @@ class VariationalSettings(EncoderDecoderSettings):
     w_rec: float = Field(0.5, gt=0, description="weight of the mean squared error per pixel")
     w_kl: float = Field(0.15 / 4096, ge=0, description="weight of a nat of KL of real images")
 
+    @property
+    def why_not_private(self) -> str:
+        """What a batch norm makes of an image depends on the others."""
+        return "" if self.norm != "batch" else "method.norm batch mixes patients: take group or frozen_batch"
+
+    def releases(self, start: int, stop: int) -> int:
+        """One a step: encoder and decoder together."""
+        return stop - start
+
 
 class IntrospectiveSettings(VariationalSettings):
     """Settings of variational autoencoders whose encoder and decoder play against each other."""
@@ -76,6 +85,10 @@ class IntrospectiveSettings(VariationalSettings):
     def unselectable_steps(self) -> int:
         """The warm-up: only weights from the introspective phase are what the method's name says."""
         return self.warmup_steps
+
+    def releases(self, start: int, stop: int) -> int:
+        """One a step of the warm-up, then two: the encoder's and the decoder's, each of patients of its own."""
+        return stop - start + max(stop - max(start, self.warmup_steps), 0)
 
 
 class SoftIntroVAEConfig(IntrospectiveSettings):
@@ -132,6 +145,13 @@ class BetaVAEConfig(VariationalSettings):
     gamma: float = Field(2.0, ge=0, description="B: factor on the distance of the mean KL from the capacity")
     capacity: float = Field(50.0, ge=0, description="B: nats that the latent may hold at last")
     capacity_steps: int = Field(2000, ge=1, description="B: steps in which the capacity grows from 0 to that")
+
+    @property
+    def why_not_private(self) -> str:
+        """The distance of a mean from something is no mean of distances."""
+        if self.objective == "B":
+            return "method.objective B compares the mean KL of a batch, which mixes patients: take H"
+        return super().why_not_private
 
 
 class DAEConfig(MethodSettings):

@@ -40,6 +40,19 @@ class MethodSettings(Config):
     libraries: ClassVar[tuple[str, ...]] = ()
 
     @property
+    def why_not_private(self) -> str:
+        """Why it can't be trained with differential privacy; empty where it can."""
+        return "nothing bounds what a single patient changes in it"
+
+    def releases(self, start: int, stop: int) -> int:  # noqa: ARG002
+        """How many sums of gradients the steps from `start` to before `stop` release, with differential privacy.
+
+        Raises:
+            ValueError: it can't be trained so.
+        """
+        raise ValueError(f"{self.name}: {self.why_not_private}")
+
+    @property
     def unselectable_steps(self) -> int:
         """First steps, a warm-up, from which no weights may be chosen."""
         return 0

@@ -1,0 +1,57 @@
+"""Random numbers that nobody can foresee: each bit is the operating system's, none follows from a study's seed."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+__all__ = ["SYSTEM", "Randomness"]
+
+SYSTEM = "operating system"
+
+_STEP = 2.0**-53
+"""Distance of two neighbouring uniform numbers: float64 holds all multiples of it in [0, 1)."""
+
+
+class Randomness:
+    """Draws from `os.urandom`. A test may put other bits in by a subclass; it then has to give another `source`.
+
+    Attributes:
+        source: where the bits come from; nothing of another source than `SYSTEM` leaves a site.
+    """
+
+    source = SYSTEM
+
+    def bits(self, count: int) -> bytes:
+        """So many bytes."""
+        return os.urandom(count)
+
+    def uniform(self, *shape: int) -> NDArray[np.float64]:
+        """Multiples of 2^-53 in [0, 1), all as likely."""
+        words = np.frombuffer(self.bits(8 * int(np.prod(shape))), np.uint64)
+        return ((words >> np.uint64(11)) * _STEP).reshape(shape)
+
+    def normal(self, count: int) -> NDArray[np.float64]:
+        """Standard normal, (count,).
+
+        Each is half the sum of four draws by Box and Muller 1958, in float64: which float64 can come out of a single
+        draw tells its bits apart from others (Mironov 2012, CCS), and with n > 1 such draws that is out of reach
+        (Holohan and Braghin 2021, ESORICS, arXiv 2107.10138, section 5.1).
+        """
+        total = np.zeros(count)
+        for _ in range(2):
+            radius = np.sqrt(-2 * np.log1p(-self.uniform(count)))  # log(1 - u): u may be 0, and never is 1
+            angle = 2 * np.pi * self.uniform(count)
+            total += radius * (np.cos(angle) + np.sin(angle))
+        return total / 2
+
+    def below(self, count: int) -> int:
+        """A whole number from 0 to count - 1; with 64 bits its bias is below count / 2^64."""
+        return int.from_bytes(self.bits(8), "big") % count
+
+    def generator(self) -> torch.Generator:
+        """A fresh generator for what need not be secret, only independent of data and order: 64 bits seed it."""
+        return torch.Generator().manual_seed(int.from_bytes(self.bits(8), "big") >> 1)
