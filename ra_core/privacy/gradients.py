@@ -87,7 +87,7 @@ def each_gradient(
         one = grad_and_value(loss, has_aux=True)
         gradients, (values, terms) = vmap(one, in_dims=(None, 0), randomness="different")(parameters, x.unsqueeze(1))
     named = {name.removeprefix("method."): gradient for name, gradient in gradients.items()}
-    return named, {turn.name: values} | {name: term.flatten(1).mean(1) for name, term in terms.items()}
+    return named, {turn.name: values} | {name: term.reshape(len(x), -1).mean(1) for name, term in terms.items()}
 
 
 class _Alone(nn.Module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 
 import numpy as np
@@ -31,8 +32,8 @@ class Randomness:
 
     def uniform(self, *shape: int) -> NDArray[np.float64]:
         """Multiples of 2^-53 in [0, 1), all as likely."""
-        words = np.frombuffer(self.bits(8 * int(np.prod(shape))), np.uint64)
-        return ((words >> np.uint64(11)) * _STEP).reshape(shape)
+        words = np.frombuffer(self.bits(8 * math.prod(shape)), np.uint64)
+        return np.asarray((words >> np.uint64(11)) * _STEP, np.float64).reshape(shape)
 
     def normal(self, count: int) -> NDArray[np.float64]:
         """Standard normal, (count,).
