@@ -22,7 +22,7 @@ from client.rounds import Site
 from client.site import data_root, open_site
 from ra_core.config import PreprocessingConfig, RuntimeConfig, SiteConfig, StudyConfig
 from ra_core.data import SiteImages
-from ra_core.errors import ConfigError, LedgerError, ReleaseError
+from ra_core.errors import ConfigError, LedgerError, PrivacyBudgetError, ReleaseError
 from ra_core.files import cache_folder
 from ra_core.messages import DeliveryOrder, Failure, JoinOrder, Order, RoundOrder
 from ra_core.runtime import Runtime
@@ -93,7 +93,7 @@ def _answered(
         return release(answer(place, order), order, door, message)
     except Exception as error:  # of any kind: Flower would send the text of those that get through
         _log.exception("this site could not do what the server asked")
-        why = error.message if isinstance(error, ReleaseError | LedgerError) else ""
+        why = error.message if isinstance(error, ReleaseError | LedgerError | PrivacyBudgetError) else ""
         if door and why:
             door.tell(why)
         return release(Failure(type(error).__name__, site), order, door, message, why)

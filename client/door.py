@@ -50,7 +50,7 @@ class Door:
         if isinstance(order, ModelOrder):
             with self.ledger.opened() as book:
                 book.acknowledge(Head(order.ledger_length, order.ledger_head))
-                require_none(objections(self.policy, order, book.spent))
+                require_none(objections(self.policy, order, book.spent, book.spendings))
 
     def tell(self, why: str) -> None:
         """Tell the site that something stayed here; a full disk may be the reason, so that it need not succeed."""

@@ -9,12 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from flwr.app import Message
 
 from client.door import Door, require_none
-from client.ledger.chain import Entry, Spent
+from client.ledger.book import Book
+from client.ledger.chain import Entry
 from client.ledger.contents import contents
+from client.spending import paid_for, private_facts
 from client.terms import COUNTS, objections, to_counts
 from ra_core.clipping import clipped, truncated
 from ra_core.config import PolicyConfig, StudyConfig
@@ -37,7 +40,8 @@ ALLOWED_FIELDS: Mapping[type, frozenset[str]] = {
     JoinRefusal: _HEAD | {"reason"},
     RoundReply: _HEAD
     | (COUNTS - {"n_val_patients"})
-    | {"round", "study_digest", "model_hash", "fingerprint", "metrics", "update"},
+    | {"round", "study_digest", "model_hash", "fingerprint", "metrics", "update"}
+    | {"epsilon", "delta", "noise_multiplier"},
     DeliveryReply: _HEAD | {"model_hash"},
     Failure: frozenset({"kind", "site"}),
 }
@@ -76,8 +80,9 @@ def release(reply: Sent | Failure, order: Order | None, door: Door | None, messa
 
     A reply to a join order becomes a refusal where the policy objects. Of a round's reply, metrics that the policy
     doesn't let out are left out, and the update is shortened to the tighter of the policy's and the study's norm, then
-    rounded towards zero as the policy says. A failure leaves as kind and site alone; it is all that can leave where the
-    ledger can't be written, and its kind is `LedgerError` then.
+    rounded towards zero as the policy says. In a study with differential privacy an update leaves only if the ledger
+    has its privacy as spent, and counts and metrics only if the policy says so. A failure leaves as kind and site
+    alone; it is all that can leave where the ledger can't be written, and its kind is `LedgerError` then.
 
     Args:
         reply: what the site has computed.
@@ -88,7 +93,7 @@ def release(reply: Sent | Failure, order: Order | None, door: Door | None, messa
 
     Raises:
         ReleaseError: a field that is not on the list, an array of another part, an unknown metric or one that is not
-            finite, or the policy objects; nothing was released.
+            finite, or the policy objects, or no privacy was spent for an update; nothing was released.
         LedgerError: the ledger can't be written, or was changed; nothing was released.
     """
     if isinstance(reply, Failure):
@@ -97,8 +102,12 @@ def release(reply: Sent | Failure, order: Order | None, door: Door | None, messa
         raise ReleaseError("a reply without an order or a policy", "this is a fault of the program: report it")
     _require_listed(reply)
     with door.ledger.opened() as book:
-        checked, withheld = _permitted(reply, order, door, book.spent)
-        head = book.append(_entry(checked, order, door, withheld))
+        checked, withheld = _permitted(reply, order, door, book)
+        paid = None
+        if order.study.dp and isinstance(checked, RoundReply) and checked.update:
+            paid = paid_for(book, door.policy, order, checked.round)
+            checked = replace(checked, **private_facts(paid))
+        head = book.append(_entry(checked, order, door, withheld, paid))
     return Message(replace(checked, ledger_length=head.length, ledger_head=head.hash).to_record(), reply_to=message)
 
 
@@ -117,7 +126,13 @@ def _noted(failure: Failure, order: Order | None, door: Door | None, why: str) -
     return failure
 
 
-def _entry(reply: Sent | Failure, order: Order | None, door: Door, withheld: Sequence[str]) -> Entry:
+def _entry(
+    reply: Sent | Failure,
+    order: Order | None,
+    door: Door,
+    withheld: Sequence[str],
+    paid: Mapping[str, Any] | None = None,
+) -> Entry:
     if isinstance(reply, RoundReply):
         kind, number = "round" if reply.update else "closing", reply.round
     else:
@@ -129,6 +144,7 @@ def _entry(reply: Sent | Failure, order: Order | None, door: Door, withheld: Seq
         run=order.run if order else "",
         study=order.study.digest() if order else "",
         round=number,
+        privacy=paid,
     )
 
 
@@ -143,9 +159,9 @@ def _require_listed(reply: Sent | Failure) -> None:
             raise ReleaseError(f"metric '{name}' is not finite", "look at the site's own training log")
 
 
-def _permitted(reply: Sent, order: Order, door: Door, spent: Sequence[Spent]) -> tuple[Sent, list[str]]:
+def _permitted(reply: Sent, order: Order, door: Door, book: Book) -> tuple[Sent, list[str]]:
     """What may leave of a reply; and what may not, with the policy's key."""
-    why = objections(door.policy, order, spent)
+    why = objections(door.policy, order, book.spent, book.spendings)
     if isinstance(reply, JoinReply | RoundReply):
         why += to_counts(door.policy, reply)
     if why and isinstance(reply, JoinReply):
@@ -153,7 +169,29 @@ def _permitted(reply: Sent, order: Order, door: Door, spent: Sequence[Spent]) ->
         door.tell(refusal.reason)
         return refusal, []
     require_none(why)
-    return _narrowed(reply, order.study, door.policy) if isinstance(reply, RoundReply) else (reply, [])
+    checked: Sent = reply
+    withheld: list[str] = []
+    if isinstance(reply, RoundReply):
+        checked, withheld = _narrowed(reply, order.study, door.policy)
+    if order.study.dp and isinstance(checked, JoinReply | RoundReply):
+        checked, more = _outside(checked, door.policy)
+        withheld += more
+    return checked, withheld
+
+
+def _outside(reply: JoinReply | RoundReply, policy: PolicyConfig) -> tuple[JoinReply | RoundReply, list[str]]:
+    """Without what no epsilon covers, as far as the policy doesn't tell it: counts are 0, a fingerprint all zeros."""
+    withheld = []
+    if "metrics" not in policy.dp_tells and isinstance(reply, RoundReply):
+        withheld += [f"policy.dp_tells: {name}" for name in sorted(reply.metrics)]
+        reply = replace(reply, metrics={})
+    if "counts" not in policy.dp_tells:
+        hidden: dict[str, Any] = dict.fromkeys(COUNTS & vars(reply).keys(), 0)
+        if isinstance(reply, RoundReply):
+            hidden["fingerprint"] = "0" * 64
+        withheld += [f"policy.dp_tells: {name}" for name in sorted(hidden)]
+        reply = replace(reply, **hidden)
+    return reply, withheld
 
 
 def _narrowed(reply: RoundReply, study: StudyConfig, policy: PolicyConfig) -> tuple[RoundReply, list[str]]:

@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 
 from client.kept import Kept, own_layers, restore_layers
+from client.ledger.book import Ledger
+from client.spending import spend
 from ra_core.config import SiteConfig, StudyConfig
 from ra_core.data import ImageSet, SiteImages
 from ra_core.files import write_atomically
@@ -25,6 +27,8 @@ from ra_core.models.features import network_hash
 from ra_core.models.method import FittedMethod, GradientMethod, Method
 from ra_core.models.registry import build_method
 from ra_core.models.shared import load_shared, shared_tensors
+from ra_core.privacy.randomness import Randomness
+from ra_core.privacy.steps import PrivateSteps
 from ra_core.rng import derive_seed
 from ra_core.runtime import Runtime
 from ra_core.site_scorer import batches
@@ -42,12 +46,14 @@ class Site:
         images: its images, preprocessed as the study says.
         runtime: its machine.
         state: folder for what stays here between rounds.
+        randomness: of training with differential privacy; with any but the system's no update leaves.
     """
 
     config: SiteConfig
     images: SiteImages
     runtime: Runtime
     state: Path
+    randomness: Randomness = field(default_factory=Randomness)
 
     def join(self, order: JoinOrder) -> JoinReply:
         """What this site has for the study, in counts.
@@ -76,6 +82,9 @@ class Site:
 
         Raises:
             MessageError: the model's tensors are not the study's.
+            PrivacyBudgetError: the round would spend more privacy than is left.
+            ConfigError: the study's method can't be trained with the differential privacy that it asks for.
+            LedgerError: the privacy spent can't be noted.
             StateError: what this site kept of the round that it has to start from is lost.
             NonFiniteError: training diverged.
             RangeError: the update is too large to be sent.
@@ -132,7 +141,15 @@ class Site:
         quiet = study.training.model_copy(update={"steps": end + 1, "validate_every": end + 1})
         seed = derive_seed(study.seed, "site", self.config.data.site)
         trainer = LocalTrainer(
-            method, self.images.train, self.images.val, quiet, self.runtime, seed, order.start_step, order.proximal_mu
+            method,
+            self.images.train,
+            self.images.val,
+            quiet,
+            self.runtime,
+            seed,
+            order.start_step,
+            order.proximal_mu,
+            private=self._private(order),
         )
         if study.federation.keep_optimizer:
             trainer.restore_optimizers(kept)
@@ -149,6 +166,19 @@ class Site:
         if own:
             Kept.of(self.state, study, order.run).save(order.round, own, order.base_round, order.best_round)
         return {name: total / order.steps for name, total in sums.items()}
+
+    def _private(self, order: RoundOrder) -> PrivateSteps | None:
+        """How the round is trained with differential privacy, once that is paid for; None where the study has none."""
+        dp = order.study.dp
+        if dp is None:
+            return None
+        with Ledger(self.state / "ledger").opened() as book:
+            releases = spend(book, self.config.policy, order, self.randomness.source)
+        patients: dict[str, list[int]] = {}
+        for index, row in enumerate(self.images.train.rows):
+            patients.setdefault(row.patient_id, []).append(index)
+        size = order.study.training.batch_size
+        return PrivateSteps(list(patients.values()), dp, releases.noise_multiplier, size, self.randomness)
 
     def _validation_error(self, method: Method, study: StudyConfig) -> float:
         return validation_error(method, self.images.val, study.training.batch_size, self.runtime.device)

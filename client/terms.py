@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
-from client.ledger.chain import Spent
+from client.ledger.chain import Spending, Spent
+from client.spending import beyond_budget, releases_of
 from ra_core.config import PolicyConfig, StudyConfig
 from ra_core.installed import package_hash
 from ra_core.messages import JoinOrder, JoinReply, Order, RoundOrder, RoundReply
@@ -23,15 +24,23 @@ COUNTS = frozenset({"n_images", "n_patients", "n_val", "n_val_patients", "n_decl
 DAY = timedelta(hours=24)
 
 
-def objections(policy: PolicyConfig, order: Order, spent: Sequence[Spent]) -> list[str]:
+def objections(
+    policy: PolicyConfig, order: Order, spent: Sequence[Spent], spendings: Sequence[Spending] = ()
+) -> list[str]:
     """Why the site doesn't answer this order; empty where it does.
 
     Args:
         policy: of the site.
         order: that came.
         spent: updates that have left so far.
+        spendings: of privacy so far.
     """
-    return [*_to_software(policy), *_to_study(policy, order.study), *_to_rounds(policy, order, spent)]
+    return [
+        *_to_software(policy),
+        *_to_study(policy, order.study),
+        *_to_rounds(policy, order, spent),
+        *_to_privacy(policy, order, spent, spendings),
+    ]
 
 
 def to_counts(policy: PolicyConfig, reply: JoinReply | RoundReply) -> list[str]:
@@ -47,8 +56,8 @@ def _to_software(policy: PolicyConfig) -> Iterator[str]:
 
 
 def _to_study(policy: PolicyConfig, study: StudyConfig) -> Iterator[str]:
-    if policy.dp_required:
-        yield "policy.dp_required: this version has no differential privacy"
+    if policy.dp_required and study.dp is None:
+        yield "policy.dp_required: the study has no differential privacy"
     if policy.secure_aggregation_required:
         yield "policy.secure_aggregation_required: this version has no secure aggregation"
     if refused := sorted(set(study.parts) - set(study.parts if policy.parts is None else policy.parts)):
@@ -77,6 +86,19 @@ def _to_rounds(policy: PolicyConfig, order: Order, spent: Sequence[Spent]) -> It
     since = datetime.now(UTC) - DAY
     if policy.rounds_per_day is not None and sum(s.time > since for s in spent) >= policy.rounds_per_day:
         yield f"policy.rounds_per_day: all {policy.rounds_per_day} updates of the last 24 hours are spent"
+
+
+def _to_privacy(
+    policy: PolicyConfig, order: Order, spent: Sequence[Spent], spendings: Sequence[Spending]
+) -> Iterator[str]:
+    """On joining, whether all rounds still to come can be paid for; a round itself is paid for when it is begun."""
+    study = order.study
+    left = _updates_asked(order, spent)
+    if study.dp is None or not left or not isinstance(order, JoinOrder):
+        return
+    total, steps = study.federation.rounds, study.federation.local_steps
+    more = releases_of(study, study.dp, policy, (total - left) * steps, total * steps)
+    yield from beyond_budget(policy, study, order.run, spendings, more)
 
 
 def _updates_asked(order: Order, spent: Sequence[Spent]) -> int:

@@ -24,6 +24,7 @@ from ra_core.models.features import features_hash
 from ra_core.models.method import Method
 from ra_core.models.registry import build_method
 from ra_core.models.shared import load_shared, shared_tensors
+from ra_core.privacy.statement import PrivacyStatement
 from ra_core.settings import Config, first_problem
 from ra_core.storage import load_tensors, save_tensors
 
@@ -72,9 +73,10 @@ class Card(Config):
         model_hash: as `model_hash`.
         features: SHA-256 of the pretrained network that a method of `FeatureSettings` looks at images through, which
             is no part of the model (`Perceptual.digest`); empty for others. Cards of format 3 have none.
+        privacy: differential privacy of patients; None where there is none, and in cards before format 5.
     """
 
-    format: Literal[3, 4] = 4
+    format: Literal[3, 4, 5] = 5
     method: MethodConfig
     preprocessing: PreprocessingConfig
     seed: int
@@ -91,6 +93,7 @@ class Card(Config):
     metrics: tuple[dict[str, Any], ...]
     model_hash: str
     features: str = Field("", pattern="^([0-9a-f]{64})?$")
+    privacy: PrivacyStatement | None = None
 
     @model_validator(mode="after")
     def _features_are_told_where_there_are_any(self) -> Card:

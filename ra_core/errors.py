@@ -16,6 +16,7 @@ __all__ = [
     "ManifestError",
     "NonFiniteError",
     "NotScoredError",
+    "PrivacyBudgetError",
     "QuorumError",
     "RAError",
     "ReleaseError",
@@ -186,3 +187,9 @@ class LedgerError(RAError):
     """A site's ledger can't be written or is not what it was, so that nothing may leave."""
 
     exit_code = 30
+
+
+class PrivacyBudgetError(RAError):
+    """A round would spend more privacy than a site's policy or the study has left; nothing was computed for it."""
+
+    exit_code = 32

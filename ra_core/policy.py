@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from ra_core.privacy.settings import Delta, Outside
 from ra_core.settings import Config
 
 __all__ = ["PolicyConfig", "UpdateType"]
@@ -52,7 +53,23 @@ class PolicyConfig(Config):
         None, description="package hashes of the software that may send anything; null: the installed one, whichever"
     )
     dp_required: bool = Field(False, description="join only studies with differential privacy")
+    dp_epsilon: float | None = Field(
+        None, gt=0, description="most that all updates of all runs may spend, as the ledger has them; null: any"
+    )
+    dp_delta: Delta = Field(1e-5, description="delta of dp_epsilon, and of a study that asks for a larger one")
+    dp_noise_multiplier: float | None = Field(
+        None, gt=0, description="least noise multiplier; a study with less gets this one here; null: a study's"
+    )
+    dp_tells: tuple[Outside, ...] = Field(
+        (), description="what may leave with differential privacy though no epsilon covers it: metrics, counts"
+    )
     secure_aggregation_required: bool = Field(False, description="join only studies with secure aggregation")
+
+    @model_validator(mode="after")
+    def _what_is_required_is_bounded(self) -> Self:
+        if self.dp_required and self.dp_epsilon is None:
+            raise ValueError("dp_required without dp_epsilon: a study could have as little noise as it likes")
+        return self
 
     def lets_out(self, metric: str) -> bool:
         """Whether a metric of this name may leave."""

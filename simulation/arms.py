@@ -19,7 +19,7 @@ from ra_core.artifact import model_hash
 from ra_core.config import RuntimeConfig, StudyConfig
 from ra_core.console import Counter, graceful_stop
 from ra_core.data import ImageSet
-from ra_core.errors import ResumeError
+from ra_core.errors import ConfigError, ResumeError
 from ra_core.models.method import FittedMethod, Method
 from ra_core.models.registry import build_method
 from ra_core.models.shared import load_shared
@@ -30,7 +30,17 @@ from ra_core.training import LocalTrainer
 from server.rounds.progress import Progress, RoundRecord
 from simulation.engines import Node, OnProgress, answered
 
-__all__ = ["Arm", "Engine", "Joined", "Reporter", "Trained", "hash_of", "train_alone", "train_federated"]
+__all__ = [
+    "Arm",
+    "Engine",
+    "Joined",
+    "Reporter",
+    "Trained",
+    "hash_of",
+    "require_public",
+    "train_alone",
+    "train_federated",
+]
 
 Engine = Callable[[StudyConfig, Sequence[Node], RuntimeConfig, Path, OnProgress], Progress]
 """`engines.run_in_process` or `engines.run_flower`."""
@@ -133,7 +143,9 @@ def train_alone(
         KeyboardInterrupt: stopped between two steps; a checkpoint was kept.
         NonFiniteError: training diverged.
         ResumeError: the checkpoint is damaged.
+        ConfigError: the study has differential privacy.
     """
+    require_public(study)
     method = build_method(study.method, study.preprocessing.size, study.seed).to(runtime.device)
     if isinstance(method, FittedMethod):
         with reporter.task(f"computing {arm.name}", None):
@@ -158,6 +170,19 @@ def train_alone(
             raise KeyboardInterrupt
     trainer.select_best()
     return Trained(arm, method, trainer.best_step, steps, trainer.history)
+
+
+def require_public(study: StudyConfig) -> None:
+    """Refuse to train outside a federation what has to have differential privacy: no ledger would be its account.
+
+    Raises:
+        ConfigError: the study has `dp`.
+    """
+    if study.dp:
+        raise ConfigError(
+            "dp: there is differential privacy in a federation only, where each site keeps its account",
+            "leave out the local and pooled models and those adapted at a site, or dp",
+        )
 
 
 def train_federated(

@@ -13,7 +13,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from client.ledger.appending import append
-from client.ledger.chain import EMPTY, Entry, Head, Line, Spent, faulty, read_lines
+from client.ledger.chain import EMPTY, Entry, Head, Line, Spending, Spent, faulty, read_lines
 from ra_core.config import DIGEST
 from ra_core.daemons.events import moment
 from ra_core.errors import LedgerError
@@ -92,6 +92,8 @@ class Book:
         ledger: where it is.
         hashes: of the lines, from the first.
         spent: updates that have left.
+        spendings: of privacy, from the first.
+        unused: the last of them, until an update leaves for it.
         noted: files of what was set aside, that a line tells of.
         whole: bytes that the lines have; what a crash has left of one more comes after them.
     """
@@ -99,6 +101,8 @@ class Book:
     ledger: Ledger
     hashes: list[str] = field(default_factory=list)
     spent: list[Spent] = field(default_factory=list)
+    spendings: list[Spending] = field(default_factory=list)
+    unused: Spending | None = None
     noted: set[str] = field(default_factory=set)
     whole: int = 0
 
@@ -207,3 +211,7 @@ class Book:
             self.noted.add(line.what["file"])
         if line.spent:
             self.spent.append(line.spent)
+            self.unused = None
+        if line.spending:
+            self.spendings.append(line.spending)
+            self.unused = line.spending

@@ -15,8 +15,9 @@ from functools import cached_property
 from typing import Any, BinaryIO, NamedTuple
 
 from ra_core.errors import LedgerError
+from ra_core.privacy.accounting import Releases
 
-__all__ = ["EMPTY", "LONGEST_LINE", "Entry", "Head", "Line", "Spent", "faulty", "read_lines"]
+__all__ = ["EMPTY", "LONGEST_LINE", "Entry", "Head", "Line", "Spending", "Spent", "faulty", "read_lines"]
 
 LONGEST_LINE = 1 << 24
 """Bytes; a line about a model of ten thousand tensors has a tenth of it."""
@@ -41,18 +42,38 @@ class Spent(NamedTuple):
     round: int
 
 
+class Spending(NamedTuple):
+    """Privacy spent: in which run of which study, for which round, with what noise.
+
+    Attributes:
+        number: of the ledger's line.
+        source: of the noise's bits.
+        delta: at which it was held against the budgets.
+        releases: that the round makes.
+    """
+
+    number: int
+    run: str
+    study: str
+    round: int
+    source: str
+    delta: float
+    releases: Releases
+
+
 @dataclass(frozen=True, kw_only=True)
 class Entry:
     """What a line tells.
 
     Attributes:
-        kind: of message: join, refusal, round, closing, delivery, error; or torn, a note of the ledger itself.
+        kind: of message: join, refusal, round, closing, delivery, error; or a note of the ledger itself: torn, or
+            spending, privacy that is spent before a round is computed.
         what: what the message holds, as `client.ledger.contents` says; of a note, what it is about.
         policy: SHA-256 of the policy that let it out.
         run: its name; empty where it isn't known.
         study: SHA-256 of its settings; empty where they aren't known.
         round: from 1; 0 where the message is of none.
-        privacy: privacy spent with it; None as long as there is no differential privacy.
+        privacy: of a note of spending and of the update that follows it, as `client.spending` says; None elsewhere.
     """
 
     kind: str
@@ -61,7 +82,7 @@ class Entry:
     run: str = ""
     study: str = ""
     round: int = 0
-    privacy: None = None
+    privacy: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +115,17 @@ class Line(Entry):
         if self.kind != "round":
             return None
         return Spent(datetime.fromisoformat(self.time), self.run, self.study, self.round)
+
+    @property
+    def spending(self) -> Spending | None:
+        """The privacy that it notes as spent, if it does."""
+        if self.kind != "spending":
+            return None
+        told = self.privacy or {}
+        releases = Releases(told["sampling_rate"], told["noise_multiplier"], told["releases"])
+        if not (0 < releases.sampling_rate <= 1 and releases.noise_multiplier > 0 and releases.times > 0):
+            raise ValueError("no spending")
+        return Spending(self.number, self.run, self.study, self.round, told["source"], told["delta"], releases)
 
     def _fields(self) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in fields(self)}
@@ -135,7 +167,7 @@ def _line(text: bytes, number: int) -> Line:
         found.pop("hash")
         line = Line(**found)
         whole = line.content == text and isinstance(line.what, dict)
-        _ = line.spent
+        _ = line.spent, line.spending
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
         whole = False
     if not whole:

@@ -11,9 +11,15 @@ def told(line: Line) -> str:
     """One line for people: number, time, message, run, round, size, norm, and what was kept back."""
     if line.kind == "torn":
         return f"{line.number}  {line.time}  torn  {line.what['bytes']} bytes set aside as {line.what['file']}"
+    if spending := line.spending:
+        rate, noise, times = spending.releases
+        run = f"{line.run}, round {line.round}"
+        return f"{line.number}  {line.time}  spending  {run}  {times} releases at a rate of {rate:g}, noise {noise:g}"
     what = line.what
     run = f"{line.run or 'unknown run'}, round {line.round}" if line.round else line.run or "unknown run"
     parts = [str(line.number), line.time, line.kind, run, f"{what['bytes']} bytes"]
+    if line.privacy:
+        parts.append(f"epsilon {line.privacy['epsilon']:.4g} of the run at delta {line.privacy['delta']:g}")
     if what["tensors"]:
         parts.append(f"{len(what['tensors'])} tensors, norm {what['norm']:.4g}")
     if reason := what["facts"].get("reason"):

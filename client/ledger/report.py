@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from client.ledger.book import Book
-from client.ledger.chain import Line
+from client.ledger.chain import Line, Spending
 from ra_core.config import PolicyConfig, SiteConfig
 from ra_core.daemons.events import moment
+from ra_core.privacy.accounting import epsilon_of
 
 __all__ = ["Report", "Section", "make_report", "state_of"]
 
@@ -21,6 +22,7 @@ _KINDS: Mapping[str, str] = {
     "closing": "judgements of a last model: counts, and means over all of the site's images",
     "delivery": "receipts for a finished model: its hash",
     "error": "notices of a failure: its kind and the site's name, no more",
+    "spending": "notes of privacy spent, before a round was computed that may have left or not",
     "torn": "notes about a line that a crash left unfinished; its message never left",
 }
 
@@ -31,6 +33,13 @@ LIMITS = (
     "tells, given to `ra-client ledger verify --length N --head HASH`. A failure that the ledger or an unreadable "
     "site config causes leaves no line. An update of weights is no image, yet it is not nothing: who has it and the "
     "model may learn something of the images behind it."
+)
+
+
+PRIVACY = (
+    "Differential privacy of a patient in all updates of a run, those of rounds among them that were paid for and "
+    "never left. Runs without a row had none, and no epsilon bounds what their updates tell; nor does one bound what "
+    "counts, means and failures tell."
 )
 
 
@@ -106,10 +115,13 @@ def make_report(book: Book, config: SiteConfig) -> Report:
     parts: Counter[str] = Counter()
     metrics: Counter[str] = Counter()
     policies: Counter[str] = Counter()
+    privacy: dict[tuple[str, str], list[Spending]] = {}
     for line in book.lines():
         kinds[line.kind] += 1
         policies[line.policy] += 1
-        if line.kind == "torn":
+        if spending := line.spending:
+            privacy.setdefault((line.run, line.study[:16]), []).append(spending)
+        if line.kind in ("torn", "spending"):
             continue
         runs.setdefault((line.run, line.study[:16]), _Run(line.time)).add(line)
         kept_back += [(str(line.number), line.time, line.run, line.kind, why) for why in _kept_back(line)]
@@ -120,6 +132,7 @@ def make_report(book: Book, config: SiteConfig) -> Report:
         Section("Runs", "", _RUN, [_run(*key, run) for key, run in runs.items()]),
         Section("Parts of models", "Whose weights' changes have left.", ("messages", "part"), _named(parts)),
         Section("Means", "Over all of the site's images each time.", ("messages", "mean"), _named(metrics)),
+        Section("Privacy", PRIVACY, _PRIVACY, _privacy(privacy)),
         Section("Kept back", "By the policy, or by the ledger.", ("line", "time", "run", "message", "why"), kept_back),
         _policy(config.policy, policies),
         Section("What this page can't say", LIMITS),
@@ -148,6 +161,23 @@ def _counted(kinds: Mapping[str, int]) -> list[tuple[str, ...]]:
 
 def _named(counts: Mapping[str, int]) -> list[tuple[str, ...]]:
     return [(str(count), name) for name, count in sorted(counts.items())]
+
+
+_PRIVACY = ("run", "study", "rounds paid for", "noise multipliers", "delta", "epsilon")
+
+
+def _privacy(found: Mapping[tuple[str, str], Sequence[Spending]]) -> list[tuple[str, ...]]:
+    """A row a run, and one of all, at the smallest delta of any."""
+    rows = [(*key, *_spent(spendings)) for key, spendings in found.items()]
+    together = [spending for spendings in found.values() for spending in spendings]
+    return [*rows, ("all runs", "", *_spent(together))] if len(rows) > 1 else rows
+
+
+def _spent(spendings: Sequence[Spending]) -> tuple[str, ...]:
+    delta = min(spending.delta for spending in spendings)
+    noise = sorted({spending.releases.noise_multiplier for spending in spendings})
+    epsilon = epsilon_of((spending.releases for spending in spendings), delta)
+    return str(len(spendings)), ", ".join(f"{value:g}" for value in noise), f"{delta:g}", f"{epsilon:.4g}"
 
 
 _RUN = ("run", "study", "from", "to", "updates", "other messages", "bytes", "largest norm", "images", "patients")

@@ -32,6 +32,8 @@ class JoinReply(Reply):
         n_val, n_val_patients: healthy validation images, and their patients.
         n_declared: files that ought to be images of the site.
         n_used: of these, the files that are used.
+
+    In a study with differential privacy all counts may be 0, which tells nothing of them.
     """
 
     study_digest: str

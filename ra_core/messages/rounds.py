@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
@@ -75,6 +75,11 @@ class RoundReply(Reply):
         n_used: of these, the files that are used.
         metrics: numbers by name: validation_error of the received model, mean loss terms of the local steps.
         update: fixed-point codes by "part.name"; empty in the closing exchange.
+        epsilon, delta: differential privacy of a patient in all updates of the site in this run, repeated ones too; 0
+            where the study has none, and in the closing exchange.
+        noise_multiplier: of this round; likewise.
+
+    In a study with differential privacy counts may be 0, which tells nothing of them, and so may a fingerprint.
     """
 
     round: int
@@ -88,6 +93,9 @@ class RoundReply(Reply):
     n_used: int
     metrics: Mapping[str, float]
     update: Mapping[str, Codes]
+    epsilon: float = field(default=0.0, kw_only=True)
+    delta: float = field(default=0.0, kw_only=True)
+    noise_multiplier: float = field(default=0.0, kw_only=True)
 
     def to_record(self) -> RecordDict:
         """As Flower sends it."""

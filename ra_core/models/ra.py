@@ -75,7 +75,8 @@ class RA(Variational):
 
         def decoder(x: Tensor, state: StepState) -> tuple[Tensor, dict[str, Tensor]]:
             mu, logvar, _ = self.encoder(x)
-            return self._decoder_loss(x, self._latents(mu, logvar, state).detach(), state)
+            loss, _ = self._decoder_loss(x, self._latents(mu, logvar, state).detach(), state)
+            return loss, {}
 
         rate = c.learning_rate
         return Turn("encoder", ("encoder",), rate, encoder), Turn("decoder", ("decoder",), rate, decoder)

@@ -38,12 +38,12 @@ class Releases(NamedTuple):
     Attributes:
         sampling_rate: chance of each patient to be in one.
         noise_multiplier: spread of the noise over the clipping norm.
-        count: how many.
+        times: how many.
     """
 
     sampling_rate: float
     noise_multiplier: float
-    count: int
+    times: int
 
 
 def epsilon_of(found: Iterable[Releases], delta: float) -> float:
@@ -55,7 +55,7 @@ def epsilon_of(found: Iterable[Releases], delta: float) -> float:
     """
     counts: Counter[tuple[float, float]] = Counter()
     for releases in found:
-        counts[releases.sampling_rate, releases.noise_multiplier] += releases.count
+        counts[releases.sampling_rate, releases.noise_multiplier] += releases.times
     return _epsilon(frozenset(Releases(*kind, count) for kind, count in counts.items() if count), delta)
 
 
@@ -66,7 +66,7 @@ def _epsilon(found: frozenset[Releases], delta: float) -> float:
     if not found:
         return 0.0
     total = sum(
-        rdp.compute_rdp(q=r.sampling_rate, noise_multiplier=r.noise_multiplier, steps=r.count, orders=ORDERS)
+        rdp.compute_rdp(q=r.sampling_rate, noise_multiplier=r.noise_multiplier, steps=r.times, orders=ORDERS)
         for r in sorted(found)
     )
     with warnings.catch_warnings():
@@ -76,7 +76,7 @@ def _epsilon(found: frozenset[Releases], delta: float) -> float:
 
 
 @lru_cache(maxsize=64)
-def noise_for(epsilon: float, delta: float, sampling_rate: float, count: int) -> float:
+def noise_for(epsilon: float, delta: float, sampling_rate: float, times: int) -> float:
     """The noise multiplier, to three digits upwards, with which so many releases spend no more than epsilon.
 
     Raises:
@@ -84,11 +84,11 @@ def noise_for(epsilon: float, delta: float, sampling_rate: float, count: int) ->
     """
 
     def fits(noise: float) -> bool:
-        return epsilon_of([Releases(sampling_rate, noise, count)], delta) <= epsilon
+        return epsilon_of([Releases(sampling_rate, noise, times)], delta) <= epsilon
 
     if not fits(MOST_NOISE):
         raise ConfigError(
-            f"dp.epsilon: no noise keeps {count} releases within {epsilon:g}", "ask for a larger epsilon or fewer steps"
+            f"dp.epsilon: no noise keeps {times} releases within {epsilon:g}", "ask for a larger epsilon or fewer steps"
         )
     low, high = LEAST_NOISE, MOST_NOISE
     while high > 1.0005 * low:

@@ -100,6 +100,10 @@ def _round(record: RoundRecord) -> dict[str, Any]:
         "metrics": {site: dict(found) for site, found in record.by_site.items()},
         "reasons": dict(record.missing) | _untold(record.by_site),
         "ledgers": _ledgers(record.ledgers),
+        "privacy": {
+            site: {"epsilon": epsilon, "delta": delta, "noise_multiplier": noise}
+            for site, (epsilon, delta, noise) in record.privacy.items()
+        },
     }
 
 

@@ -14,6 +14,8 @@ from ra_core.messages import JoinReply
 from ra_core.models.features import features_hash
 from ra_core.models.registry import build_method
 from ra_core.models.shared import load_shared, shared_tensors
+from ra_core.privacy.accounting import METHOD
+from ra_core.privacy.statement import PrivacyStatement, SitePrivacy
 from ra_core.runtime import software_versions
 from server.rounds.progress import Progress
 
@@ -58,6 +60,7 @@ def model_card(study: StudyConfig, progress: Progress) -> Card:
         metrics=tuple(_errors(progress)),
         model_hash=tensor_digest({name: torch.from_numpy(array) for name, array in progress.best.items()}),
         features=features_hash(study.method),
+        privacy=_privacy(study, progress),
     )
 
 
@@ -71,6 +74,37 @@ def _summary(reply: JoinReply) -> DataSummary:
         used_files=reply.n_used,
         declared_files=reply.n_declared,
     )
+
+
+def _privacy(study: StudyConfig, progress: Progress) -> PrivacyStatement | None:
+    """Of every site that an update has come from, in the model or not; None without differential privacy."""
+    if study.dp is None:
+        return None
+    told = {site: numbers for record in progress.records for site, numbers in record.privacy.items()}
+    by_error = any("validation_error" in found for record in progress.records for found in record.by_site.values())
+    return PrivacyStatement(
+        sites=tuple(
+            SitePrivacy(
+                site=site,
+                epsilon=epsilon,
+                delta=delta,
+                noise_multiplier=noise,
+                outside=tuple(_outside(site, progress)),
+            )
+            for site, (epsilon, delta, noise) in sorted(told.items())
+        ),
+        clip_norm=study.dp.clip_norm,
+        sampling_rate=study.dp.sampling_rate,
+        accountant=METHOD,
+        selection="lowest validation error that sites have told" if by_error else "the latest model",
+    )
+
+
+def _outside(site: str, progress: Progress) -> list[str]:
+    """What a site has told that no epsilon covers."""
+    metrics = {name for record in progress.records for name in record.by_site.get(site, ())}
+    counts = progress.joined[site].n_images or any(record.images.get(site) for record in progress.records)
+    return [*(["counts of images, patients and files"] if counts else []), *sorted(metrics)]
 
 
 def _errors(progress: Progress) -> Iterable[dict[str, object]]:

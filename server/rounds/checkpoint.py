@@ -21,7 +21,7 @@ from server.run_files import CHECKPOINT, PREVIOUS, REFUSED
 
 __all__ = ["Checkpoints"]
 
-FORMAT = 3
+FORMAT = 4
 
 
 @dataclass(frozen=True)
@@ -145,9 +145,10 @@ def _progress(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Progre
 
 def _record(found: Mapping[str, Any]) -> RoundRecord:
     tuples = {name: tuple(found[name]) for name in ("asked", "answered")}
-    return RoundRecord(**{**found, **tuples, "files": _pairs(found["files"]), "ledgers": _pairs(found["ledgers"])})
+    pairs = {name: _pairs(found[name]) for name in ("files", "ledgers", "privacy")}
+    return RoundRecord(**{**found, **tuples, **pairs})
 
 
 def _pairs(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Pairs by site; JSON made lists of them."""
+    """Pairs and triples by site; JSON made lists of them."""
     return {site: tuple(pair) for site, pair in found.items()}

@@ -42,6 +42,7 @@ class Fold:
             "model_hash": model_digest(order.model),
         }
         self._shapes = {name: array.shape for name, array in order.model.items()}
+        self._private = order.study.dp is not None
         self._combiner = _combiner(self._shapes, order.study.federation)
         self._replies: dict[str, RoundReply] = {}
         self._rejected: dict[str, str] = {}
@@ -55,7 +56,7 @@ class Fold:
             reply = RoundReply.from_record(message.content)
             self._check(site, reply)
             if self.order.steps:
-                self._combiner.add(self._bounded(reply), reply.n_images)
+                self._combiner.add(self._bounded(reply), self._weight(reply.n_images))
         except ValueError as error:  # MessageError and RangeError are
             self._rejected[site] = printable(str(error))
             return self._rejected[site]
@@ -74,18 +75,28 @@ class Fold:
                 raise MessageError(f"answers another {name.replace('_', ' ')}")
         if reply.update and not self.order.steps:
             raise MessageError("an update in the closing exchange")
-        if problem := counts_problem(reply, len(self.sites)):
+        if problem := counts_problem(reply, len(self.sites), self._private):
             raise MessageError(problem)
+        self._check_privacy(reply)
         if not all(abs(value) <= LARGEST_METRIC for value in reply.metrics.values()):
             raise MessageError("a metric is not finite or too large")
         if reply.metrics.get("validation_error", 0.0) < 0:
             raise MessageError("a negative validation error")
 
+    def _check_privacy(self, reply: RoundReply) -> None:
+        """An update of a private study tells what it has spent, and nothing else does."""
+        numbers = (reply.epsilon, reply.delta, reply.noise_multiplier)
+        if self._private and self.order.steps:
+            if not (all(0 < number < math.inf for number in numbers) and reply.delta < 1):
+                raise MessageError("the privacy that it has spent can't be true")
+        elif any(numbers):
+            raise MessageError("tells of privacy where none was spent")
+
     def _bounded(self, reply: RoundReply) -> Mapping[str, Codes]:
         """The update, within the study's norms."""
         federation = self.order.study.federation
         # Before it is shortened: what is out of range is not let in by that.
-        check_update(reply.update, reply.n_images, self._combiner.count, self._shapes)
+        check_update(reply.update, self._weight(reply.n_images), self._combiner.count, self._shapes)
         # Moments of images are no update of weights: theirs is as large as the images are bright.
         if federation.max_update_norm is not None and not self.order.study.method.fitted:
             norm = update_norm(reply.update)
@@ -110,10 +121,15 @@ class Fold:
             asked=tuple(sorted(self.asked.values())),
             answered=names,
             missing={name: reasons[name] for name in self.sites if name not in names},
-            n_images=self._combiner.count,
+            n_images=sum(reply.n_images for reply in self._replies.values()) if self.order.steps else 0,
             validation_error=self._validation_error(),
             by_site={name: self.metrics(name) for name in names},
             images={name: self._replies[name].n_images for name in names},
+            privacy={
+                name: (reply.epsilon, reply.delta, reply.noise_multiplier)
+                for name, reply in sorted(self._replies.items())
+                if reply.epsilon
+            },
             files={name: (self._replies[name].n_used, self._replies[name].n_declared) for name in names},
             fingerprints={name: self._replies[name].fingerprint for name in names},
             ledgers={name: (self._replies[name].ledger_length, self._replies[name].ledger_head) for name in names},
@@ -122,8 +138,12 @@ class Fold:
     def _validation_error(self) -> float:
         """Mean over the sites that tell theirs, weighted by their images."""
         told = [reply for reply in self._replies.values() if "validation_error" in reply.metrics]
-        total = math.fsum(reply.n_val * reply.metrics["validation_error"] for reply in told)
-        return total / sum(reply.n_val for reply in told) if told else math.inf
+        total = math.fsum(self._weight(reply.n_val) * reply.metrics["validation_error"] for reply in told)
+        return total / sum(self._weight(reply.n_val) for reply in told) if told else math.inf
+
+    def _weight(self, count: int) -> int:
+        """Of a site with so many images: with differential privacy all weigh alike, since no epsilon covers counts."""
+        return 1 if self._private else count
 
     def mean(self) -> dict[str, NDArray[np.float64]]:
         """The sites' combined update.

@@ -19,6 +19,9 @@ Model = dict[str, NDArray[np.float32]]
 LedgerHead = tuple[int, str]
 """Length of a site's ledger, and the hash of its last line."""
 
+Privacy = tuple[float, float, float]
+"""Epsilon of a site's updates in a run so far, delta, noise multiplier."""
+
 
 @dataclass(frozen=True)
 class RoundRecord:
@@ -35,6 +38,8 @@ class RoundRecord:
             those whose policy lets it out. Infinite where none does.
         by_site: metrics of each site.
         images: training images that each site counts.
+        privacy: of each site with differential privacy, epsilon of its updates in this run, delta, and its noise
+            multiplier.
         files: of each site, those used and those that ought to be images.
         fingerprints: of each site's data; another one than before tells that the data changed.
         ledgers: of each site, the length of its ledger and the hash of its last line, which is about this answer. They
@@ -53,6 +58,7 @@ class RoundRecord:
     files: Mapping[str, tuple[int, int]]
     fingerprints: Mapping[str, str]
     ledgers: Mapping[str, LedgerHead] = field(compare=False)
+    privacy: Mapping[str, Privacy] = field(default_factory=dict)
 
 
 @dataclass

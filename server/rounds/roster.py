@@ -74,7 +74,7 @@ class Roster:
         self.names: dict[int, str] = {}
         self.joined: dict[str, JoinReply] = {}
         self.silent: set[int] = set()
-        self._study_digest = study.digest()
+        self._study_digest, self._private = study.digest(), study.dp is not None
         self._registered, self._tell = dict(registered), tell
         self._refusals: dict[int, _Refusal] = {}
 
@@ -149,9 +149,8 @@ class Roster:
             raise MessageError("has another version of federated-ra than the server")
         if reply.study_digest != self._study_digest:
             raise MessageError("answers another study")
-        problem = counts_problem(reply, len(self.sites))
-        if problem or not 1 <= reply.n_val_patients <= reply.n_val:
-            raise MessageError(problem or "its counts can't be true")
+        if problem := counts_problem(reply, len(self.sites), self._private):
+            raise MessageError(problem)
 
     def _who(self, node: int, name: str) -> str:
         """A node's site: by its key, else the agreed name that it gives if nobody else has that."""
@@ -167,15 +166,20 @@ class Roster:
             self._tell("refused", **{key: refusal.who.removeprefix("node ")}, reason=refusal.reason)
 
 
-def counts_problem(reply: JoinReply | RoundReply, sites: int) -> str:
+def counts_problem(reply: JoinReply | RoundReply, sites: int, untold: bool) -> str:
     """What is wrong with a site's counts; empty where nothing is.
 
     Args:
         reply: that gives them.
         sites: agreed. Each has a share of the total, so that no site can take what is left for another.
+        untold: whether all may be 0, as with differential privacy, where counts have no weight.
     """
+    n_val_patients = reply.n_val_patients if isinstance(reply, JoinReply) else min(reply.n_val, 1)
+    counts = (reply.n_images, reply.n_patients, reply.n_val, n_val_patients, reply.n_used, reply.n_declared)
+    if untold and not any(counts):
+        return ""
     most = min(MOST_IMAGES, LARGEST_TOTAL_COUNT // sites)
-    if not (1 <= reply.n_patients <= reply.n_images <= most and 1 <= reply.n_val <= most):
+    if not (1 <= reply.n_patients <= reply.n_images <= most and 1 <= n_val_patients <= reply.n_val <= most):
         return "its counts can't be true"
     return "" if 1 <= reply.n_used <= reply.n_declared <= most else "its counts of files can't be true"
 

@@ -21,7 +21,7 @@ from ra_core.rng import derive_seed
 from ra_core.runtime import Runtime
 from ra_core.training import LocalTrainer
 from server.rounds.outcome import shortfalls
-from simulation.arms import Arm, Joined, Reporter, Trained, hash_of, train_alone, train_federated
+from simulation.arms import Arm, Joined, Reporter, Trained, hash_of, require_public, train_alone, train_federated
 from simulation.engines import Node, run_in_process
 from simulation.grid.arms import ARMS
 from simulation.grid.cells import Cell
@@ -106,7 +106,9 @@ def adapt(study: StudyConfig, shared: Mapping[str, Tensor], images: SiteImages, 
 
     Raises:
         NonFiniteError: training diverged.
+        ConfigError: the study has differential privacy.
     """
+    require_public(study)
     method = build_method(study.method, study.preprocessing.size, study.seed)
     if isinstance(method, FittedMethod):
         raise TypeError(f"{study.method.name} has no private parts")

@@ -197,7 +197,7 @@ class TestWhatThePolicyRefuses:
             ({"parts": ["decoder"]}, "policy.parts doesn't let out encoder"),
             ({"tensors": ["encoder.none."]}, "policy.tensors doesn't let out encoder."),
             ({"packages": ["0" * 64]}, f"the installed software, {package_hash()}"),
-            ({"dp_required": True}, "no differential privacy"),
+            ({"dp_required": True, "dp_epsilon": 1.0}, "no differential privacy"),
             ({"secure_aggregation_required": True}, "no secure aggregation"),
             ({"rounds_total": 1}, "policy.rounds_total leaves 1 updates, and 2 are asked for"),
             ({"min_patients": 4}, "policy.min_patients: the site has fewer"),
@@ -217,7 +217,7 @@ class TestWhatThePolicyRefuses:
             {"parts": ["decoder"]},
             {"tensors": ["encoder.none."]},
             {"packages": ["0" * 64]},
-            {"dp_required": True},
+            {"dp_required": True, "dp_epsilon": 1.0},
             {"secure_aggregation_required": True},
         ],
     )
@@ -238,7 +238,9 @@ class TestWhatThePolicyRefuses:
         assert any(next(iter(policy)) in text for text in found)
 
     def test_all_reasons_are_told_at_once(self, door, let_out):
-        refused = JoinRefusal.from_record(let_out(join_reply(), door(dp_required=True, parts=["decoder"])))
+        refused = JoinRefusal.from_record(
+            let_out(join_reply(), door(dp_required=True, dp_epsilon=1.0, parts=["decoder"]))
+        )
         assert "dp_required" in refused.reason
         assert "parts" in refused.reason
 
@@ -331,7 +333,7 @@ class TestThereIsNoOtherDoor:
         assert callers("Error") == {"member/mail.py", "member/supernode.py"}  # "KIND at SITE", as a failure of ours
 
     def test_lines_are_written_by_the_door_alone(self):
-        assert callers("Entry") == {"policy.py", "ledger/book.py"}
+        assert callers("Entry") == {"policy.py", "spending.py", "ledger/book.py"}  # two make notes, of no message
 
 
 def test_the_policy_of_today_lets_out_what_it_did(door, let_out):
