@@ -107,7 +107,8 @@ def _waiting(event: Fields) -> str:
 
 
 def _joined(event: Fields) -> str:
-    return f"{event.text('site')} has joined: {event.count('n_used')} of {event.count('n_declared')} images used"
+    joined, declared = f"{event.text('site')} has joined", event.count("n_declared")
+    return f"{joined}: {event.count('n_used')} of {declared} images used" if declared else f"{joined}; it tells no counts"
 
 
 def _refused(event: Fields) -> str:

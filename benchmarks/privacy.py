@@ -1,0 +1,112 @@
+"""What differential privacy costs: epsilon against image AUROC and pixel AUPRC, judged without a single sick image.
+
+Trains a method of a study by a federation of its trained sites, once for each epsilon and once without, and prints for
+each the noise, the error on healthy validation images, and AUROC and AUPRC between those and the same with synthetic
+anomalies, as `recipe.py` does: means over the kinds of anomaly and the sites. The latest model is judged each time, as
+under privacy no error tells which is the best. The sites' own policies hold. No test image is read.
+"""
+
+import argparse
+import math
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import ValidationError
+from recipe import judge, pair
+
+from ra_core.config import RuntimeConfig, StudyConfig
+from ra_core.console import TerminalReporter
+from ra_core.errors import ConfigError, RAError
+from ra_core.models.registry import build_method
+from ra_core.models.shared import load_shared
+from ra_core.perceptual import Perceptual
+from ra_core.runtime import Runtime
+from ra_core.scoring import Scorer
+from ra_core.settings import first_problem, load_config
+from simulation.engines import Node, run_in_process
+from simulation.grid.config import GridConfig
+from simulation.places import open_places
+
+
+def main():
+    given = arguments()
+    config = load_config(given.study, GridConfig)
+    studies = [asked(config, given, epsilon) for epsilon in given.epsilon]
+    reporter = TerminalReporter()
+    machine = Runtime.resolve(RuntimeConfig(threads=given.threads), studies[0].training.precision)
+    preprocessing = studies[0].preprocessing
+    places = open_places(config.sites, given.study.parent, preprocessing, given.data, given.cache, reporter)
+    trained = [place for place in places if place.trained]
+    for place in trained:
+        print(f"{place.name}: {place.summary.train_patients} patients, {place.summary.train_images} images")
+    scorer = Scorer(Perceptual.load(studies[0].perceptual, machine.device))
+    print(
+        f"{'epsilon':>8}{'noise':>8}{'error':>9}{'image AUROC':>13}{'pixel AUPRC':>13}{'minutes':>9}  {given.scoring}"
+    )
+    for study in studies:
+        print(row(study, trained, scorer, machine, given))
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("study", type=Path, help="as of `ra-simulate study`")
+    parser.add_argument("--method", required=True, help="its name in the study")
+    parser.add_argument("--epsilon", nargs="*", type=float, default=[math.inf, 50, 20, 8, 4, 2], help="inf: without")
+    parser.add_argument("--dp", nargs="*", default=[], type=pair, metavar="KEY=VALUE", help="keys of `dp` to change")
+    parser.add_argument("--set", nargs="*", default=[], type=pair, metavar="KEY=VALUE", help="settings of the method")
+    parser.add_argument("--rounds", type=int, help="rounds in place of the study's")
+    parser.add_argument("--steps", type=int, help="steps of a round in place of the study's")
+    parser.add_argument("--scoring", default="signed_residual_top", help="the scoring that is judged")
+    parser.add_argument("--data", type=Path, help="data root")
+    parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "ra-recipe")
+    parser.add_argument("--threads", type=int, default=1)
+    return parser.parse_args()
+
+
+def asked(config, given, epsilon):
+    """The study's settings as a plain federation, with or without privacy."""
+    if given.method not in config.methods:
+        raise ConfigError(f"--method: '{given.method}' is none of the study", f"it has {', '.join(config.methods)}")
+    found = config.study_of(given.method, "fedavg", 0).model_dump()
+    found["method"] |= dict(given.set)
+    federation = found["federation"]
+    federation |= {
+        "rounds": given.rounds or federation["rounds"],
+        "local_steps": given.steps or federation["local_steps"],
+    }
+    found["training"]["steps"] = federation["rounds"] * federation["local_steps"]
+    found["dp"] = None if math.isinf(epsilon) else {"epsilon": epsilon} | dict(given.dp)
+    try:
+        return StudyConfig.model_validate(found)
+    except ValidationError as error:
+        raise ConfigError(f"--set, --dp: {first_problem(error, 'settings')}", "change it") from None
+
+
+def row(study, trained, scorer, machine, given):
+    """A line of the table: one federation, trained and judged."""
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="ra-") as name:
+        folder = Path(name)
+        nodes = [Node(p.name, p.file, p.root, folder / "state", given.cache) for p in trained]
+        runtime = RuntimeConfig(threads=given.threads)
+        progress = run_in_process(study, nodes, runtime, folder / "run", lambda *_: None)
+    method = build_method(study.method, study.preprocessing.size, study.seed)
+    load_shared(method, study.federation, {key: torch.from_numpy(array) for key, array in progress.model.items()})
+    judged = [judge(method.eval(), scorer, place.images, study, machine) for place in trained]
+    error = np.mean([error for error, _ in judged])
+    auroc, auprc = np.mean([numbers[given.scoring] for _, numbers in judged], axis=0)
+    told = [numbers for record in progress.records for numbers in record.privacy.values()]
+    epsilon, noise = (max(t[0] for t in told), max(t[2] for t in told)) if told else (math.inf, 0)
+    minutes = (time.monotonic() - began) / 60
+    return f"{epsilon:8.3g}{noise:8.3g}{error:9.5f}{auroc:13.4f}{auprc:13.4f}{minutes:9.1f}"
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except RAError as error:
+        sys.exit(f"{error.message}: {error.hint}")
