@@ -139,7 +139,7 @@ def site_line(
 
 
 def _files(site: SiteStory | None) -> str:
-    if site is None or site.used is None or site.declared is None:
+    if site is None or site.used is None or not site.declared:  # 0 tells no counts
         return ""
     return f"{site.used:,} of {site.declared:,} files used"
 

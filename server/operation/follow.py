@@ -107,8 +107,9 @@ def _waiting(event: Fields) -> str:
 
 
 def _joined(event: Fields) -> str:
-    joined, declared = f"{event.text('site')} has joined", event.count("n_declared")
-    return f"{joined}: {event.count('n_used')} of {declared} images used" if declared else f"{joined}; it tells no counts"
+    declared = event.count("n_declared")
+    counts = f": {event.count('n_used')} of {declared} images used" if declared else ", and tells no counts"
+    return f"{event.text('site')} has joined{counts}"
 
 
 def _refused(event: Fields) -> str:
