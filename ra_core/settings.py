@@ -6,7 +6,7 @@ import difflib
 import hashlib
 import json
 import typing
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar
 
@@ -56,13 +56,14 @@ class _TwiceError(yaml.YAMLError):
 class _Loader(yaml.SafeLoader):
     """YAML's safe loader takes the last of two equal keys without a word; which one was meant, nobody knows."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
         keys = set[tuple[str, str]]()
         for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and (key.tag, key.value) in keys:
-                raise _TwiceError(key.value, key.start_mark.line + 1)
+            if (key.tag, str(key.value)) in keys:
+                raise _TwiceError(str(key.value), key.start_mark.line + 1)
             keys.add((key.tag, str(key.value)))
-        return super().construct_mapping(node, deep)
+        return node
 
 
 def load_config(path: Path, kind: type[C]) -> C:

@@ -111,9 +111,9 @@ def test_a_key_that_stands_there_twice_is_refused(tmp_path, text):
 
 def test_a_merged_key_may_be_said_anew(tmp_path):
     path = tmp_path / "study.yaml"
-    path.write_text("training: {<<: {steps: 3, batch_size: 2}, steps: 5}\n")
+    path.write_text("training: {<<: {batch_size: 3, validate_every: 2}, batch_size: 5}\n")
     training = load_config(path, StudyConfig).training
-    assert (training.steps, training.batch_size) == (5, 2)
+    assert (training.batch_size, training.validate_every) == (5, 2)
 
 
 def test_the_offending_line_is_named(tmp_path):
