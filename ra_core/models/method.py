@@ -17,7 +17,16 @@ from ra_core.losses import squared_error
 from ra_core.rng import generator
 from ra_core.scoring import DISTANCE_SCORINGS, SCORINGS, Scorer, ScoringConfig
 
-__all__ = ["Detector", "FittedMethod", "GradientMethod", "Images", "Method", "Reconstruction", "StepState"]
+__all__ = [
+    "Detector",
+    "FittedMethod",
+    "GradientMethod",
+    "Images",
+    "Method",
+    "Reconstruction",
+    "StepState",
+    "laid_out_as",
+]
 
 
 class Images(Protocol):
@@ -91,7 +100,8 @@ class StepState:
         gradients = torch.autograd.grad(loss, parameters)
         self.check(**{f"gradient of {name}": torch.nn.utils.get_total_norm(gradients)})
         for parameter, gradient in zip(parameters, gradients, strict=True):
-            parameter.grad = gradient + self.proximal_mu * self._drift(parameter) if self.anchors else gradient
+            pulled = gradient + self.proximal_mu * self._drift(parameter) if self.anchors else gradient
+            parameter.grad = laid_out_as(parameter, pulled)
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad()
@@ -99,6 +109,16 @@ class StepState:
     def _drift(self, parameter: nn.Parameter) -> Tensor:
         """How far a parameter is from the global model's: FedProx's gradient, but for its weight."""
         return parameter.detach() - self.anchors[parameter]
+
+
+def laid_out_as(parameter: Tensor, tensor: Tensor) -> Tensor:
+    """The same values, in memory as the parameter's lie: a fused optimizer reads them side by side, whatever strides.
+
+    What has another shape, as a count of steps, stays as it is.
+    """
+    if tensor.shape != parameter.shape or tensor.stride() == parameter.stride():
+        return tensor
+    return torch.empty_like(parameter).copy_(tensor)
 
 
 class Method(nn.Module, ABC):
