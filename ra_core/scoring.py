@@ -168,9 +168,9 @@ class Scorer:
 def _gain(x: Tensor, x_hat: Tensor) -> Tensor:
     """How much brighter each image is than its reconstruction: two (N, 1, H, W) -> (N, 1, 1, 1).
 
-    The middle of the shortest half of all ratios in the body, a robust mode after the shorth (Andrews et al. 1972, "Robust
-    Estimates of Location"): what a lesion covers, or what the model draws wrongly, moves it little up to half of the
-    body, unless its ratios are all alike where those elsewhere are not.
+    The middle of the shortest half of all ratios in the body, a robust mode after the shorth (Andrews et al. 1972,
+    "Robust Estimates of Location"): what a lesion covers, or what the model draws wrongly, moves it little up to half
+    of the body, unless its ratios are all alike where those elsewhere are not.
     """
     ratios = torch.where(x_hat > TISSUE, x / x_hat.clamp(min=TISSUE), torch.inf).flatten(1).sort(dim=1).values
     count = (ratios < torch.inf).sum(1, keepdim=True)
