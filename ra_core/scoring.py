@@ -38,7 +38,7 @@ TOP_SHARE = 0.05
 
 
 TISSUE = 0.05
-"""Mean grey of a site's healthy images above which there is tissue at a pixel as a rule."""
+"""Grey above which a pixel is taken for tissue: of the mean of a site's healthy images, and of a reconstruction."""
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ class _TwiceError(yaml.YAMLError):
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML's safe loader takes the last of two equal keys without a word; which one was meant, nobody knows."""
+    """YAML's safe loader, but two equal keys are refused: it takes the last, and nobody knows which one was meant."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node: yaml.MappingNode = super().compose_mapping_node(anchor)
