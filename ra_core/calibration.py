@@ -56,7 +56,7 @@ class Calibration:
 class _Facts(Config):
     """What stands in `calibration.json`."""
 
-    format: Literal[2] = 2
+    format: Literal[3] = 3
     scoring: ScoringConfig
     pixel_threshold: float = Field(ge=0)
     image_threshold: float = Field(ge=0)

@@ -49,14 +49,14 @@ def _equalize(grey: Tensor) -> Tensor:
 
 
 def _levels(grey: Tensor) -> Tensor:
-    """Greys (N, H, W) in [0, 1] as whole levels below `LEVELS`, through 16 bits as scikit-image goes."""
-    return _stretched((grey * 65535).round(), LEVELS - 1).round().long()
+    """Greys (N, H, W) in [0, 1] as whole levels below `LEVELS`, float64, through 16 bits as scikit-image goes."""
+    return _stretched((grey * 65535).round(), LEVELS - 1).round()
 
 
 def _stretched(images: Tensor, top: float) -> Tensor:
-    """Each of (N, H, W) to [0, top] by its own range; a constant one has none and is clamped."""
-    low, high = images.double().amin((1, 2), keepdim=True), images.double().amax((1, 2), keepdim=True)
-    return torch.where(high > low, (images - low) / (high - low) * top, images.double().clamp(0, top))
+    """Each of (N, H, W), float64, to [0, top] by its own range; a constant one has none and is clamped."""
+    low, high = images.amin((1, 2), keepdim=True), images.amax((1, 2), keepdim=True)
+    return torch.where(high > low, (images - low) / (high - low) * top, images.clamp(0, top))
 
 
 def _equalized(levels: Tensor, tall: int, wide: int) -> Tensor:
@@ -64,13 +64,13 @@ def _equalized(levels: Tensor, tall: int, wide: int) -> Tensor:
     height, width = levels.shape[-2:]
     top, left = tall // 2, wide // 2
     bottom, right = -height % tall + (tall + 1) // 2, -width % wide + (wide + 1) // 2
-    padded = F.pad(levels.double(), (left, right, top, bottom), mode="reflect").long() // (1 + LEVELS // BINS)
+    padded = F.pad(levels, (left, right, top, bottom), mode="reflect").long() // (1 + LEVELS // BINS)
     rows, columns = padded.shape[1] // tall, padded.shape[2] // wide
     inner = padded[:, top : top + (rows - 1) * tall, left : left + (columns - 1) * wide]
     maps = _mappings(_tiles(inner, tall, wide), tall * wide).reshape(len(levels), rows - 1, columns - 1, BINS)
     mixed = _mixed(maps, _tiles(padded, tall, wide), tall, wide)
     whole = mixed.reshape(len(levels), rows, columns, tall, wide).transpose(2, 3).reshape(padded.shape)
-    return whole[:, top : top + height, left : left + width]
+    return whole[:, top : top + height, left : left + width].double()
 
 
 def _tiles(images: Tensor, tall: int, wide: int) -> Tensor:

@@ -38,7 +38,7 @@ TOP_SHARE = 0.05
 
 
 TISSUE = 0.05
-"""Mean grey of a site's healthy images above which there is tissue at a pixel as a rule."""
+"""Grey above which a pixel is taken for tissue: of the mean of a site's healthy images, and of a reconstruction."""
 
 
 @dataclass(frozen=True)
@@ -168,8 +168,9 @@ class Scorer:
 def _gain(x: Tensor, x_hat: Tensor) -> Tensor:
     """How much brighter each image is than its reconstruction: two (N, 1, H, W) -> (N, 1, 1, 1).
 
-    The median of the shortest half of all ratios in the body, a robust mode: what a lesion covers, or what the model
-    draws wrongly, does not move it up to half of the body (Andrews et al. 1972, "Robust Estimates of Location").
+    The middle of the shortest half of all ratios in the body, a robust mode after the shorth (Andrews et al. 1972,
+    "Robust Estimates of Location"): what a lesion covers, or what the model draws wrongly, moves it little up to half
+    of the body, unless its ratios are all alike where those elsewhere are not.
     """
     ratios = torch.where(x_hat > TISSUE, x / x_hat.clamp(min=TISSUE), torch.inf).flatten(1).sort(dim=1).values
     count = (ratios < torch.inf).sum(1, keepdim=True)

@@ -46,6 +46,26 @@ BesideFile = Annotated[Path, AfterValidator(_beside)]
 C = TypeVar("C", bound=Config)
 
 
+class _TwiceError(yaml.YAMLError):
+    """A key that a mapping has already."""
+
+    def __init__(self, key: str, line: int) -> None:
+        self.key, self.line = key, line
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's safe loader, but two equal keys are refused: it takes the last, and nobody knows which one was meant."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        keys = set[tuple[str, str]]()
+        for key, _ in node.value:
+            if (key.tag, str(key.value)) in keys:
+                raise _TwiceError(str(key.value), key.start_mark.line + 1)
+            keys.add((key.tag, str(key.value)))
+        return node
+
+
 def load_config(path: Path, kind: type[C]) -> C:
     """Read one YAML file into a settings class.
 
@@ -53,11 +73,13 @@ def load_config(path: Path, kind: type[C]) -> C:
         ConfigError: the file can't be read, is no YAML mapping, or breaks the schema; names file, key and reason.
     """
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a safe loader that refuses more
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file", f"check the path; {_command(kind)} prints a default") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: can't be read ({type(error).__name__})", "give a UTF-8 YAML file") from None
+    except _TwiceError as error:
+        raise ConfigError(f"{path}, line {error.line}: '{error.key}' stands there twice", "keep one of them") from None
     except (yaml.YAMLError, ValueError) as error:  # a date that doesn't exist is a ValueError
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""

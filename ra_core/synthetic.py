@@ -14,11 +14,12 @@ import torch
 from scipy.ndimage import gaussian_filter, map_coordinates
 from torch import Tensor
 
+from ra_core.config import PreprocessingConfig
 from ra_core.rng import derive_seed
 
 __all__ = ["KINDS", "spoil"]
 
-WHITE = 99
+WHITE = PreprocessingConfig().high_percentile
 """Percentile of the body's pixels that becomes 1 in preprocessing unless a study says otherwise."""
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ra_core.config import AugmentationConfig, TrainingConfig
 from ra_core.errors import NonFiniteError, TooFewImagesError
-from ra_core.models.method import GradientMethod, Images, Method, StepState
+from ra_core.models.method import GradientMethod, Images, Method, StepState, laid_out_as
 from ra_core.privacy.steps import PrivateSteps, require_apart
 from ra_core.rng import generator
 from ra_core.runtime import Runtime
@@ -167,6 +167,8 @@ class LocalTrainer:
                 index, entry = name.split("/")
                 state.setdefault(int(index), {})[entry] = tensor
             optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
+            for parameter, entries in optimizer.state.items():
+                entries.update({entry: laid_out_as(parameter, tensor) for entry, tensor in entries.items()})
 
     def _to_training(self) -> None:
         self.method.train()

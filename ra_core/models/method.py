@@ -17,7 +17,17 @@ from ra_core.losses import squared_error
 from ra_core.rng import generator
 from ra_core.scoring import DISTANCE_SCORINGS, SCORINGS, Scorer, ScoringConfig
 
-__all__ = ["Detector", "FittedMethod", "GradientMethod", "Images", "Method", "Reconstruction", "StepState", "Turn"]
+__all__ = [
+    "Detector",
+    "FittedMethod",
+    "GradientMethod",
+    "Images",
+    "Method",
+    "Reconstruction",
+    "StepState",
+    "Turn",
+    "laid_out_as",
+]
 
 
 class Images(Protocol):
@@ -98,7 +108,8 @@ class StepState:
     def follow(self, gradients: Sequence[Tensor], *names: str) -> None:
         """One step of the named optimizers along gradients of `parameters(*names)`, and FedProx's."""
         for parameter, gradient in zip(self.parameters(*names), gradients, strict=True):
-            parameter.grad = gradient + self.proximal_mu * self._drift(parameter) if self.anchors else gradient
+            pulled = gradient + self.proximal_mu * self._drift(parameter) if self.anchors else gradient
+            parameter.grad = laid_out_as(parameter, pulled)
         for name in names:
             self.optimizers[name].step()
             self.optimizers[name].zero_grad()
@@ -123,6 +134,16 @@ class Turn(NamedTuple):
     parts: tuple[str, ...]
     rate: float
     loss: Callable[[Tensor, StepState], tuple[Tensor, dict[str, Tensor]]]
+
+
+def laid_out_as(parameter: Tensor, tensor: Tensor) -> Tensor:
+    """The same values, in memory as the parameter's lie: a fused optimizer reads them side by side, whatever strides.
+
+    What has another shape, as a count of steps, stays as it is.
+    """
+    if tensor.shape != parameter.shape or tensor.stride() == parameter.stride():
+        return tensor
+    return torch.empty_like(parameter).copy_(tensor)
 
 
 class Method(nn.Module, ABC):

@@ -109,7 +109,7 @@ class Grid:
         return result
 
     def run(self, jobs: int = 1, only: Sequence[str] = (), limit: float | None = None) -> None:
-        """Compute what isn't finished yet, then make the page, the tables and the numbers of all that is.
+        """Compute what isn't finished yet, seed by seed, then make page, tables and numbers of all that is.
 
         Args:
             jobs: cells at a time, each with the threads of `runtime`.
@@ -126,7 +126,7 @@ class Grid:
             self._require_known(only)
             done = self.finished()
             waiting = [cell for cell in self.cells if cell.key not in done and _wanted(cell, only)]
-            waiting.sort(key=lambda cell: cell.seed)  # what an interrupted study has is comparable as far as it goes
+            waiting.sort(key=lambda cell: cell.seed)  # an interrupted study has all methods to compare, of fewer seeds
             self.reporter.say(f"{len(self.cells)} cells, {len(done)} of them finished, {len(waiting)} to do")
             if waiting and limit != 0:
                 read_images(self.places, self.reporter)

@@ -102,6 +102,20 @@ def test_what_is_not_yaml_is_refused(tmp_path, text):
     refused(tmp_path, text, "not valid YAML")
 
 
+@pytest.mark.parametrize("text", ["seed: 1\nseed: 2\n", "training:\n  steps: 3\n  'steps': 3\n"])
+def test_a_key_that_stands_there_twice_is_refused(tmp_path, text):
+    """YAML's own loader takes the last one, and drops what the first says."""
+    key = text.split(":")[-2].split()[-1].strip("'")
+    refused(tmp_path, text, f"line {text.count(chr(10))}: '{key}' stands there twice")
+
+
+def test_a_merged_key_may_be_said_anew(tmp_path):
+    path = tmp_path / "study.yaml"
+    path.write_text("training: {<<: {batch_size: 3, validate_every: 2}, batch_size: 5}\n")
+    training = load_config(path, StudyConfig).training
+    assert (training.batch_size, training.validate_every) == (5, 2)
+
+
 def test_the_offending_line_is_named(tmp_path):
     refused(tmp_path, "seed: 1\ntraining: [\n", "line 3: not valid YAML")
 

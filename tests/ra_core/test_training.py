@@ -1,18 +1,22 @@
 import math
+from functools import partial
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 from support import Tensors
+from torch.optim import Adam
 
 from ra_core.config import AugmentationConfig, RuntimeConfig, TrainingConfig
 from ra_core.errors import NonFiniteError, TooFewImagesError
 from ra_core.hashing import tensor_digest
-from ra_core.models.configs import RAConfig
+from ra_core.models.configs import DDPMConfig, RAConfig, VAEConfig
 from ra_core.models.registry import build_method
 from ra_core.rng import generator
 from ra_core.runtime import Runtime
+from ra_core.storage import save_tensors
 from ra_core.training import LocalTrainer, augment, validation_error
 
 METHOD = RAConfig(channels=(4, 8, 8), latent=8, warmup_steps=3)
@@ -47,6 +51,54 @@ def test_a_trainer_restored_at_any_step_goes_on_with_the_same_bits(runtime, stop
     second.run(8)
     assert tensor_digest(second.tensors()) == tensor_digest(whole.tensors())
     assert second.facts() == whole.facts()
+
+
+DDPM = DDPMConfig(channels=(16, 16), wavelength=16, octaves=4, denoising_steps=5)
+WIDE = VAEConfig(channels=(64, 64), latent=8)
+"""Channels-last; and `DDPM` has contiguous weights whose gradients are channels-last."""
+
+
+def plain_and_fused(monkeypatch, runtime, kind, steps):
+    """Trainers that have done so many steps, with torch's plain Adam and with the fused one."""
+    trainers = []
+    for fused in (False, True):
+        adam = partial(_adam, fused)
+        monkeypatch.setattr("ra_core.models.method.Adam", adam)
+        trainers.append(LocalTrainer(build_method(kind, 16, 0), small(8), small(3), CONFIG, runtime, 0))
+        trainers[-1].run(steps)
+    return trainers
+
+
+def _adam(way, parameters, fused, **rest):
+    """As a method asks for it, but fused or not as the test says."""
+    assert fused
+    return Adam(parameters, fused=way, **rest)
+
+
+def small(n):
+    return Tensors(torch.rand(n, 1, 16, 16, generator=generator(0, "small", n)))
+
+
+@pytest.mark.parametrize("kind", [METHOD.model_copy(update={"channels": (4, 8)}), DDPM, WIDE])
+def test_the_fused_optimizer_takes_the_same_steps_as_the_plain_one(monkeypatch, kind):
+    """It reads weights, gradients and moments side by side in memory, whatever their strides."""
+    runtime = Runtime.resolve(RuntimeConfig(threads=torch.get_num_threads()), "fp32")
+    plain, fused = (t.method.state_dict() for t in plain_and_fused(monkeypatch, runtime, kind, 3))
+    for name in plain:
+        torch.testing.assert_close(fused[name], plain[name], atol=2e-4, rtol=0)
+
+
+@pytest.mark.parametrize("kind", [DDPM, WIDE])
+def test_other_layouts_in_memory_are_resumed_with_the_same_bits(runtime, tmp_path, kind):
+    whole, first, second = (
+        LocalTrainer(build_method(kind, 16, 0), small(8), small(3), CONFIG, runtime, 0) for _ in range(3)
+    )
+    whole.run(8)
+    first.run(4)
+    save_tensors(tmp_path / "t.safetensors", first.tensors(), {})
+    second.restore(load_file(tmp_path / "t.safetensors"), first.facts())
+    second.run(8)
+    assert tensor_digest(second.tensors()) == tensor_digest(whole.tensors())
 
 
 def test_the_selected_weights_are_those_with_the_lowest_validation_error_after_the_warmup(runtime):

@@ -1,6 +1,5 @@
 """Every file in simulation/studies loads as what it is, and names sites that there are."""
 
-import re
 from pathlib import Path
 
 import pytest
@@ -43,14 +42,6 @@ def test_it_loads_and_its_sites_are_there(path):
         assert [entry.config.as_posix() for entry in settings.sites] == [f"site_configs/{h}.yaml" for h in hospitals]
     else:
         assert all((path.parent / entry.config).exists() for entry in settings.sites)
-
-
-@pytest.mark.parametrize("path", GRIDS, ids=lambda path: path.stem)
-def test_its_comment_counts_its_cells(path):
-    study = load_config(path, GridConfig)
-    cells = [cell for cell in all_cells(study, trained(study)) if cell.is_trained]
-    (counted,) = re.findall(r"CPU hours for (\d+)\s+cells", path.read_text(encoding="utf-8").replace("\n# ", " "))
-    assert int(counted) == len(cells)
 
 
 def asked(name):

@@ -167,6 +167,16 @@ def test_a_finished_study_computes_nothing_and_a_lost_cell_alone(grid, results, 
     assert again.numbers == results["nearest.pooled.seed0"].numbers
 
 
+def test_cells_are_computed_seed_by_seed(new_grid, monkeypatch):
+    """So that what an interrupted study has finished can be compared."""
+    grid, computed = new_grid(blocks=[{"arms": ["local", "pooled"], "seeds": [0, 1]}]), []
+    monkeypatch.setattr(Grid, "compute", lambda _, cell, __: computed.append(cell))
+    grid.run()
+    assert [cell.seed for cell in computed] == sorted(cell.seed for cell in grid.cells)
+    assert {cell.key for cell in computed} == {cell.key for cell in grid.cells}
+    assert [cell.seed for cell in grid.cells] != [cell.seed for cell in computed]  # pages keep methods together
+
+
 def test_the_page_is_made_after_every_run(new_grid, grid, monkeypatch):
     text = (grid.out / "report.html").read_text()
     assert "Not finished" not in text
