@@ -13,6 +13,7 @@ __all__ = [
     "DegradedError",
     "FlowerError",
     "ManifestError",
+    "MaskingError",
     "NonFiniteError",
     "NotScoredError",
     "QuorumError",
@@ -179,3 +180,24 @@ class StoppedError(RAError):
     """The operator has stopped a run before its end."""
 
     exit_code = 29
+
+
+class MaskingError(RAError):
+    """Secure aggregation was refused or broken off; nothing that would open a single site's figures was told.
+
+    Args:
+        message: what went wrong.
+        hint: what the user can do about it.
+        culprit: site whose message is at fault, as far as that can be told: who relays it may have altered it. Empty
+            where none is.
+    """
+
+    exit_code = 30
+
+    def __init__(self, message: str, hint: str = "", culprit: str = "") -> None:
+        super().__init__(message, hint)
+        self.culprit = culprit
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str, ...]]:
+        """As above."""
+        return type(self), (self.message, self.hint, self.culprit)
