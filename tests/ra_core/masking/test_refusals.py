@@ -332,3 +332,42 @@ def test_each_question_is_answered_once_and_in_its_turn():
     for name in turns:
         arguments = ([], GIVEN["site00"]) if name == "mask" else ([],)
         refused("", "has revealed .* can't be asked that now", getattr(member, name), *arguments)
+
+
+def test_a_server_that_relays_other_dealings_to_some_is_found_out():
+    """The survivors are the same to all, but to some site 4 has dropped out and to others it has never dealt."""
+    terms = make_terms(5, 3)
+    played, given_ = Round(terms, {"dealt": {"site04"}}).deal(), vectors(terms, np.random.default_rng(0))
+    dealings = list(played.dealings.values())
+    few = [message for message in dealings if message.site != "site04"]
+    for name in names(4):
+        played.members[name].mask(few if name < "site02" else dealings, given_[name])
+    played.confirm(names(4))
+    said = played.confirmations.values()
+    assert len({message.survivors for message in said}) == 1
+    for name in names(4):
+        with pytest.raises(MaskingError, match="other survivors"):
+            played.members[name].reveal(said)
+
+
+def test_shares_of_an_earlier_try_do_not_open_even_where_their_dealer_says_so():
+    """Both sites have the same keys in the two tries; a third has others."""
+    played = Round(TERMS)
+    other = replaced(played.announcements, announced()["site02"])
+    dealing = played.members["site01"].deal(played.announcements.values())
+    holder = played.members["site00"]
+    own = holder.deal(other)
+    moved = resigned(dealing, heard=own.heard)
+    third = changed(moved, site="site03", sealed=dict.fromkeys(names(3), bytes(92))).signed(KEYS["site03"])
+    refused("site01", "can't be opened", holder.mask, [own, moved, third], GIVEN["site00"])
+
+
+def test_a_signature_counts_for_one_kind_of_message():
+    class Promise(Confirmation):
+        """With the fields of the other."""
+
+    played, tally = to_the_end()
+    message = played.confirm(tally.close()).confirmations["site01"]
+    promise = Promise(**message.model_dump() | {"signature": b""}).signed(KEYS["site01"])
+    tally.confirm(message)
+    refused("site01", "is not signed", tally.confirm, changed(message, signature=promise.signature))
