@@ -14,6 +14,7 @@ __all__ = [
     "FlowerError",
     "LedgerError",
     "ManifestError",
+    "MaskingError",
     "NonFiniteError",
     "NotScoredError",
     "PrivacyBudgetError",
@@ -187,6 +188,27 @@ class LedgerError(RAError):
     """A site's ledger can't be written or is not what it was, so that nothing may leave."""
 
     exit_code = 30
+
+
+class MaskingError(RAError):
+    """Secure aggregation was refused or broken off; nothing that would open a single site's figures was told.
+
+    Args:
+        message: what went wrong.
+        hint: what the user can do about it.
+        culprit: site whose message is at fault, as far as that can be told: who relays it may have altered it. Empty
+            where none is.
+    """
+
+    exit_code = 31
+
+    def __init__(self, message: str, hint: str = "", culprit: str = "") -> None:
+        super().__init__(message, hint)
+        self.culprit = culprit
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str, ...]]:
+        """As above."""
+        return type(self), (self.message, self.hint, self.culprit)
 
 
 class PrivacyBudgetError(RAError):

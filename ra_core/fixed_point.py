@@ -80,6 +80,13 @@ class WeightedSum:
         self._sums = {name: np.zeros(shape, np.int64) for name, shape in shapes.items()}
         self.count = 0
 
+    @classmethod
+    def of(cls, sums: Mapping[str, NDArray[np.int64]], count: int) -> WeightedSum:
+        """One that was summed elsewhere, as under masks: Σ count × codes by name, and Σ count."""
+        found = cls({name: array.shape for name, array in sums.items()})
+        found._sums, found.count = dict(sums), count
+        return found
+
     def add(self, codes: Mapping[str, Codes], count: int) -> None:
         """Fold in one site's codes with the number of its images.
 

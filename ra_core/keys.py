@@ -1,4 +1,4 @@
-"""Keys by which a site proves who it is: elliptic curves in OpenSSH's format, the only one that Flower reads."""
+"""Keys by which a site proves who it is, in OpenSSH's format: to the server, an elliptic curve as Flower reads it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import base64
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 __all__ = ["fingerprint", "parse_public_key", "public_line"]
 
 _MAKE = "the site makes its own with `ra-client keygen` and sends the file that ends in .pub"
 
 
-def fingerprint(key: ec.EllipticCurvePublicKey) -> str:
+def fingerprint(key: ec.EllipticCurvePublicKey | Ed25519PublicKey) -> str:
     """What two people compare on the phone: `SHA256:...`, as `ssh-keygen -l` prints it."""
     digest = serialization.ssh_key_fingerprint(key, hashes.SHA256())
     return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")

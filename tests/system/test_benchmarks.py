@@ -33,6 +33,15 @@ def test_a_site_trains_alone_and_each_part_takes_time(desk):
     assert all(seconds > 0 for seconds in parts.values())
 
 
+def test_a_masked_round_gives_the_plain_mean_with_and_without_dropouts(desk):
+    """It ends badly where they differ."""
+    said = run(desk, "masking.py", "--parameters", 1000, "--sites", 3, 6).splitlines()
+    rows = [[part.split() for part in line.split("|")] for line in said[2:-1]]
+    assert [row[0] for row in rows] == [["3", "3", "0"], ["6", "5", "0"], ["6", "5", "1"]]
+    assert all(float(number) >= 0 for row in rows for part in row[1:] for number in part)
+    assert said[-1].startswith("vector: 8,136 bytes masked, 4,000 bytes plain")
+
+
 def test_settings_are_judged_where_no_test_image_is(desk, weights_file, tmp_path):
     """The error falls with the components that PCA has."""
     root = tmp_path / "healthy_alone"
