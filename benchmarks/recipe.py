@@ -1,8 +1,9 @@
 """Settings of a method, judged without a single sick image.
 
-Trains a method of a study on the images of all its trained sites together and prints the error on healthy validation
-images, and for each scoring the image AUROC and pixel AUPRC between those images and the same with synthetic anomalies
-in them: means over the kinds of anomaly and the trained sites. No test image is read. docs/recipe.md is its log.
+Trains a method of a study on the images of all its trained sites together, or with --federate by federated averaging
+over them, and prints the error on healthy validation images, and for each scoring the image AUROC and pixel AUPRC
+between those images and the same with synthetic anomalies in them: means over the kinds of anomaly and the trained
+sites. No test image is read. docs/recipe.md is its log.
 """
 
 import argparse
@@ -27,7 +28,8 @@ from ra_core.scoring import Scorer, image_scores
 from ra_core.settings import first_problem, load_config
 from ra_core.site_scorer import SiteScorer, batches
 from ra_core.synthetic import KINDS, spoil
-from simulation.arms import Arm, Joined, train_alone
+from simulation.arms import Arm, Joined, train_alone, train_federated
+from simulation.engines import Node, run_in_process
 from simulation.grid.config import GridConfig
 from simulation.grid.measure import MEASURING_SEED
 from simulation.places import open_places
@@ -40,13 +42,11 @@ def main():
     machine = Runtime.resolve(RuntimeConfig(threads=given.threads), study.training.precision)
     places = open_places(config.sites, given.study.parent, study.preprocessing, given.data, given.cache, reporter)
     trained = [place for place in places if place.trained and (not given.site or place.name in given.site)]
-    train, val = (Joined([getattr(place.images, split) for place in trained]) for split in ("train", "val"))
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="ra-") as folder:
-        arm = Arm("pooled", tuple(place.name for place in trained))
-        model = train_alone(arm, train, val, study, machine, Path(folder), reporter)
+        model = train(trained, study, machine, Path(folder), given, reporter)
     minutes = (time.monotonic() - began) / 60
-    changed = " ".join(f"{key}={value}" for key, value in given.set + given.train)
+    changed = " ".join(f"{key}={value}" for key, value in given.set + given.train + (given.federate or []))
     print(f"{given.method} {changed}: {model.selection}, {minutes:.1f} minutes, seed {study.seed}")
     scorer = Scorer(Perceptual.load(study.perceptual, machine.device))
     reporter.say("synthetic anomalies on validation images")
@@ -65,6 +65,8 @@ def arguments():
     pairs = {"nargs": "*", "default": [], "type": pair, "metavar": "KEY=VALUE"}
     parser.add_argument("--set", **pairs, help="settings of the method to change")
     parser.add_argument("--train", **pairs, help="keys of `training` to change")
+    federated = pairs | {"default": None}
+    parser.add_argument("--federate", **federated, help="by federated averaging; keys of `federation` to change")
     parser.add_argument("--site", nargs="*", help="only these sites")
     parser.add_argument("--data", type=Path, help="data root")
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "ra-recipe")
@@ -77,12 +79,25 @@ def asked(given):
     config = load_config(given.study, GridConfig)
     if given.method not in config.methods:
         raise ConfigError(f"--method: '{given.method}' is none of the study", f"it has {', '.join(config.methods)}")
-    study = config.study_of(given.method, "pooled", 0)
-    method, training = study.method.model_dump() | dict(given.set), study.training.model_dump() | dict(given.train)
+    study = config.study_of(given.method, "pooled" if given.federate is None else "fedavg", 0)
+    changes = {"method": given.set, "training": given.train, "federation": given.federate or []}
+    changed = {part: getattr(study, part).model_dump() | dict(pairs) for part, pairs in changes.items()}
     try:
-        return config, StudyConfig.model_validate(study.model_dump() | {"method": method, "training": training})
+        return config, StudyConfig.model_validate(study.model_dump() | changed)
     except ValidationError as error:
-        raise ConfigError(f"--set, --train: {first_problem(error, 'settings')}", "change it") from None
+        hint = "`ra-simulate config study` prints all keys"
+        raise ConfigError(f"--set, --train, --federate: {first_problem(error, 'settings')}", hint) from None
+
+
+def train(trained, study, machine, folder, given, reporter):
+    """The model, by one of the two ways."""
+    sites = tuple(place.name for place in trained)
+    if given.federate is None:
+        images = [Joined([getattr(place.images, split) for place in trained]) for split in ("train", "val")]
+        return train_alone(Arm("pooled", sites), *images, study, machine, folder, reporter)
+    nodes = [Node(p.name, p.file, p.root, folder / "sites" / p.name, given.cache) for p in trained]
+    runtime = RuntimeConfig(threads=given.threads)
+    return train_federated(Arm("federated", sites), nodes, study, runtime, folder, run_in_process, reporter)
 
 
 def pair(text):

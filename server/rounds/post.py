@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable, Iterator, Mapping
 
 from flwr.app import Error, Message, RecordDict
 from flwr.serverapp import Grid
+from flwr.supercore.inflatable.inflatable_utils import ObjectPushError  # private: flwr is pinned
 from google.protobuf.message import DecodeError
 
 from ra_core.messages import SITE_FAILED
 
-__all__ = ["POLL_SECONDS", "Post", "Waiting"]
+__all__ = ["POLL_SECONDS", "PUSHES", "Post", "Waiting"]
 
 POLL_SECONDS = 0.2
 """Pause between two looks for nodes or answers."""
+
+PUSHES = 5
+"""How often the same orders are handed to Flower before it is given up."""
 
 _UNPACKING = (ValueError, LookupError, TypeError, AttributeError, RecursionError, DecodeError)
 """What Flower's unpacking of a message raises where its content is none; a SuperLink that is away raises others."""
@@ -53,8 +58,19 @@ class Post:
             Message(order, dst_node_id=node, message_type=kind, ttl=seconds, group_id=label)
             for node, order in orders.items()
         ]
-        names: Iterable[str | None] = self._grid.push_messages(messages)
-        return {name: node for name, node in zip(names, orders, strict=True) if name is not None}
+        return {name: node for name, node in zip(self._pushed(messages), orders, strict=True) if name}
+
+    def _pushed(self, messages: list[Message]) -> Iterable[str]:
+        """Hand messages to Flower; the value is their numbers, empty for a node that it doesn't know.
+
+        A SuperLink that was killed once it had stored a part, and before it said so, refuses it when Flower sends it
+        again. The same messages have the same numbers, so all of them can be handed over anew: only what it lacks
+        travels again.
+        """
+        for _ in range(PUSHES - 1):
+            with contextlib.suppress(ObjectPushError):
+                return self._grid.push_messages(messages)
+        return self._grid.push_messages(messages)
 
     def arrived(self, waiting: Waiting) -> Iterator[tuple[int, Message]]:
         """Answers that are here now, with their nodes; they are waited for no longer.

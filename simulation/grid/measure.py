@@ -17,6 +17,7 @@ from ra_core.shortcuts import SLICE_HEIGHT
 from ra_core.table import Table
 from simulation.grid.arms import ARMS
 from simulation.grid.cells import Cell
+from simulation.grid.pictures import chosen_of, draw_outputs
 from simulation.grid.result import ALIKE, CellResult, numbers
 from simulation.grid.train import Models
 from simulation.grid.workbench import Workbench
@@ -41,8 +42,10 @@ NO_HEIGHT = "not known: files are single pictures"
 NO_MODEL = "not estimable: parts of the model are each site's own, and this site took no part"
 
 
-def measure(cell: Cell, digest: str, models: Models, bench: Workbench, training_seconds: float) -> CellResult:
-    """A finished cell.
+def measure(
+    cell: Cell, digest: str, models: Models, bench: Workbench, training_seconds: float
+) -> tuple[CellResult, dict[str, bytes]]:
+    """A finished cell; and pictures by site, as `draw_outputs` makes them, where there are sick images to be shown.
 
     Args:
         cell: what was trained.
@@ -54,6 +57,7 @@ def measure(cell: Cell, digest: str, models: Models, bench: Workbench, training_
     began, scorer, machine = time.monotonic(), Scorer(bench.perceptual), bench.machine
     found: dict[str, Evaluation] = {}
     rows: list[ResultRow] = []
+    pictures: dict[str, bytes] = {}
     for place in bench.places:
         table = _table(cell, place)
         method = models.by_site.get(place.name)
@@ -62,8 +66,10 @@ def measure(cell: Cell, digest: str, models: Models, bench: Workbench, training_
             continue
         found[place.name] = _evaluate(method, cell, scorer, place, table, machine)
         rows += found[place.name].rows
+        if place.config.data.pictures and chosen_of(place.images.test):
+            pictures[place.name] = draw_outputs(place.images.test, found[place.name])
     chosen = {site: evaluation.chosen.name for site, evaluation in found.items()}
-    return CellResult(
+    result = CellResult(
         **_known(cell, digest, bench),
         config=cell.study.method.name,
         model_hash=models.hashes,
@@ -75,6 +81,7 @@ def measure(cell: Cell, digest: str, models: Models, bench: Workbench, training_
         numbers=numbers(rows, chosen, KEPT),
         seconds={"training": round(training_seconds, 1), "measuring": round(time.monotonic() - began, 1)},
     )
+    return result, pictures
 
 
 def measure_shortcuts(cell: Cell, digest: str, bench: Workbench) -> CellResult:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ra_core.data.readers import READER_VERSION
 from ra_core.errors import ConfigError, ResumeError
-from ra_core.files import sweep
+from ra_core.files import sweep, write_atomically
 from ra_core.perceptual import Perceptual
 from ra_core.runtime import Runtime
 from ra_core.scorings import DISTANCE_SCORINGS, SCORINGS
@@ -29,6 +29,7 @@ from simulation.grid.config import GridConfig
 from simulation.grid.estimate import Estimator
 from simulation.grid.measure import CELL_VERSION, MEASURING_SEED, measure, measure_shortcuts
 from simulation.grid.page import Sites, StudyData, write_study
+from simulation.grid.pictures import albums, file_of
 from simulation.grid.result import CellResult, load, save
 from simulation.grid.silent import Silent
 from simulation.grid.train import train
@@ -50,7 +51,7 @@ class Grid:
         config: what stands there.
         root: data root; None takes that of each site's config.
         cache: folder for preprocessed images.
-        out: the study's folder: finished cells in `cells`, checkpoints of others in `work`.
+        out: the study's folder: finished cells in `cells`, their `pictures`, checkpoints of others in `work`.
         reporter: told what goes on.
         perceptual: network behind LPIPS.
     """
@@ -190,8 +191,10 @@ class Grid:
         resumed = work.exists()
         if cell.is_trained:
             models = train(cell, bench, work, Silent())
-            result = measure(cell, cell.digest(self.data), models, bench, time.monotonic() - began)
+            result, pictures = measure(cell, cell.digest(self.data), models, bench, time.monotonic() - began)
             result = result.model_copy(update={"resumed": resumed})
+            for site, png in pictures.items():
+                write_atomically(file_of(self.out, site, cell.key), png)
         else:
             result = measure_shortcuts(cell, cell.digest(self.data), bench)
         save(self.out / CELLS, result)
@@ -200,7 +203,9 @@ class Grid:
     def _tell(self, done: Mapping[str, CellResult]) -> None:
         command = f"ra-simulate study {self.file.name} --out {self.out.name}"
         with self.reporter.task("making the page", None):
-            write_study(self.out, StudyData(self.config, Sites.of(self.places), self.cells, [*done.values()], command))
+            results = [*done.values()]
+            pictures = albums(self.out, self.places, results)
+            write_study(self.out, StudyData(self.config, Sites.of(self.places), self.cells, results, command, pictures))
 
 
 @dataclass(frozen=True)

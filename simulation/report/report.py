@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from pathlib import Path
 
@@ -63,10 +62,5 @@ def _render(data: ReportData) -> str:
 
 def _environment() -> Environment:
     environment = page_environment("simulation.report")
-    environment.filters |= {"base64": _base64, "capital": capital, "duration": duration}
-    environment.filters |= {"number": number, "unbroken": unbroken}
+    environment.filters |= {"capital": capital, "duration": duration, "number": number, "unbroken": unbroken}
     return environment
-
-
-def _base64(content: bytes) -> str:
-    return base64.b64encode(content).decode()

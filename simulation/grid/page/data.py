@@ -11,6 +11,7 @@ from simulation.grid.answers import Answers
 from simulation.grid.arms import ARMS
 from simulation.grid.cells import Cell, Refused, refused
 from simulation.grid.config import GridConfig
+from simulation.grid.pictures import Album
 from simulation.grid.result import CellResult
 from simulation.places import Place
 from simulation.report.data import SiteFacts
@@ -61,6 +62,7 @@ class StudyData:
         cells: all of the study, finished or not.
         results: finished ones, in the same order.
         command: what makes them.
+        albums: pictures by site, as far as there are any.
     """
 
     config: GridConfig
@@ -68,6 +70,7 @@ class StudyData:
     cells: Sequence[Cell]
     results: Sequence[CellResult]
     command: str
+    albums: Sequence[Album] = ()
 
     @cached_property
     def answers(self) -> Answers:

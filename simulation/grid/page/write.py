@@ -22,6 +22,7 @@ from simulation.grid.page.doubts import doubts
 from simulation.grid.page.markdown import as_markdown
 from simulation.grid.page.numbers import SIGNS
 from simulation.grid.page.words import banner, headline, introduction
+from simulation.grid.pictures import BRIGHTEST
 from simulation.report.cells import unbroken
 from simulation.report.metrics import METRICS
 from simulation.report.words import capital, counted
@@ -59,6 +60,7 @@ def write_study(out: Path, data: StudyData) -> None:
         cards=headline(data, {chapter.anchor: chapter.points for chapter in asked}),
         chapters=asked,
         doubts=doubts(data),
+        brightest=BRIGHTEST,
         margin=MARGIN,
         few=FEW,
         fewest=FEWEST,

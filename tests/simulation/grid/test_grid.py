@@ -1,11 +1,15 @@
+import base64
 import csv
+import io
 import shutil
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 import yaml
 from hospitals import write_hospitals
+from PIL import Image
 
 from ra_core.config import StudyConfig
 from ra_core.errors import ConfigError, ResumeError
@@ -21,6 +25,7 @@ from simulation.grid import GridConfig
 from simulation.grid.answers import Answers
 from simulation.grid.arms import ARMS, UNTRAINED, refusal, variants
 from simulation.grid.cells import all_cells, refused
+from simulation.grid.pictures import albums, chosen_of, file_of
 from simulation.grid.result import load
 from simulation.grid.run import Grid
 from simulation.grid.silent import Silent
@@ -41,6 +46,10 @@ SETTINGS = {
     "runtime": {"threads": 1},
     "study": STUDY,
 }
+
+
+def pixels(png):
+    return np.asarray(Image.open(io.BytesIO(png)))
 
 
 @pytest.fixture(scope="module")
@@ -189,6 +198,45 @@ def test_the_page_is_made_after_every_run(new_grid, grid, monkeypatch):
     monkeypatch.setattr(Grid, "compute", lambda *_: pytest.fail("a cell was begun"))
     stopped.run(limit=0)
     assert "No cell is finished yet" in (stopped.out / "report.html").read_text()
+
+
+def test_pictures_are_of_the_same_sick_images_for_all_models(grid):
+    anna = grid.places[0]
+    chosen = chosen_of(anna.images.test)
+    assert len(chosen) == min(3, sum(row.label == "anomalous" for row in anna.images.test.rows)) > 0
+    [album] = [album for album in albums(grid.out, grid.places, [*grid.finished().values()]) if album.site == "anna"]
+    sheet = pixels(album.inputs)
+    assert sheet.shape == (66 * len(chosen) - 2, 130, 3)
+    for place, (index, mask) in enumerate(zip(chosen, anna.images.test.masks(chosen), strict=True)):
+        rows = slice(66 * place, 66 * place + 64)
+        image = anna.images.test.images([index])[0, 0].numpy()
+        np.testing.assert_array_equal(sheet[rows, :64, 0], np.rint(255 * image))
+        white = (sheet[rows, 66:] == 255).all(2)
+        np.testing.assert_array_equal(white, np.zeros_like(white) if mask is None else mask)
+    assert [(strip.method, strip.arm) for strip in album.strips] == [
+        ("ra", "local"),
+        ("nearest", "local"),
+        ("nearest", "pooled"),
+    ]
+    assert all(pixels(strip.png).shape == sheet.shape for strip in album.strips)
+    assert album.strips[0].png != album.strips[1].png
+    text = (grid.out / "report.html").read_text()
+    assert all(base64.b64encode(strip.png).decode() in text for strip in album.strips)
+    assert file_of(grid.out, "clara", "ra.local.anna.seed0").exists()  # drawn, though not shown
+
+
+def test_no_picture_of_a_site_that_forbids_it(new_grid, grid, hospitals, tmp_path):
+    sites = [{"config": str(node.site_config)} for node in hospitals]
+    settings = yaml.safe_load(hospitals[0].site_config.read_text())
+    settings["data"]["pictures"] = False
+    (tmp_path / "anna.yaml").write_text(yaml.safe_dump(settings))
+    sites[0]["config"] = str(tmp_path / "anna.yaml")
+    shy = new_grid(sites=sites)
+    shy.run(only=["pooled"])
+    assert {folder.name for folder in (shy.out / "pictures").iterdir()} == {"berta", "clara"}
+    assert "None of anna are shown" in (shy.out / "report.html").read_text()
+    drawn = [*grid.finished().values()]  # before it was forbidden
+    assert {album.site for album in albums(grid.out, shy.places, drawn)} == {"berta", "clara"}
 
 
 def test_only_what_the_study_has_can_be_asked_for(grid):
