@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-import torch
+import yaml
 
 from client.leak.outcome import load_outcome
 from client.leak.run import run_leak
@@ -39,7 +39,7 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--patients", nargs="*", type=int, default=[400, 40], help="of each hospital, in training")
     parser.add_argument("--epsilon", nargs="*", type=float, default=[math.inf], help="inf: without")
-    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--size", type=int, default=32, help="side of the images that models see")
     parser.add_argument("--warmup", type=int, default=300, help="steps before introspection")
     parser.add_argument("--rounds", type=int, default=17)
     parser.add_argument("--steps", type=int, default=20, help="of a round")
@@ -56,8 +56,11 @@ def row(folder, patients, epsilon, given):
     hospitals = [
         HospitalConfig(name=name, contrast=name.removeprefix("mr_"), train=patients, test_anomalous=0) for name in names
     ]
-    write_cohort(CohortConfig(hospitals=hospitals, size=given.size, seed=given.seed), folder / "cohort", quiet)
+    cohort = CohortConfig(hospitals=hospitals, size=max(64, given.size), seed=given.seed)
+    write_cohort(cohort, folder / "cohort", quiet)
     files = {name: folder / f"cohort/site_configs/{name}.yaml" for name in names}
+    for file in files.values():
+        file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | {"runtime": {"threads": given.threads}}))
     nodes = [Node(name, file, folder / "cohort", folder / "state", folder / "cache") for name, file in files.items()]
     progress = run_in_process(study, nodes, RuntimeConfig(threads=given.threads), folder / "run", quiet)
     progress.best, progress.best_round = progress.model, progress.round
@@ -93,7 +96,6 @@ def quiet(*_):
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
     try:
         main()
     except RAError as error:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import Tensors
 
@@ -108,6 +108,7 @@ def test_steps_are_told_one_by_one(runtime):
     assert len(steps) == 12
 
 
+@settings(deadline=None)
 @given(order=st.permutations(range(20)), extra=st.lists(st.integers(0, 19), max_size=10))
 def test_neither_order_nor_further_equal_images_of_a_patient_matter(order, extra):
     values = np.random.default_rng(0).normal(size=(2, 20))
