@@ -42,8 +42,8 @@ def leak(
 
     An interval that holds 0.5 says that these attacks fail with so many patients, not that none can succeed.
 
-    Training the reference models takes as long as so many trainings of the site alone. MODEL/leak.json has the numbers,
-    and `ra-client models` shows them. Nothing is sent.
+    Training the reference models takes as long as so many trainings of the site alone; Ctrl-C ends it, and nothing is
+    kept of them. MODEL/leak.json has the numbers, and `ra-client models` shows them. Nothing is sent.
     """
     from client.leak.run import run_leak  # noqa: PLC0415 - it takes seconds, and `--help` doesn't need it
 

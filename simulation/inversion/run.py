@@ -12,6 +12,7 @@ import matplotlib as mpl
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from PIL import Image
 from torch import Tensor
 
 from ra_core.console import TerminalReporter
@@ -73,10 +74,10 @@ def run_inversion(out: Path, patients: int, size: int, iterations: int, seed: in
     rows = [_row(one, seed) for one in found]
     write_atomically(out / "inversion.json", (json.dumps(rows, indent=2) + "\n").encode())
     write_atomically(out / "inversion.png", _picture(found, images))
-    yield f"{'':38}{'epsilon':>10}{'PSNR':>21}{'SSIM':>21}  recognised of {patients}"
+    yield f"{'':38}{'epsilon':>10}{'PSNR':>24}{'SSIM':>24}  recognised of {patients}"
     for row in rows:
         epsilon = "" if row["epsilon"] is None else f"{row['epsilon']:.2g}"
-        yield f"{row['name']:38}{epsilon:>10}{_told(row['psnr']):>21}{_told(row['ssim']):>21}  {row['recognised']}"
+        yield f"{row['name']:38}{epsilon:>10}{_told(row['psnr']):>24}{_told(row['ssim']):>24}  {row['recognised']}"
 
 
 def attempt(scenario: Scenario, images: Tensor, patients: int, iterations: int, seed: int) -> Attempt:
@@ -169,6 +170,7 @@ def _picture(found: Sequence[Attempt], images: Tensor) -> bytes:
                 axis.imshow(picture[0].numpy(), cmap="gray", vmin=0, vmax=1)
         for axis, name in zip(axes[0], ["trained on", *(one.name for one in found)], strict=True):
             axis.set_title(name.replace(", ", "\n"), fontsize=7)
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", metadata={"Software": None})
+        drawn, buffer = io.BytesIO(), io.BytesIO()
+        figure.savefig(drawn, format="png")
+    Image.open(drawn).convert("L").save(buffer, format="png", optimize=True)  # grey: a third of the bytes
     return buffer.getvalue()
