@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from client.leak.outcome import Outcome, load_outcome, verdict
+from client.leak.outcome import Outcome, load_outcome
 from client.member.station import EVENTS
 from ra_core.artifact import Artifact, Card, load_artifact, save_artifact
 from ra_core.config import SiteConfig
@@ -100,7 +100,7 @@ def told(stored: Stored) -> str:
     came = f"received {stored.receipt.received} from {stored.receipt.origin}" if stored.receipt else "came otherwise"
     rounds = f"best of {card.rounds} rounds: {card.selected}"
     scores = "calibrated at this site" if stored.calibrated else "not calibrated at this site: scores, but no decisions"
-    leak = verdict(stored.leak) if stored.leak else "not attacked at this site: `ra-client leak` tries what it tells"
+    leak = stored.leak.verdict if stored.leak else "not attacked at this site: `ra-client leak` tries what it tells"
     facts = f"{came}; sites: {', '.join(card.sites)}; {rounds}; {scores}; {leak}"
     return f"{card.model_hash[:16]}  {facts}\n  {stored.folder}"
 

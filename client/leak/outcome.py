@@ -14,7 +14,7 @@ from ra_core.membership import FALSE_ALARMS, Findings
 from ra_core.metrics import Estimate
 from ra_core.settings import Config
 
-__all__ = ["METRIC", "Attack", "Outcome", "load_outcome", "save_outcome", "told", "verdict"]
+__all__ = ["METRIC", "Attack", "Outcome", "load_outcome", "save_outcome", "told"]
 
 FILE = "leak.json"
 METRIC = "membership"
@@ -74,6 +74,16 @@ class Outcome(Config):
         """Findings with what they rest on."""
         return cls.model_validate(facts | {name: Attack.of(found) for name, found in vars(findings).items()})
 
+    @property
+    def verdict(self) -> str:
+        """The stronger attack in a line."""
+        found = self.likelihood_ratio
+        if found.ci_low is None:
+            return f"no verdict: {found.note}"
+        if found.ci_low > 0.5:
+            return f"the model tells something of who was trained on: AUROC {_number(found)}"
+        return f"these attacks don't tell who was trained on: AUROC {_number(found)}"
+
 
 def save_outcome(model: Path, outcome: Outcome) -> Path:
     """Write it beside the model, for its owner's eyes; the value is the file.
@@ -94,16 +104,6 @@ def load_outcome(model: Path, model_hash: str) -> Outcome | None:
     return found if found.model_hash == model_hash else None
 
 
-def verdict(outcome: Outcome) -> str:
-    """The stronger attack in a line."""
-    found = outcome.likelihood_ratio
-    if found.ci_low is None:
-        return f"no verdict: {found.note}"
-    if found.ci_low > 0.5:
-        return f"the model tells something of who was trained on: AUROC {_number(found)}"
-    return f"these attacks don't tell who was trained on: AUROC {_number(found)}"
-
-
 def told(outcome: Outcome, policy: PolicyConfig) -> Iterator[str]:
     """Lines for people: a data-protection officer among them."""
     o = outcome
@@ -115,7 +115,7 @@ def told(outcome: Outcome, policy: PolicyConfig) -> Iterator[str]:
     yield f"loss gap          AUROC {_number(o.loss_gap)}"
     yield f"images alone      AUROC {_number(o.images_alone)}  without the model: should hold 0.5"
     yield f"found             {_number(o.found)} of those trained on, at {FALSE_ALARMS:g} false alarms or fewer"
-    yield f"{verdict(o)}; 0.5 is a coin, intervals are {o.confidence:.0%} over patients"
+    yield f"{o.verdict}; 0.5 is a coin, intervals are {o.confidence:.0%} over patients"
     if o.changed:
         yield "careful: the card has another number of training images here; who was trained on is not known for sure"
     if o.epsilon is not None:

@@ -74,6 +74,17 @@ def test_the_same_call_gives_the_same_and_another_seed_does_not(site):
     assert texts[0] == texts[1] != texts[2]
 
 
+def test_the_officers_page_has_it(site):
+    first, second = model_at(site), model_at(site, seed=2)
+    leak(site, first)
+    said = CliRunner().invoke(app, ["ledger", "report", str(site)]).output
+    value = numbers(first)["likelihood_ratio"]["value"]
+    row = next(line for line in said.splitlines() if line.startswith(f"{first.name} | 12 | 11 | "))
+    assert f"AUROC {value:.2f} (" in row
+    assert f"{second.name} |  |  | not attacked" in said
+    assert row.rpartition(" | ")[2] in (site.parent / "state/anna/ledger/report.html").read_text().replace("&#39;", "'")
+
+
 def test_no_patient_and_no_file_is_named(site, site_root):
     model = model_at(site)
     written = leak(site, model) + (model / "leak.json").read_text()
