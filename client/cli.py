@@ -3,6 +3,7 @@
 from client.check import check
 from client.doctor import doctor
 from client.import_command import import_model
+from client.leak.command import leak
 from client.ledger.command import ledger
 from client.member.commands import allow, allowed, models, start, unit
 from client.member.keys_command import keygen
@@ -15,7 +16,7 @@ __all__ = ["app", "main"]
 app = new_app(
     "A hospital's side of a federation. It describes its folder (`init`) and checks it (`check`); joins and stays "
     "(`keygen`, `doctor`, `start`, `unit`) and tells what left it (`ledger`); scores studies with the models that "
-    "come (`models`, `score`)."
+    "come (`models`, `score`), and tries out what they tell of its patients (`leak`)."
 )
 app.command("init")(init)
 app.command("config")(config)
@@ -30,6 +31,7 @@ app.add_typer(ledger, name="ledger")
 app.command("models")(models)
 app.command("import")(import_model)
 app.command("score")(score)
+app.command("leak")(leak)
 
 
 def main() -> None:

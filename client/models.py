@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from client.leak.outcome import Outcome, load_outcome
 from client.member.station import EVENTS
 from ra_core.artifact import Artifact, Card, load_artifact, save_artifact
 from ra_core.config import SiteConfig
@@ -38,6 +39,7 @@ class Stored:
         card: what the model is; None where it can't be used.
         receipt: how it came; None where that isn't known.
         calibrated: whether the folder holds this site's calibration of it; without one there are no decisions.
+        leak: what attacks by this site have found it to tell of patients; None where it was not attacked.
         fault: why it can't be used; empty where it can.
     """
 
@@ -45,6 +47,7 @@ class Stored:
     card: Card | None
     receipt: Receipt | None
     calibrated: bool
+    leak: Outcome | None
     fault: str
 
 
@@ -97,7 +100,9 @@ def told(stored: Stored) -> str:
     came = f"received {stored.receipt.received} from {stored.receipt.origin}" if stored.receipt else "came otherwise"
     rounds = f"best of {card.rounds} rounds: {card.selected}"
     scores = "calibrated at this site" if stored.calibrated else "not calibrated at this site: scores, but no decisions"
-    return f"{card.model_hash[:16]}  {came}; sites: {', '.join(card.sites)}; {rounds}; {scores}\n  {stored.folder}"
+    leak = stored.leak.verdict if stored.leak else "not attacked at this site: `ra-client leak` tries what it tells"
+    facts = f"{came}; sites: {', '.join(card.sites)}; {rounds}; {scores}; {leak}"
+    return f"{card.model_hash[:16]}  {facts}\n  {stored.folder}"
 
 
 def _now() -> str:
@@ -110,7 +115,8 @@ def _stored(folder: Path) -> Stored:
         card = load_artifact(folder).card
     except ArtifactError as error:
         fault = error.message.removeprefix(f"{folder}/")
-    return Stored(folder, card, _receipt(folder / RECEIVED), (folder / "calibration.json").exists(), fault)
+    leak = load_outcome(folder, card.model_hash) if card else None
+    return Stored(folder, card, _receipt(folder / RECEIVED), (folder / "calibration.json").exists(), leak, fault)
 
 
 def _receipt(path: Path) -> Receipt | None:

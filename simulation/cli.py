@@ -12,6 +12,7 @@ import typer
 
 from ra_core.config import SiteConfig, StudyConfig
 from ra_core.console import TerminalReporter, new_app, run_app
+from ra_core.errors import ConfigError
 from ra_core.settings import commented_yaml, load_config
 from simulation.config import ExperimentConfig, SiteEntry
 from simulation.grid.config import GridConfig
@@ -248,6 +249,30 @@ def import_(
     for line in import_lines(import_set(name, source, out)):
         typer.echo(line, err=True)
     typer.echo(str(out))
+
+
+@app.command()
+def invert(
+    out: Annotated[Path, typer.Option(help="Folder for inversion.png and inversion.json.")],
+    patients: Annotated[int, typer.Option(min=1, max=1000, help="Virtual patients that are attacked.")] = 20,
+    size: Annotated[int, typer.Option(min=16, max=512, help="Side of the images, a multiple of 4.")] = 64,
+    iterations: Annotated[int, typer.Option(min=1, help="Steps in drawing each image.")] = 400,
+    seed: Annotated[int, typer.Option(min=0, help="Of patients, model and noise of latents.")] = 0,
+) -> None:
+    """Draw training images of virtual patients from single updates, as a server could that wants to know.
+
+    The attacker has the model that the site began with, the update as it leaves the site, and the mean image of others.
+    Tried are batches of one image and of several, one step and more, without and with differential privacy, whose noise
+    is the operating system's, so that those rows come out a little different each time. Told are PSNR and SSIM against
+    the image trained on, with intervals over patients, and how many patients are recognised among 200 others.
+    """
+    from simulation.inversion.run import run_inversion  # noqa: PLC0415
+
+    if size % 4:
+        raise ConfigError(f"--size {size}: is no multiple of 4", "the model halves images twice")
+    for line in run_inversion(out, patients, size, iterations, seed):
+        typer.echo(line)
+    typer.echo(str(out / "inversion.png"))
 
 
 @app.command()

@@ -81,11 +81,12 @@ def report(
     """
     from client.ledger.page import as_page, as_text  # noqa: PLC0415
     from client.ledger.report import make_report  # noqa: PLC0415 - as above
+    from client.models import models, state_folder  # noqa: PLC0415
     from ra_core.files import write_atomically  # noqa: PLC0415
 
     found, config = _open(site)
     with found.opened() as book:
-        made = make_report(book, config)
+        made = make_report(book, config, models(state_folder(site)))
     page = out or found.folder / "report.html"
     write_atomically(page, as_page(made), mode=0o600)
     for line in as_text(made):

@@ -6,12 +6,16 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from client.ledger.book import Book
 from client.ledger.chain import Line, Spending
 from ra_core.config import PolicyConfig, SiteConfig
 from ra_core.daemons.events import moment
 from ra_core.privacy.accounting import epsilon_of
+
+if TYPE_CHECKING:
+    from client.models import Stored  # it brings torch along, which verifying a ledger doesn't need
 
 __all__ = ["Report", "Section", "make_report", "state_of"]
 
@@ -40,6 +44,11 @@ PRIVACY = (
     "Differential privacy of a patient in all updates of a run, those of rounds among them that were paid for and "
     "never left. Runs without a row had none, and no epsilon bounds what their updates tell; nor does one bound what "
     "counts, means and failures tell."
+)
+
+TELLING = (
+    "This site's own attacks, by `ra-client leak`: can somebody who has a model and a patient's images tell whether it "
+    "was trained on the patient? Nothing of this has left. Attacks that fail don't prove that none can succeed."
 )
 
 
@@ -98,12 +107,13 @@ class _Run:
         self.patients = max(self.patients, line.what["facts"].get("n_patients", 0))
 
 
-def make_report(book: Book, config: SiteConfig) -> Report:
+def make_report(book: Book, config: SiteConfig, models: Sequence[Stored]) -> Report:
     """Of a ledger whose chain has been checked.
 
     Args:
         book: the ledger, open.
         config: of the site.
+        models: that are stored at the site.
 
     Raises:
         LedgerError: the ledger changed meanwhile.
@@ -134,6 +144,7 @@ def make_report(book: Book, config: SiteConfig) -> Report:
         Section("Means", "Over all of the site's images each time.", ("messages", "mean"), _named(metrics)),
         Section("Privacy", PRIVACY, _PRIVACY, _privacy(privacy)),
         Section("Kept back", "By the policy, or by the ledger.", ("line", "time", "run", "message", "why"), kept_back),
+        Section("What models tell", TELLING, _MODEL, [_attacked(model) for model in models if model.card]),
         _policy(config.policy, policies),
         Section("What this page can't say", LIMITS),
     ]
@@ -191,6 +202,16 @@ def _run(name: str, study: str, run: _Run) -> tuple[str, ...]:
         *(str(count) for count in counts),
         *(f"{run.norm:.4g}", str(run.images), str(run.patients)),
     )
+
+
+_MODEL = ("model", "patients trained on", "held back", "found")
+
+
+def _attacked(model: Stored) -> tuple[str, ...]:
+    if model.leak is None:
+        return model.folder.name, "", "", "not attacked"
+    found = model.leak
+    return model.folder.name, str(found.trained_patients), str(found.held_back_patients), found.verdict
 
 
 def _policy(policy: PolicyConfig, used: Mapping[str, int]) -> Section:

@@ -214,7 +214,7 @@ class TestTheAccount:
         assert "epsilon " in second
         config = load_config(hospitals()[0].site_config, SiteConfig)
         with ledger.opened() as book:
-            (section,) = [s for s in make_report(book, config).sections if s.title == "Privacy"]
+            (section,) = [s for s in make_report(book, config, []).sections if s.title == "Privacy"]
         ((*_, epsilon),) = section.rows
         assert float(epsilon) == pytest.approx(epsilon_of([ROUND], 1e-5), rel=1e-3)
 

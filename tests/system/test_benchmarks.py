@@ -42,6 +42,14 @@ def test_a_masked_round_gives_the_plain_mean_with_and_without_dropouts(desk):
     assert said[-1].startswith("vector: 8,136 bytes masked, 4,000 bytes plain")
 
 
+def test_a_federation_is_attacked_by_a_site_and_all_numbers_are_told(desk):
+    quick = ("--warmup", 2, "--rounds", 1, "--steps", 3, "--pairs", 1)
+    head, row = run(desk, "membership.py", "--patients", 10, *quick).splitlines()
+    assert head.split()[:3] == ["patients", "epsilon", "likelihood_ratio"]
+    assert row.split()[:2] == ["10", "inf"]
+    assert len(re.findall(r"\d\.\d{3} \(\d\.\d{3}-\d\.\d{3}\)", row)) == 4
+
+
 def test_settings_are_judged_where_no_test_image_is(desk, weights_file, tmp_path):
     """The error falls with the components that PCA has."""
     root = tmp_path / "healthy_alone"
