@@ -97,7 +97,10 @@ def told(stored: Stored) -> str:
     came = f"received {stored.receipt.received} from {stored.receipt.origin}" if stored.receipt else "came otherwise"
     rounds = f"best of {card.rounds} rounds: {card.selected}"
     scores = "calibrated at this site" if stored.calibrated else "not calibrated at this site: scores, but no decisions"
-    return f"{card.model_hash[:16]}  {came}; sites: {', '.join(card.sites)}; {rounds}; {scores}\n  {stored.folder}"
+    gone = f"; since withdrawn from by {', '.join(card.withdrawn)}" if card.withdrawn else ""
+    return (
+        f"{card.model_hash[:16]}  {came}; sites: {', '.join(card.sites)}{gone}; {rounds}; {scores}\n  {stored.folder}"
+    )
 
 
 def _now() -> str:

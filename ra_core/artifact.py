@@ -74,6 +74,7 @@ class Card(Config):
         features: SHA-256 of the pretrained network that a method of `FeatureSettings` looks at images through, which
             is no part of the model (`Perceptual.digest`); empty for others. Cards of format 3 have none.
         privacy: differential privacy of patients; None where there is none, and in cards before format 5.
+        withdrawn: sites that have withdrawn since from what they gave to it; none in cards before format 5.
     """
 
     format: Literal[3, 4, 5] = 5
@@ -94,6 +95,7 @@ class Card(Config):
     model_hash: str
     features: str = Field("", pattern="^([0-9a-f]{64})?$")
     privacy: PrivacyStatement | None = None
+    withdrawn: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _features_are_told_where_there_are_any(self) -> Card:
