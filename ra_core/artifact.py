@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ra_core.config import PreprocessingConfig
 from ra_core.errors import ArtifactError
-from ra_core.files import write_atomically
+from ra_core.files import LARGE, read_bounded, write_atomically
 from ra_core.hashing import tensor_digest
 from ra_core.models.configs import MethodConfig
 from ra_core.models.configs.features import FeatureSettings
@@ -143,7 +143,7 @@ def load_artifact(folder: Path) -> Artifact:
     """
     card_path, weights_path = folder / "card.json", folder / "model.safetensors"
     try:
-        text = card_path.read_bytes()
+        text = read_bounded(card_path, LARGE)
     except OSError as error:
         raise ArtifactError(f"{card_path}: can't be read ({type(error).__name__})", "give a model folder") from None
     try:
