@@ -46,12 +46,17 @@ def write_hospital(root):
     text.add_text("Comment", TEXT)
     text.add_text("Patient", TAGS["PatientName"], zip=True)
     Image.fromarray(head((70, 60), 77)).save(damaged / f"{FILE}.png", pnginfo=text)
-    volume = nib.Nifti1Image(as_nifti(heads(3)), np.eye(4))
+    write_volume(damaged / f"{FILE}.nii.gz", heads(3))
+    (root / FOLDER / f"{FILE}-note.txt").write_text(TAGS["PatientName"])
+
+
+def write_volume(path, pictures):
+    """A NIfTI file that names a patient in its header, twice, and in an extension."""
+    volume = nib.Nifti1Image(as_nifti(pictures), np.eye(4))
     volume.header["descrip"] = TAGS["PatientName"].encode()
     volume.header["db_name"] = TAGS["PatientID"].encode()
     volume.header.extensions.append(nib.nifti1.Nifti1Extension("comment", TEXT.encode()))
-    nib.save(volume, damaged / f"{FILE}.nii.gz")
-    (root / FOLDER / f"{FILE}-note.txt").write_text(TAGS["PatientName"])
+    nib.save(volume, path)
 
 
 def forms(secret):
