@@ -95,15 +95,15 @@ def leaks(federation, said):
 
 
 def refused(federation, run, site):
-    """Why a site was kept out, the first time."""
-    return next(event["reason"] for event in federation.events(run, "refused") if event["site"] == site)
+    """Why a site was kept out, each time."""
+    return [event["reason"] for event in federation.events(run, "refused") if event.get("site") == site]
 
 
 def test_the_faults_have_happened(federation, said):
     first, second = federation.result("first"), federation.result("second")
-    assert "policy refuses: policy.min_patients" in refused(federation, "first", "berta")
+    assert "its policy refuses: policy.min_patients: the site has fewer" in refused(federation, "first", "berta")
     assert [r["missing"].get("carla") for r in first["rounds"][:2]] == ["reports OSError"] * 2
-    assert refused(federation, "second", "berta") == "reports DataError"
+    assert "reports DataError" in refused(federation, "second", "berta")
     assert "connection was lost" in second["rounds"][0]["missing"]["carla"]
     assert all(record["answered"][:1] == ["anna"] for record in first["rounds"] + second["rounds"])
 
