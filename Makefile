@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 OUT ?= out
 
-.PHONY: install demo test test-system test-night check bench clean
+.PHONY: install demo test test-system test-night check audit bench clean
 
 install: $(VENV)/installed
 
@@ -26,11 +26,15 @@ test-system: install ## tests over real processes
 test-night: install ## those that wait for minutes: killed servers and sites, bad answers, broken networks
 	$(BIN)/python -m pytest -m night
 
-check: install ## style, types, and who may import whom
+check: install ## style, types, who may import whom, and what is unsafe
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive ra_core client server simulation benchmarks .ci
+
+audit: install ## installed packages with known vulnerabilities; says so where the advisories can't be had
+	$(BIN)/python .ci/audit.py
 
 bench: install ## ratios measured in one run, memory over 500 and 5,000 images, cost of a federation
 	$(BIN)/python benchmarks

@@ -10,6 +10,7 @@ from ra_core.config import SiteConfig
 from ra_core.errors import ConfigError
 from ra_core.published import read_published
 from ra_core.settings import load_config
+from ra_core.words import listed
 
 __all__ = ["take_in"]
 
@@ -34,7 +35,9 @@ def take_in(file: Path, site: Path, ca: Path | None, now: dt.datetime) -> list[s
         raise ConfigError(f"{site}: names no certificate of a consortium", "give --ca ca.crt")
     artifact = read_published(file, trusted, now)
     folder = store_model(state, artifact, f"the file {file.name}")
+    gone = artifact.card.withdrawn
     return [
+        *([f"{listed(gone)} withdrew from it since: ask the consortium for one without"] if gone else []),
         f"the consortium has signed it: model {artifact.card.model_hash[:16]} of {len(artifact.card.sites)} sites",
         f"stored in {folder}; `ra-client score` takes it as --model",
     ]

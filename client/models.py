@@ -101,7 +101,8 @@ def told(stored: Stored) -> str:
     rounds = f"best of {card.rounds} rounds: {card.selected}"
     scores = "calibrated at this site" if stored.calibrated else "not calibrated at this site: scores, but no decisions"
     leak = stored.leak.verdict if stored.leak else "not attacked at this site: `ra-client leak` tries what it tells"
-    facts = f"{came}; sites: {', '.join(card.sites)}; {rounds}; {scores}; {leak}"
+    gone = f"; since withdrawn from by {', '.join(card.withdrawn)}" if card.withdrawn else ""
+    facts = f"{came}; sites: {', '.join(card.sites)}{gone}; {rounds}; {scores}; {leak}"
     return f"{card.model_hash[:16]}  {facts}\n  {stored.folder}"
 
 

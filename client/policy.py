@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from flwr.app import Message
+from flwr.app import Error, Message
 
 from client.door import Door, require_none
 from client.ledger.book import Book
@@ -31,7 +31,7 @@ from ra_core.messages import (
     RoundReply,
 )
 
-__all__ = ["ALLOWED_FIELDS", "ALLOWED_METRICS", "Sent", "release"]
+__all__ = ["ALLOWED_FIELDS", "ALLOWED_METRICS", "Sent", "failed", "release"]
 
 _HEAD = frozenset({"site", "ledger_length", "ledger_head"})
 
@@ -109,6 +109,17 @@ def release(reply: Sent | Failure, order: Order | None, door: Door | None, messa
             checked = replace(checked, **private_facts(paid))
         head = book.append(_entry(checked, order, door, withheld, paid))
     return Message(replace(checked, ledger_length=head.length, ledger_head=head.hash).to_record(), reply_to=message)
+
+
+def failed(failure: Failure, door: Door, why: str) -> Error:
+    """What leaves where no app of ours has answered: kind and site, once the ledger has it; else `LedgerError`.
+
+    Args:
+        failure: of what kind.
+        door: of the site.
+        why: in words that name no file and no patient; told in the ledger alone.
+    """
+    return _noted(failure, None, door, why).to_error()
 
 
 def _noted(failure: Failure, order: Order | None, door: Door | None, why: str) -> Failure:

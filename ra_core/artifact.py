@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ra_core.config import PreprocessingConfig
 from ra_core.errors import ArtifactError
-from ra_core.files import write_atomically
+from ra_core.files import LARGE, read_bounded, write_atomically
 from ra_core.hashing import tensor_digest
 from ra_core.models.configs import MethodConfig
 from ra_core.models.configs.features import FeatureSettings
@@ -74,6 +74,7 @@ class Card(Config):
         features: SHA-256 of the pretrained network that a method of `FeatureSettings` looks at images through, which
             is no part of the model (`Perceptual.digest`); empty for others. Cards of format 3 have none.
         privacy: differential privacy of patients; None where there is none, and in cards before format 5.
+        withdrawn: sites that have withdrawn since from what they gave to it; none in cards before format 5.
     """
 
     format: Literal[3, 4, 5] = 5
@@ -94,6 +95,7 @@ class Card(Config):
     model_hash: str
     features: str = Field("", pattern="^([0-9a-f]{64})?$")
     privacy: PrivacyStatement | None = None
+    withdrawn: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _features_are_told_where_there_are_any(self) -> Card:
@@ -141,7 +143,7 @@ def load_artifact(folder: Path) -> Artifact:
     """
     card_path, weights_path = folder / "card.json", folder / "model.safetensors"
     try:
-        text = card_path.read_bytes()
+        text = read_bounded(card_path, LARGE)
     except OSError as error:
         raise ArtifactError(f"{card_path}: can't be read ({type(error).__name__})", "give a model folder") from None
     try:

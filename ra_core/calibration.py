@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ra_core.artifact import Card
 from ra_core.errors import ArtifactError
-from ra_core.files import write_atomically
+from ra_core.files import LARGE, read_bounded, write_atomically
 from ra_core.hashing import tensor_digest
 from ra_core.scoring import HealthyStatistics, ScoringConfig
 from ra_core.settings import Config, first_problem
@@ -113,7 +113,7 @@ def _tensors(healthy: HealthyStatistics) -> dict[str, Tensor]:
 
 def _load_facts(path: Path) -> _Facts:
     try:
-        return _Facts.model_validate_json(path.read_bytes())
+        return _Facts.model_validate_json(read_bounded(path, LARGE))
     except OSError as error:
         raise ArtifactError(f"{path}: can't be read ({type(error).__name__})", "give a calibration folder") from None
     except ValidationError as error:

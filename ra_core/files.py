@@ -8,12 +8,40 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-__all__ = ["cache_folder", "sweep", "write_atomically"]
+__all__ = ["LARGE", "SMALL", "FileTooLargeError", "cache_folder", "read_bounded", "sweep", "write_atomically"]
+
+SMALL = 2**20
+"""Bytes that a file of settings, a key or a certificate has at most."""
+
+LARGE = 2**28
+"""Bytes that a list of files, or a description of a model or of data, has at most."""
+
+
+class FileTooLargeError(OSError):
+    """A file is larger than anything of its kind."""
 
 
 def cache_folder() -> Path:
     """Our folder for things that can be made again: the environment variable RA_CACHE, else the user's cache."""
     return Path(os.environ.get("RA_CACHE") or user_cache_path("federated-ra", appauthor=False))
+
+
+def read_bounded(path: Path, most: int) -> bytes:
+    """A file that comes from others, or that somebody may have named by mistake: never more of it than makes sense.
+
+    Args:
+        path: of the file; a device without an end is refused like any large file.
+        most: bytes.
+
+    Raises:
+        FileTooLargeError: it has more.
+        OSError: it can't be read.
+    """
+    with path.open("rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise FileTooLargeError(f"{path} has more than {most} bytes")
+    return content
 
 
 def write_atomically(path: Path, content: bytes, mode: int = 0o666) -> None:

@@ -19,7 +19,7 @@ from safetensors.torch import save
 
 from ra_core.artifact import Artifact, assemble, card_text, model_hash
 from ra_core.errors import ArtifactError
-from ra_core.files import write_atomically
+from ra_core.files import SMALL, read_bounded, write_atomically
 from ra_core.models.shared import shared_tensors
 
 __all__ = ["read_published", "write_published"]
@@ -89,7 +89,7 @@ def _signed_card(path: Path, metadata: dict[str, str], key: ec.EllipticCurvePubl
 def _authority_key(path: Path, now: dt.datetime) -> ec.EllipticCurvePublicKey:
     """The public key of a certificate authority that is valid now."""
     try:
-        certificate = x509.load_pem_x509_certificate(path.read_bytes())
+        certificate = x509.load_pem_x509_certificate(read_bounded(path, SMALL))
         certificate.verify_directly_issued_by(certificate)
         constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
     except OSError as error:

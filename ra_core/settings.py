@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticUndefined
 
 from ra_core.errors import ConfigError
+from ra_core.files import SMALL, read_bounded
 
 __all__ = ["BesideFile", "Config", "commented_yaml", "first_problem", "load_config"]
 
@@ -53,8 +54,23 @@ class _TwiceError(yaml.YAMLError):
         self.key, self.line = key, line
 
 
+class _AliasError(yaml.YAMLError):
+    """A value that stands for another one."""
+
+    def __init__(self, line: int) -> None:
+        self.line = line
+
+
 class _Loader(yaml.SafeLoader):
-    """YAML's safe loader, but two equal keys are refused: it takes the last, and nobody knows which one was meant."""
+    """YAML's safe loader, but two equal keys are refused: it takes the last, and nobody knows which one was meant.
+
+    Aliases are too: a dozen lines of them stand for more values than any memory holds.
+    """
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise _AliasError(self.line + 1)
+        return super().compose_node(parent, index)
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node: yaml.MappingNode = super().compose_mapping_node(anchor)
@@ -73,13 +89,15 @@ def load_config(path: Path, kind: type[C]) -> C:
         ConfigError: the file can't be read, is no YAML mapping, or breaks the schema; names file, key and reason.
     """
     try:
-        data = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a safe loader that refuses more
+        data = yaml.load(read_bounded(path, SMALL).decode(), _Loader)  # noqa: S506 - a safe loader that refuses more
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file", f"check the path; {_command(kind)} prints a default") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: can't be read ({type(error).__name__})", "give a UTF-8 YAML file") from None
     except _TwiceError as error:
         raise ConfigError(f"{path}, line {error.line}: '{error.key}' stands there twice", "keep one of them") from None
+    except _AliasError as error:
+        raise ConfigError(f"{path}, line {error.line}: a YAML alias (*name)", "write the value out") from None
     except (yaml.YAMLError, ValueError) as error:  # a date that doesn't exist is a ValueError
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""

@@ -29,7 +29,7 @@ from server.rounds.outcome import Outcome, failed, outcome
 from server.rounds.progress import Progress
 from server.rounds.run_settings import RunSettings, folder_of, load_study
 from server.rounds.strategy import FederatedAveraging
-from server.run_files import EVENTS, FAILURE, MODEL
+from server.run_files import EVENTS, FAILURE, LOCK, MODEL
 
 __all__ = ["app"]
 
@@ -50,7 +50,7 @@ def main(grid: Grid, context: Context) -> None:
         WeightsError: the method looks at images through a pretrained network that this machine doesn't have.
     """
     folder = folder_of(context.run_config)
-    with FileLock(folder / ".app.lock", timeout=EARLIER_SECONDS):
+    with FileLock(folder / LOCK, timeout=EARLIER_SECONDS):
         _run(grid, folder, context.run_config)
 
 

@@ -3,6 +3,7 @@
 from ra_core.console import new_app, run_app
 from server.dashboard import dashboard
 from server.operation.commands import resume, run, runs, start, status, stop, unit
+from server.operation.withdraw_command import withdraw
 from server.provisioning.provision_command import admit, config, provision, revoke
 from server.provisioning.publish_command import publish
 
@@ -16,6 +17,7 @@ app.command("config")(config)
 app.command("provision")(provision)
 app.command("admit")(admit)
 app.command("revoke")(revoke)
+app.command("withdraw")(withdraw)
 app.command("start")(start)
 app.command("run")(run)
 app.command("status")(status)

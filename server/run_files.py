@@ -1,6 +1,6 @@
 """Names of the files in a run's folder: the server's app writes them, the operator's commands read them."""
 
-__all__ = ["CHECKPOINT", "EVENTS", "FAILURE", "FLOWER", "MODEL", "PREVIOUS", "REFUSED", "RESULT", "STUDY"]
+__all__ = ["CHECKPOINT", "EVENTS", "FAILURE", "FLOWER", "LOCK", "MODEL", "PREVIOUS", "REFUSED", "RESULT", "STUDY"]
 
 STUDY = "study.yaml"
 """Settings of the study."""
@@ -22,6 +22,9 @@ REFUSED = "checkpoint.refused.safetensors"
 
 MODEL = "model"
 """The chosen model, a folder; not there where layers stay at the sites."""
+
+LOCK = ".app.lock"
+"""Held by the one start of the server's app that works in the folder."""
 
 FAILURE = "failure.json"
 """Why the run ended early, if it did."""

@@ -12,6 +12,7 @@ from client.doctor.finding import Finding, State, look
 from client.member.reach import CLOCK_TOLERANCE, admitted, clock_offset, look_up, open_port, private_key, trust
 from client.member.station import Station
 from ra_core.errors import ConfigError, ConnectError
+from ra_core.files import SMALL, read_bounded
 from ra_core.keys import fingerprint
 
 __all__ = ["way"]
@@ -48,7 +49,7 @@ def _key(station: Station) -> str:
 
 def _ca(station: Station) -> str:
     trust(station)
-    found = x509.load_pem_x509_certificate(station.ca_certificate.read_bytes())
+    found = x509.load_pem_x509_certificate(read_bounded(station.ca_certificate, SMALL))
     left = found.not_valid_after_utc - datetime.now(UTC)
     if left.days < 0:
         raise ConfigError("server.ca_certificate has expired", "ask the operator for a new one")

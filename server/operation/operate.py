@@ -1,8 +1,8 @@
-"""What `ra-server run`, `resume` and `stop` do."""
+"""What `ra-server run`, `resume` and `stop` do, and `withdraw` where it trains again."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ra_core.config import StudyConfig
@@ -15,10 +15,12 @@ from server.flower import control
 from server.operation.daemon import running
 from server.operation.follow import follow, raise_unless_complete
 from server.operation.runs import Run
+from server.operation.utility import utility
+from server.operation.withdrawal import study_without
 from server.provisioning.registry import load_sites
 from server.rounds.run_settings import load_study
 
-__all__ = ["resume_run", "start_run", "stop_run"]
+__all__ = ["resume_run", "retrain_run", "start_run", "stop_run"]
 
 
 def start_run(consortium: Consortium, study_file: Path, name: str, sites: Sequence[str]) -> None:
@@ -34,10 +36,36 @@ def start_run(consortium: Consortium, study_file: Path, name: str, sites: Sequen
         RAError: of any kind: whatever the run ended with, unless it is completed.
     """
     refuse_foreign()
-    study = load_study(study_file)
+    _start(consortium, load_study(study_file), name or study_file.stem, sites)
+
+
+def retrain_run(consortium: Consortium, name: str, new_name: str, tell: Callable[[str], None]) -> None:
+    """Train a run again without the sites that withdrew from it, and tell what that changes.
+
+    Args:
+        consortium: whose daemon runs.
+        name: of the run.
+        new_name: of the new one; made of the old name and the sites if empty.
+        tell: gets lines.
+
+    Raises:
+        RAError: as `start_run`; or nobody has withdrawn from the run, or nobody is left.
+    """
+    refuse_foreign()
+    old = Run(consortium, name)
+    study, sites = study_without(old)
+    new = Run(consortium, new_name or "-".join([name, "without", *old.record().withdrawn]))
+    try:
+        _start(consortium, study, new.name, sites)
+    finally:
+        for line in utility(old, new):
+            tell(line)
+
+
+def _start(consortium: Consortium, study: StudyConfig, name: str, sites: Sequence[str]) -> None:
     agreed = _agreed(consortium, sites)
     _require_daemon(consortium)
-    run = Run(consortium, name or study_file.stem)
+    run = Run(consortium, name)
     run.agree(study, agreed)
     _go_on(run)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from ra_core.settings import Config
 
 __all__ = ["STOPPED", "End", "RunRecord", "Submission", "Why"]
@@ -56,9 +58,12 @@ class RunRecord(Config):
         sites: that have to be there.
         submissions: to Flower, in their order.
         end: of the last one; None while it goes on.
+        withdrawn: sites whose answers count in it and that have withdrawn since, each with the time; it is not started
+            again.
     """
 
     study_digest: str
     sites: tuple[str, ...]
     submissions: tuple[Submission, ...] = ()
     end: End | None = None
+    withdrawn: dict[str, str] = Field(default_factory=dict)

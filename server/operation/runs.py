@@ -19,6 +19,7 @@ from ra_core.daemons.events import Events, read_events
 from ra_core.errors import ConfigError, ResumeError, StoppedError
 from ra_core.files import write_atomically
 from ra_core.settings import first_problem
+from ra_core.words import listed
 from server.bundle import bundle_hash, write_app
 from server.consortium import Consortium
 from server.flower import Flower
@@ -67,7 +68,7 @@ class Run:
         """
         with self._edited():
             agreed = RunRecord(study_digest=study.digest(), sites=tuple(sites))
-            if not self._file.exists():
+            if not self.exists():
                 text = yaml.safe_dump(study.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
                 write_atomically(self.study_file, text.encode())
                 self._save(agreed)
@@ -77,6 +78,10 @@ class Run:
             what = " and ".join({"study_digest": "another study", "sites": "other sites"}[name] for name in changed)
             raise ResumeError(f"the run '{self.name}' is of {what}", "give another --name for a new run")
         return found
+
+    def exists(self) -> bool:
+        """Whether it was ever agreed."""
+        return self._file.exists()
 
     def record(self) -> RunRecord:
         """What is kept of the run.
@@ -107,11 +112,13 @@ class Run:
 
         Raises:
             FlowerError: Flower doesn't take it.
+            ResumeError: a site has withdrawn from it.
             OSError: the record can't be written; the start was taken back.
             RAError: the record is missing or damaged.
         """
         with self._edited():
             record = self.record()
+            _require_whole(self.name, record)
             goes_on = bool(record.submissions) and record.end is None
             if goes_on != (why == "again") or _submitted_since(record, known):
                 return False
@@ -166,6 +173,20 @@ class Run:
             self._close(end)
             return True
 
+    def withdraw(self, site: str, when: str) -> None:
+        """Note that a site has withdrawn from it: it is not started again. The first time stays.
+
+        Args:
+            site: its name.
+            when: as `timestamp` gives it.
+
+        Raises:
+            RAError: the record is missing or damaged.
+        """
+        with self._edited():
+            record = self.record()
+            self._save(record.model_copy(update={"withdrawn": {site: when} | record.withdrawn}))
+
     def rounds_done(self) -> int:
         """How many rounds were finished, those before a resume included."""
         told = [event for event in read_events(self.events)[0] if event["event"] == "round_done"]
@@ -217,6 +238,13 @@ class Run:
         self.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self.folder / ".lock"):
             yield
+
+
+def _require_whole(name: str, record: RunRecord) -> None:
+    if record.withdrawn:
+        site = next(iter(record.withdrawn))
+        hint = f"`ra-server withdraw '{site}' --retrain '{name}'` trains it again without"
+        raise ResumeError(f"{listed(list(record.withdrawn))} withdrew from the run '{name}'", hint)
 
 
 def _submitted_since(record: RunRecord, known: RunRecord | None) -> bool:

@@ -71,9 +71,10 @@ def runs_table(runs: list[dict[str, Any]]) -> Table:
     """For people."""
     table = Table("run", "state", "rounds", "validation error", "sites", "why")
     for run in runs:
+        why = [*run["reasons"], *(f"withdrawn from by {site}" for site in run["withdrawn"])]
         error = "" if run["validation_error"] is None else f"{run['validation_error']:.5f}"
         rounds = f"{run['rounds_done']}/{run['rounds_asked'] or '?'}"
-        table.add_row(run["name"], run["state"], rounds, error, ", ".join(run["sites"]), "; ".join(run["reasons"]))
+        table.add_row(run["name"], run["state"], rounds, error, ", ".join(run["sites"]), "; ".join(why))
     return table
 
 
@@ -139,11 +140,12 @@ def _agreed(run: Run) -> dict[str, Any]:
     try:
         record = run.record()
     except ResumeError as error:
-        return {"state": "damaged", "reasons": [error.message], "sites": [], "submitted": None}
+        return {"state": "damaged", "reasons": [error.message], "sites": [], "withdrawn": [], "submitted": None}
     going_on = "running" if record.submissions else "not begun"
     return {
         "state": record.end.state if record.end else going_on,
         "reasons": list(record.end.reasons) if record.end else [],
         "sites": list(record.sites),
+        "withdrawn": list(record.withdrawn),
         "submitted": record.submissions[-1].when if record.submissions else None,
     }

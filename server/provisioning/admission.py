@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ra_core.daemons.health import serving
 from ra_core.errors import AdmissionError, ConnectError
+from ra_core.files import SMALL, read_bounded
 from ra_core.keys import fingerprint, parse_public_key, public_line
 from server.consortium import Consortium
 from server.flower import Flower, control
@@ -102,7 +103,7 @@ def _site(consortium: Consortium, name: str) -> SiteRecord:
 def _read(path: Path) -> tuple[str, str]:
     """Line and fingerprint of a public key."""
     try:
-        key = parse_public_key(path.read_bytes())
+        key = parse_public_key(read_bounded(path, SMALL))
     except OSError as error:
         raise AdmissionError(f"{path}: can't be read ({type(error).__name__})", "give the site's .pub file") from None
     except ValueError as error:

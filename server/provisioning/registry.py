@@ -45,6 +45,7 @@ class SiteRecord(Config):
         public_key: OpenSSH's line, where it is admitted.
         node_id: number of the key at the SuperLink, where it is admitted.
         former: keys that it had before.
+        withdrawn: when it withdrew from what it had given to models, likewise; empty where it never has.
     """
 
     name: str
@@ -54,6 +55,7 @@ class SiteRecord(Config):
     public_key: str = ""
     node_id: int | None = None
     former: tuple[FormerKey, ...] = ()
+    withdrawn: str = ""
 
 
 def timestamp(now: dt.datetime) -> str:

@@ -34,7 +34,7 @@ def superlink(port: int, log: Path, env: Mapping[str, str], marker: str) -> Iter
     end_all(marker, env[marker])  # what a killed run has left would write to the same checkpoint
     command = [executable("flower-superlink"), "--insecure", "--simulation", "--host", "127.0.0.1", "--port", str(port)]
     with log.open("wb") as file:
-        process = subprocess.Popen(command, env=env, stdout=file, stderr=file, start_new_session=True)  # noqa: S603
+        process = subprocess.Popen(command, env=env, stdout=file, stderr=file, start_new_session=True)  # noqa: S603 - Flower's
     try:
         _await_health(process, port, log)
         yield process

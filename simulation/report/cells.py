@@ -118,4 +118,4 @@ def compare(ours: Cell | None, theirs: Cell | None) -> Verdict:
 def unbroken(text: str) -> Markup:
     """The text, escaped, whose intervals stay on one line."""
     safe = str(escape(text))
-    return Markup(re.sub(r"\([+−]?\d[\d.]*(–| to )[+−]?[\d.]+\)", r'<span class="nb">\g<0></span>', safe))  # noqa: S704
+    return Markup(re.sub(r"\([+−]?\d[\d.]*(–| to )[+−]?[\d.]+\)", r'<span class="nb">\g<0></span>', safe))  # noqa: S704 - escaped

@@ -63,6 +63,11 @@ def test_the_latest_is_first_and_damaged_ones_are_last(station, monkeypatch):
     assert "came otherwise" in text
 
 
+def test_who_withdrew_from_it_is_listed(station):
+    store_model(station.state, new_artifact(sites=("anna", "berta"), withdrawn=("berta",)), "the file x")
+    assert "sites: anna, berta; since withdrawn from by berta; " in printed(station)
+
+
 def test_a_calibration_beside_the_model_counts(station):
     folder = store_model(station.state, artifact(), "run study")
     (folder / "calibration.json").write_text("{}")

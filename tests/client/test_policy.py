@@ -20,7 +20,7 @@ from client import terms
 from client.door import Door
 from client.ledger.book import Ledger
 from client.ledger.chain import Head, Spent
-from client.policy import ALLOWED_FIELDS, _narrowed, release
+from client.policy import ALLOWED_FIELDS, _narrowed, failed, release
 from ra_core.clipping import update_norm
 from ra_core.config import PolicyConfig, StudyConfig
 from ra_core.daemons.events import Events, read_events
@@ -273,6 +273,14 @@ class TestRounds:
 
 
 class TestLedger:
+    def test_what_leaves_where_no_app_of_ours_has_answered_has_a_line(self, door, tmp_path):
+        sent = failed(Failure("BundleError", "anna"), door(), "server.allowed: not that")
+        assert (sent.code, sent.reason) == (SITE_FAILED, "BundleError at anna")
+        (line,) = lines(door())
+        assert (line.kind, line.run, line.what["withheld"]) == ("error", "", ["server.allowed: not that"])
+        (tmp_path / "anna" / "ledger" / "ledger.jsonl").write_text("cut\n")
+        assert failed(Failure("BundleError", "anna"), door(), "").reason == "LedgerError at anna"
+
     def test_nothing_leaves_without_a_line(self, door, let_out, monkeypatch):
         def full(*_):
             raise OSError(28, "No space left on device")
@@ -330,7 +338,8 @@ class TestThereIsNoOtherDoor:
         assert callers("release") == {"app.py"}
 
     def test_a_replaced_error_holds_no_more_than_its_kind(self):
-        assert callers("Error") == {"member/mail.py", "member/supernode.py"}  # "KIND at SITE", as a failure of ours
+        assert callers("Error") == set()
+        assert callers("failed") == {"member/supernode.py"}
 
     def test_lines_are_written_by_the_door_alone(self):
         assert callers("Entry") == {"policy.py", "spending.py", "ledger/book.py"}  # two make notes, of no message

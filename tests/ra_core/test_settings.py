@@ -124,6 +124,17 @@ def test_deep_nesting_is_refused(tmp_path):
     refused(tmp_path, "[" * 3000 + "]" * 3000, "nested too deeply")
 
 
+def test_a_dozen_lines_that_stand_for_more_than_memory_holds_are_refused(tmp_path):
+    lines = [f"x{level}: &x{level} [{', '.join([f'*x{level - 1}' if level else 'x'] * 9)}]" for level in range(12)]
+    refused(tmp_path, "\n".join([*lines, "seed: *x11"]), "line 2: a YAML alias")
+
+
+def test_a_file_that_is_too_large_or_has_no_end_is_refused(tmp_path):
+    refused(tmp_path, "# " + "x" * 2**20, "can't be read (FileTooLargeError)")
+    with pytest.raises(ConfigError, match="FileTooLargeError"):
+        load_config(Path("/dev/zero"), StudyConfig)
+
+
 def test_more_threads_than_any_machine_has_are_refused():
     with pytest.raises(ValidationError):
         RuntimeConfig(threads=10_000_000_000)

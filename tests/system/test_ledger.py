@@ -37,9 +37,9 @@ def test_what_left_is_in_the_ledger_that_the_server_knows(federation):
 
 
 def test_a_study_that_asks_for_more_is_refused_before_its_first_round(federation):
-    federation.change_site("anna", policy={"dp_required": True})  # read anew with each order
+    federation.change_site("anna", policy={"dp_required": True, "dp_epsilon": 1.0})  # read anew with each order
     said = federation.server("run", federation.study("strict", **FEDERATION), code=QuorumError.exit_code)
-    assert "anna: its policy refuses: policy.dp_required: this version has no differential privacy" in said
+    assert "anna: its policy refuses: policy.dp_required: the study has no differential privacy" in said
     assert b'"kind":"refusal"' in lines(federation, "anna")[-1]
     assert '"event": "withheld"' in (federation.state("anna") / "daemon.jsonl").read_text()
     assert "policy.dp_required" in federation.client("ledger", "report", federation.config("anna"))

@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError, model_validator
 from ra_core.data.checks.pictures import STATISTICS, Pictures
 from ra_core.data.scan.records import THUMBNAIL
 from ra_core.errors import ConfigError, TooFewImagesError
-from ra_core.files import write_atomically
+from ra_core.files import LARGE, read_bounded, write_atomically
 from ra_core.settings import Config, first_problem
 
 __all__ = ["Profile", "Usual", "usual_of", "weighted_median"]
@@ -136,7 +136,7 @@ class Profile(Config):
             ConfigError: it can't be read, or is none.
         """
         try:
-            return cls.model_validate_json(path.read_bytes())
+            return cls.model_validate_json(read_bounded(path, LARGE))
         except OSError as error:
             reason = f"can't be read ({type(error).__name__})"
         except ValidationError as error:

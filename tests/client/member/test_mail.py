@@ -42,7 +42,7 @@ def order():
 
 
 def answer(order, error, server, tmp_path):
-    mail = Mail("north", Events(tmp_path / "events.jsonl"), server.push)
+    mail = Mail(lambda kind: Error(SITE_FAILED, f"{kind} at north"), Events(tmp_path / "events.jsonl"), server.push)
     mail.receiving(lambda: (order, None))()
     reply = Message(error, reply_to=order)
     reply.metadata.__dict__["_message_id"] = reply.object_id

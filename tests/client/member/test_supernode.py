@@ -14,6 +14,7 @@ from flwr.supercore.fab import Fab
 from flwr.supercore.retry import RetryInvoker
 from stations import UNKNOWN, Server, make_authority, write_station
 
+from client.ledger.book import Ledger
 from client.member import supernode
 from client.member.allow import allow
 from client.member.supernode import check_flower, main
@@ -236,9 +237,22 @@ def restored(monkeypatch):
 
 @pytest.mark.usefixtures("restored")
 def test_a_refused_bundle_is_answered_by_kind_and_site(station, events):
-    supernode._change_flower(station, events)
+    assert not supernode._verify(station, events, fab(), {})
     refusal = getattr(supernode.flower_node, supernode.REFUSAL)
     assert (refusal.code, refusal.reason) == (SITE_FAILED, "BundleError at anna")
+
+
+@pytest.mark.usefixtures("restored")
+def test_a_refusal_has_a_line_in_the_ledger_and_without_one_says_only_that(station, events):
+    supernode._verify(station, events, fab(), {})
+    with Ledger.of(station.state, station.site).opened() as book:
+        (line,) = book.lines()
+    assert (line.kind, line.what["facts"]) == ("error", {"kind": "BundleError", "site": "anna"})
+    assert line.what["withheld"] == [f"server.allowed: not the app bundle {HASH}"]
+    file = Ledger.of(station.state, station.site).file
+    file.write_bytes(file.read_bytes().replace(b"BundleError", b"OtherError!"))
+    supernode._verify(station, events, fab(), {})
+    assert getattr(supernode.flower_node, supernode.REFUSAL).reason == "LedgerError at anna"
 
 
 @pytest.mark.usefixtures("restored")

@@ -173,6 +173,17 @@ def test_a_busy_executor_is_not_stuck(keeper, flower, run, monkeypatch):
     assert not keeper.executor_stuck.is_set()
 
 
+def test_a_model_from_which_a_site_withdrew_is_delivered_no_more(keeper, flower, run, monkeypatch):
+    flower.state = RunState("finished:completed", "", "")
+    write(run, "run.json", '{"state": "degraded", "reasons": [], "undelivered": ["berta"]}')
+    keeper.look()
+    run.withdraw("anna", "2026-01-02T03:04:05Z")
+    monkeypatch.setattr("server.operation.verdict.DELIVERY_SHORTEST", -2.0)
+    flower.online = {2: timestamp(dt.datetime.now(dt.UTC) + dt.timedelta(hours=1)).replace("T", " ")}
+    keeper.look()
+    assert [last.why for last in run.record().submissions] == ["asked"]
+
+
 def test_a_site_that_was_absent_gets_the_model_when_it_comes(keeper, flower, run, monkeypatch):
     flower.state = RunState("finished:completed", "", "")
     write(run, "run.json", '{"state": "degraded", "reasons": [], "undelivered": ["berta"]}')

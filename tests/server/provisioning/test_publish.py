@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from client.cli import app as client_app
 from client.models import models
 from ra_core.artifact import load_artifact, save_artifact
+from ra_core.daemons.events import read_events
 from ra_core.errors import ArtifactError, ConfigError
 from ra_core.published import read_published
 from server.cli import app as server_app
@@ -98,6 +99,23 @@ def test_a_damaged_model_is_not_published(consortium, tmp_path):
     with pytest.raises(ArtifactError):
         publish(consortium, "first", tmp_path / "file")
     assert not (tmp_path / "file").exists()
+
+
+def test_a_model_from_which_a_site_withdrew_is_published_only_if_asked_and_says_so(consortium, site, tmp_path):
+    save_artifact(consortium.run("first") / "model", new_artifact(withdrawn=("north",)))
+    with pytest.raises(ConfigError, match="north withdrew") as refused:
+        publish(consortium, "first", tmp_path / "file")
+    assert "--despite-withdrawal" in refused.value.hint
+    assert not (tmp_path / "file").exists()
+    publish(consortium, "first", tmp_path / "file", despite_withdrawal=True)
+    told = run(client_app, "import", tmp_path / "file", site, "--ca", consortium.ca_certificate)
+    assert "north withdrew from it since" in told
+
+
+def test_what_was_published_is_in_the_runs_events(consortium, tmp_path):
+    publish(consortium, "first", tmp_path / "file")
+    (event,) = read_events(consortium.run("first") / "events.jsonl")[0]
+    assert (event["event"], event["file"]) == ("published", "file")
 
 
 def test_nothing_is_written_over(consortium, tmp_path):

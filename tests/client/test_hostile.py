@@ -1,0 +1,191 @@
+"""Who asks for too much is stopped at the site, and the ledger proves it: server, study, researcher, app bundle."""
+
+import json
+import os
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from federating import answer_of, first_model
+from hospitals import tiny_federation, write_hospitals
+
+from client.ledger.book import Ledger
+from ra_core.clipping import update_norm
+from ra_core.config import RuntimeConfig, StudyConfig
+from ra_core.installed import package_hash
+from ra_core.messages import SITE_FAILED, JoinOrder, JoinRefusal, JoinReply, RoundOrder, RoundReply
+
+POLICY = {
+    "parts": ["encoder"],
+    "clip_update_norm": 0.01,
+    "metrics": ["validation_error"],
+    "min_patients": 2,
+    "rounds_total": 3,
+}
+
+
+class Hospital:
+    """One site with a policy: what it answers, and what its ledger says of that."""
+
+    def __init__(self, site_root, folder, **policy):
+        (node,) = write_hospitals(site_root, folder, ("anna",), {"anna": POLICY | policy})
+        self.settings, self.state = node.settings(RuntimeConfig(threads=1)), node.state
+        self.ledger = Ledger.of(self.state, "anna")
+
+    def answer(self, order, kind="train", run_config=None):
+        return answer_of(self.settings, order, kind, run_config)
+
+    def lines(self):
+        """Of a chain that has been checked."""
+        with self.ledger.opened() as book:
+            return list(book.lines())
+
+    def without_images(self):
+        """From now on, whoever wants an image fails."""
+        self.settings |= {"data-root": "/nowhere"}
+
+
+@pytest.fixture
+def hospital(site_root, tmp_path):
+    return Hospital(site_root, tmp_path)
+
+
+def study(**federation):
+    return tiny_federation(**{"parts": ["encoder"]} | federation)
+
+
+def join(found):
+    return JoinOrder(study=found, run="run", package_hash=package_hash())
+
+
+def training(found, **changes):
+    counts = {"round": 1, "base_round": 0, "best_round": 0, "start_step": 0, "steps": 2, "proximal_mu": 0.0}
+    names = {"study": found, "run": "run", "package_hash": package_hash()}
+    return RoundOrder(**names | counts | {"model": first_model(found)} | changes)
+
+
+OVERBROAD = {
+    "all parts of the model": ({"parts": None}, "policy.parts doesn't let out decoder"),
+    "more rounds than the site gives": ({"rounds": 4}, "policy.rounds_total leaves 3 updates, and 4 are asked for"),
+}
+
+
+@pytest.mark.parametrize("name", OVERBROAD)
+def test_an_overbroad_study_is_refused_at_joining_with_a_line(hospital, name):
+    changes, reason = OVERBROAD[name]
+    refusal = JoinRefusal.from_record(hospital.answer(join(study(**changes)), "query").content)
+    assert reason in refusal.reason
+    (line,) = hospital.lines()
+    assert (line.kind, line.what["facts"]["reason"]) == ("refusal", refusal.reason)
+    assert not line.what.get("tensors")
+    assert not any(name.startswith("n_") for name in line.what["facts"])  # no count of the site left with it
+
+
+def test_a_server_that_skips_joining_gets_nothing_and_no_image_is_opened_for_it(hospital):
+    hospital.without_images()
+    sent = hospital.answer(training(study(parts=None)))
+    assert (sent.error.code, sent.error.reason) == (SITE_FAILED, "ReleaseError at anna")
+    (line,) = hospital.lines()
+    assert line.kind == "error"
+    assert "policy.parts doesn't let out decoder" in line.what["withheld"][0]
+    assert hospital.answer(training(study())).error.reason == "DataError at anna"  # so it would have been told
+
+
+def test_a_server_that_asks_for_round_after_round_gets_what_was_agreed_and_no_more(hospital):
+    """Each time under another name, so that no run has more than its share."""
+    for number in range(3):
+        assert hospital.answer(training(study(), run=f"run {number}")).has_content()
+    for number in range(3, 5):
+        sent = hospital.answer(training(study(), run=f"run {number}"))
+        assert sent.error.reason == "ReleaseError at anna"
+    assert [line.kind for line in hospital.lines()] == ["round"] * 3 + ["error"] * 2
+    assert "policy.rounds_total leaves 0 updates" in hospital.lines()[-1].what["withheld"][0]
+
+
+class TestAForgetfulResearcher:
+    """Forgets what the hospital insists on; the hospital's own rules hold in its place, or it doesn't take part."""
+
+    def test_no_clipping(self, hospital):
+        reply = RoundReply.from_record(hospital.answer(training(study(clip_update_norm=None))).content)
+        (line,) = hospital.lines()
+        assert update_norm(reply.update) == line.what["norm"] <= POLICY["clip_update_norm"] + 1e-6
+        assert any(np.any(codes) for codes in reply.update.values())
+
+    def test_metrics_that_nobody_asked_the_hospital_for(self, hospital):
+        reply = RoundReply.from_record(hospital.answer(training(study())).content)
+        assert reply.metrics.keys() == {"validation_error"}
+        (line,) = hospital.lines()
+        assert line.what["metrics"].keys() == {"validation_error"}
+        assert "policy.metrics: kl_real" in line.what["withheld"]
+
+    @pytest.mark.parametrize(
+        ("policy", "reason"),
+        [
+            ({"dp_required": True, "dp_epsilon": 3.0}, "policy.dp_required: the study has no differential privacy"),
+            ({"min_patients": 1000}, "policy.min_patients: the site has fewer"),
+        ],
+    )
+    def test_no_privacy_and_too_few_patients(self, site_root, tmp_path, policy, reason):
+        hospital = Hospital(site_root, tmp_path, **policy)
+        refusal = JoinRefusal.from_record(hospital.answer(join(study()), "query").content)
+        assert refusal.reason == reason
+        (line,) = hospital.lines()
+        assert (line.kind, line.what["facts"]) == ("refusal", {"site": "anna", "reason": reason})
+
+    def test_what_is_allowed_leaves(self, hospital):
+        """So that a site that refuses everything would not pass here."""
+        assert JoinReply.from_record(hospital.answer(join(study()), "query").content).site == "anna"
+        assert hospital.lines()[-1].kind == "join"
+
+
+class TestAHostileBundle:
+    """A bundle that is not allowed never runs (`member/test_supernode.py`). The allowed one has no code, but settings:
+    none of them reaches the site's own.
+    """
+
+    @pytest.mark.parametrize("name", ["site-config", "data-root", "state-folder", "cache", "study-file", "folder"])
+    def test_settings_of_a_run_choose_no_path_here(self, hospital, tmp_path, name):
+        elsewhere = tmp_path / "elsewhere"
+        hospital.answer(join(study()), "query", {name: str(elsewhere), "folder": str(elsewhere)})
+        assert [line.kind for line in hospital.lines()] == ["join"]
+        assert not elsewhere.exists()
+
+    @pytest.mark.parametrize("run", ["../../escaped", "/tmp/escaped", "a\x00b", "a\nb", "x" * 129, ""])  # noqa: S108
+    def test_the_name_of_a_run_leads_nowhere(self, hospital, tmp_path, run):
+        own = study(keep_optimizer=True)  # so that something is kept under the run's name
+        hospital.answer(training(own, run=run))
+        outside = [path for path in tmp_path.parent.rglob("*escaped*") if path.is_file()]
+        assert outside == []
+        state = {path for path in hospital.state.rglob("*") if path.is_file()}
+        assert all(".." not in path.parts for path in state)
+        assert hospital.lines()[-1].kind in ("round", "error")
+
+    def test_code_in_a_study_is_a_text(self, hospital):
+        hostile = training(study()).to_record()
+        settings = json.loads(hostile["order"]["study"])
+        settings["method"]["name"] = "!!python/object/apply:os.system [touch /tmp/x]"
+        hostile["order"]["study"] = json.dumps(settings)
+        sent = hospital.answer(_Raw(hostile))
+        assert sent.error.reason == "MessageError at anna"
+        assert hospital.lines()[-1].what["facts"]["kind"] == "MessageError"
+
+    def test_a_model_that_was_made_to_break_the_site_is_an_error_with_a_line(self, hospital):
+        order = training(study())
+        broken = {name: np.full_like(array, np.nan) for name, array in order.model.items()}
+        sent = hospital.answer(replace(order, model=broken))
+        assert sent.has_error()
+        assert os.fsencode(str(hospital.state)) not in sent.error.reason.encode()
+        assert hospital.lines()[-1].kind == "error"
+
+
+class _Raw:
+    def __init__(self, record):
+        self.record = record
+
+    def to_record(self):
+        return self.record
+
+
+def test_a_study_of_the_servers_own_making_is_read_as_strictly_as_a_file():
+    with pytest.raises(ValueError, match="extra"):
+        StudyConfig.model_validate_json('{"seed": 1, "policy": {"parts": null}}')
