@@ -1,0 +1,46 @@
+"""Hospitals that train under secure aggregation: each has a signing key and knows the others by theirs."""
+
+import yaml
+from cryptography.hazmat.primitives.serialization import load_ssh_public_key
+from hospitals import tiny_federation, write_hospitals
+
+from client.member.keys import make_signing_key
+from ra_core.keys import fingerprint
+
+NAMES = ("anna", "berta", "clara", "dora")
+
+
+def secure(threshold=3, agreed=None, **federation):
+    """A study with secure aggregation."""
+    asked = {"threshold": threshold} | (agreed or {})
+    return tiny_federation(**{"max_update_norm": None, "secure_aggregation": asked} | federation)
+
+
+def change(hospital, **settings):
+    """Set keys of a hospital's config."""
+    config = hospital.site_config
+    config.write_text(yaml.safe_dump(yaml.safe_load(config.read_text()) | settings))
+
+
+def pins_of(folder, names=NAMES):
+    """Make what signing keys are missing; fingerprints by site."""
+    found = {}
+    for name in names:
+        key = folder / f"{name}.signing"
+        if not key.exists():
+            make_signing_key(key)
+        found[name] = fingerprint(load_ssh_public_key(key.with_name(f"{key.name}.pub").read_bytes()))
+    return found
+
+
+def write_keyring(hospital, folder, pins):
+    change(hospital, secure_aggregation={"signing_key": str(folder / f"{hospital.site}.signing"), "sites": pins})
+
+
+def secure_hospitals(site_root, folder, names=NAMES, policies=None):
+    """As `write_hospitals`, each with its keys."""
+    hospitals = write_hospitals(site_root, folder, names, policies)
+    pins = pins_of(folder, names)
+    for hospital in hospitals:
+        write_keyring(hospital, folder, pins)
+    return hospitals
