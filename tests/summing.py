@@ -1,9 +1,13 @@
 """Hospitals that train under secure aggregation: each has a signing key and knows the others by theirs."""
 
+from pathlib import Path
+
 import yaml
 from cryptography.hazmat.primitives.serialization import load_ssh_public_key
+from flwr.app import Error, Message
 from hospitals import tiny_federation, write_hospitals
 
+import client.app as client_app
 from client.member.keys import make_signing_key
 from ra_core.keys import fingerprint
 
@@ -44,3 +48,34 @@ def secure_hospitals(site_root, folder, names=NAMES, policies=None):
     for hospital in hospitals:
         write_keyring(hospital, folder, pins)
     return hospitals
+
+
+def between(meddle):
+    """The sites' app with somebody in between: `meddle(site, stage, message, answer)` gives what is answered.
+
+    A stage is announce, deal, mask, confirm or reveal; other messages go through.
+    """
+
+    def app(message, context):
+        site = Path(context.node_config["site-config"]).stem
+        kind = message.metadata.message_type
+        stage = {"train.masked": "mask", "train": "train"}.get(kind)
+        if kind == "query.stage":
+            stage = message.content["order"]["stage"]
+
+        def answer():
+            return client_app.app(message, context)
+
+        return meddle(site, stage, message, answer) if stage else answer()
+
+    return app
+
+
+def silent(**stages):
+    """Sites that give no usable answer at a stage: `dora="deal"`."""
+
+    def meddle(site, stage, message, answer):
+        gone = stages.get(site) == stage
+        return Message(Error(code=2, reason="its connection was lost"), reply_to=message) if gone else answer()
+
+    return between(meddle)
