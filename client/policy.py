@@ -119,9 +119,11 @@ def release(reply: Sent | Failure, order: Order | None, door: Door | None, messa
         if order.study.dp and isinstance(checked, RoundReply) and checked.update:
             paid = paid_for(book, door.policy, order, checked.round)
             checked = replace(checked, **private_facts(paid))
+        if isinstance(checked, RoundReply):
+            _require_first(checked, book)
         sent: Sent | MaskedReply = checked
         if isinstance(order, MaskedOrder):
-            sent = _masked(checked, order, door, book)
+            sent = _masked(checked, order, door)
             _require_listed(sent)
         head = book.append(_entry(sent, order, door, withheld, paid, checked))
     return Message(replace(sent, ledger_length=head.length, ledger_head=head.hash).to_record(), reply_to=message)
@@ -142,15 +144,19 @@ def _noted(failure: Failure, order: Order | None, door: Door | None, why: str) -
     return failure
 
 
-def _masked(reply: Sent, order: MaskedOrder, door: Door, book: Book) -> MaskedReply:
-    """The figures under masks. Two sums with the figures of one model would tell this site's by their difference."""
-    if not isinstance(reply, RoundReply):
-        raise ReleaseError("an order for masked figures is answered by figures", "this is a fault of the program")
+def _require_first(reply: RoundReply, book: Book) -> None:
+    """What a site computes is a function of the model: two sums with it would tell it, and so would it without masks."""
     if reply.model_hash in book.masked_models:
         raise MaskingError(
             "figures for this very model have left under masks before, and don't leave again",
             "begin another run, with another seed",
         )
+
+
+def _masked(reply: Sent, order: MaskedOrder, door: Door) -> MaskedReply:
+    """The figures under masks."""
+    if not isinstance(reply, RoundReply):
+        raise ReleaseError("an order for masked figures is answered by figures", "this is a fault of the program")
     # All weigh alike with differential privacy, since no epsilon covers counts.
     counts = {name: 1 if order.study.dp else getattr(reply, name) for name in MASKED_COUNTS}
     message, vector = door.seat.mask(order, Figures(reply.update, counts, reply.metrics), reply.model_hash)

@@ -9,6 +9,7 @@ from ra_core.config import StudyConfig
 from ra_core.console import TerminalReporter
 from ra_core.errors import AdmissionError, ConfigError, ConnectError
 from ra_core.installed import refuse_foreign
+from ra_core.masking.terms import require_threshold
 from ra_core.settings import load_config
 from server.consortium import Consortium
 from server.flower import control
@@ -36,6 +37,8 @@ def start_run(consortium: Consortium, study_file: Path, name: str, sites: Sequen
     refuse_foreign()
     study = load_study(study_file)
     agreed = _agreed(consortium, sites)
+    if masking := study.federation.secure_aggregation:
+        require_threshold(masking.threshold, len(agreed))
     _require_daemon(consortium)
     run = Run(consortium, name or study_file.stem)
     run.agree(study, agreed)

@@ -104,7 +104,8 @@ def _privacy(study: StudyConfig, progress: Progress) -> PrivacyStatement | None:
 def _outside(site: str, progress: Progress) -> list[str]:
     """What a site has told that no epsilon covers."""
     metrics = {name for record in progress.records for name in record.by_site.get(site, ())}
-    metrics |= {f"{name}, under masks" for record in progress.records if site in record.answered for name in record.means}
+    masked = (record for record in progress.records if site in record.answered)
+    metrics |= {f"{name}, under masks" for record in masked for name in record.means}
     counts = progress.joined[site].n_images or any(record.images.get(site) for record in progress.records)
     return [*(["counts of images, patients and files"] if counts else []), *sorted(metrics)]
 

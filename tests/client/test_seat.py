@@ -10,7 +10,7 @@ from summing import NAMES, change, pins_of, secure, secure_hospitals, write_keyr
 from client.ledger.book import Ledger
 from client.seat import Seat
 from ra_core.config import RuntimeConfig, SiteConfig
-from ra_core.errors import ConfigError, MaskingError
+from ra_core.errors import ConfigError, MaskingError, QuorumError
 from ra_core.installed import package_hash
 from ra_core.messages import JoinOrder, JoinRefusal, JoinReply, RoundOrder, StageOrder, StageReply
 from ra_core.settings import load_config
@@ -88,6 +88,13 @@ class TestNothingLeavesUnmasked:
             (line,) = book.lines()
         assert "the order asks for figures without masks" in line.what["withheld"][0]
 
+    def test_figures_that_have_left_under_masks_do_not_leave_without(self, site_root, tmp_path):
+        """A study without secure aggregation, but the same model: its update would be the very one that was hidden."""
+        hospitals = secure_hospitals(site_root, tmp_path)
+        train_hospitals(hospitals, secure(rounds=1))
+        with pytest.raises(QuorumError, match="anna: reports MaskingError"):
+            train_hospitals(hospitals, tiny_federation(rounds=1, deadline_seconds=2.0))
+
     def test_a_round_budget_holds_before_keys_are_announced(self, site_root, tmp_path):
         hospitals = secure_hospitals(site_root, tmp_path)
         train_hospitals(hospitals, secure(rounds=1))
@@ -104,10 +111,8 @@ class TestASiteSpeaksOnce:
         return Seat.of(load_config(anna.site_config, SiteConfig), tmp_path / "state")
 
     def test_what_it_keeps_is_for_nobody_else(self, seat):
-        (tmp := seat.file.parent).mkdir(parents=True)
-        reply = seat.speak(stage_order())
-        assert isinstance(reply, StageReply)
-        assert [path.name for path in tmp.iterdir()] == ["masking.json"]
+        assert isinstance(seat.speak(stage_order()), StageReply)
+        assert [path.name for path in seat.file.parent.iterdir()] == ["masking.json"]
         assert stat.S_IMODE(seat.file.stat().st_mode) == 0o600
 
     def test_it_keeps_before_the_answer_leaves(self, seat, monkeypatch):

@@ -77,7 +77,7 @@ class TestTooFew:
     def test_before_any_figures_the_round_can_be_made_again(self, hospitals, tmp_path, stage):
         begun = []
         study, gone = secure(**ONCE), silent(dora=stage, clara=stage)
-        with pytest.raises(QuorumError, match="2 of 4 sites are left, 3 are needed .*clara: .*dora: "):
+        with pytest.raises(QuorumError, match=r"2 of 4 sites are left, 3 are needed .*clara: .*dora: "):
             train_hospitals(hospitals, study, app=gone, on_masking=begun.append)
         assert begun == []
         assert train_hospitals(hospitals, study).records[0].answered == NAMES
@@ -244,7 +244,7 @@ class TestARunThatWasBrokenOff:
         once.require(Progress({}))
         once.note(2)
         once.require(Progress({}, round=2))
-        with pytest.raises(MaskingError, match="round 2 .* was broken off"):
+        with pytest.raises(MaskingError, match=r"round 2 .* was broken off"):
             once.require(Progress({}, round=1))
 
     def test_a_damaged_note_is_no_leave_to_go_on(self, tmp_path):
