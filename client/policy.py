@@ -145,7 +145,7 @@ def _noted(failure: Failure, order: Order | None, door: Door | None, why: str) -
 
 
 def _require_first(reply: RoundReply, book: Book) -> None:
-    """What a site computes is a function of the model: two sums with it would tell it, and so would it without masks."""
+    """Figures are a function of the model: a second sum with them would tell them, and so would they without masks."""
     if reply.model_hash in book.masked_models:
         raise MaskingError(
             "figures for this very model have left under masks before, and don't leave again",
