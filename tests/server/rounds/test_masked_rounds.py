@@ -10,6 +10,7 @@ from hospitals import model_digest, tiny_federation
 from summing import NAMES, between, pins_of, secure, secure_hospitals, silent, write_keyring
 
 from client.ledger.book import Ledger
+from ra_core.config import StudyConfig
 from ra_core.errors import MaskingError, QuorumError
 from ra_core.fixed_point import RESOLUTION
 from server.rounds.account import Account
@@ -252,3 +253,27 @@ class TestARunThatWasBrokenOff:
         (tmp_path / "masked.json").write_text("{")
         with pytest.raises(MaskingError, match="damaged"):
             Once(tmp_path).require(Progress({}))
+
+
+DP = {"noise_multiplier": 1.0, "sampling_rate": 0.3, "clip_norm": 0.5, "delta": 1e-5}
+METHOD = {"name": "vae", "channels": [4, 8], "latent": 4}
+
+
+class TestDifferentialPrivacy:
+    def study(self, *metrics):
+        settings = secure(**ONCE, agreed={"metrics": metrics}).model_dump() | {"dp": DP, "method": METHOD}
+        return StudyConfig.model_validate(settings)
+
+    def test_all_weigh_alike_no_count_is_in_the_sum_and_what_was_spent_is_told(self, hospitals, tmp_path):
+        done = train_hospitals(hospitals, self.study())
+        (record, closing) = done.records
+        assert (record.answered, record.totals, record.means, record.n_images) == (NAMES, {}, {}, 0)
+        assert record.privacy.keys() == set(NAMES)
+        assert all(epsilon > 0 for epsilon, _, _ in record.privacy.values())
+        assert closing.privacy == {}
+        assert done.best_round == 1  # without errors the latest model is taken
+        assert [line.kind for line in lines(tmp_path)][3:5] == ["spending", "masked"]
+
+    def test_no_metric_leaves_that_a_policy_keeps_back(self, hospitals):
+        with pytest.raises(QuorumError, match=r"policy\.dp_tells doesn't let out validation_error"):
+            train_hospitals(hospitals, self.study("validation_error"), deadline=2.0)
