@@ -22,8 +22,6 @@ from client.terms import COUNTS, to_counts
 from ra_core.clipping import clipped, truncated
 from ra_core.config import PolicyConfig, StudyConfig
 from ra_core.errors import LedgerError, MaskingError, ReleaseError
-from ra_core.masking import Figures
-from ra_core.masking.figures import COUNTS as MASKED_COUNTS
 from ra_core.messages import (
     DeliveryReply,
     Failure,
@@ -122,8 +120,8 @@ def release(reply: Sent | Failure, order: Order | None, door: Door | None, messa
         if isinstance(checked, RoundReply):
             _require_first(checked, book)
         sent: Sent | MaskedReply = checked
-        if isinstance(order, MaskedOrder):
-            sent = _masked(checked, order, door)
+        if isinstance(order, MaskedOrder) and isinstance(checked, RoundReply):
+            sent = door.seat.mask(order, checked)
             _require_listed(sent)
         head = book.append(_entry(sent, order, door, withheld, paid, checked))
     return Message(replace(sent, ledger_length=head.length, ledger_head=head.hash).to_record(), reply_to=message)
@@ -151,27 +149,6 @@ def _require_first(reply: RoundReply, book: Book) -> None:
             "figures for this very model have left under masks before, and don't leave again",
             "begin another run, with another seed",
         )
-
-
-def _masked(reply: Sent, order: MaskedOrder, door: Door) -> MaskedReply:
-    """The figures under masks."""
-    if not isinstance(reply, RoundReply):
-        raise ReleaseError("an order for masked figures is answered by figures", "this is a fault of the program")
-    # All weigh alike with differential privacy, since no epsilon covers counts.
-    counts = {name: 1 if order.study.dp else getattr(reply, name) for name in MASKED_COUNTS}
-    message, vector = door.seat.mask(order, Figures(reply.update, counts, reply.metrics), reply.model_hash)
-    return MaskedReply(
-        site=reply.site,
-        round=reply.round,
-        study_digest=reply.study_digest,
-        model_hash=reply.model_hash,
-        fingerprint=reply.fingerprint,
-        message=message.to_bytes().decode(),
-        masked=vector,
-        epsilon=reply.epsilon,
-        delta=reply.delta,
-        noise_multiplier=reply.noise_multiplier,
-    )
 
 
 def _entry(

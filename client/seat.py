@@ -26,16 +26,31 @@ from ra_core.masking import (
     Terms,
     round_layout,
 )
-from ra_core.masking.layout import Words
+from ra_core.masking.figures import COUNTS
 from ra_core.masking.messages import Signed
 from ra_core.masking.terms import canonical, require_threshold
-from ra_core.messages import MaskedOrder, Order, RoundOrder, StageOrder, StageReply, task_digest
+from ra_core.messages import (
+    MaskedOrder,
+    MaskedReply,
+    Order,
+    RoundOrder,
+    RoundReply,
+    StageOrder,
+    StageReply,
+    task_digest,
+)
 from ra_core.models.registry import build_method
 from ra_core.models.shared import shared_tensors
 
 __all__ = ["Seat"]
 
 S = TypeVar("S", bound=Signed)
+
+_FACTS = (
+    *("site", "round", "study_digest", "model_hash", "fingerprint"),
+    *("epsilon", "delta", "noise_multiplier"),
+)
+"""What is told of a round beside the sum; the policy lists all of it."""
 
 
 @dataclass(frozen=True)
@@ -95,24 +110,26 @@ class Seat:
         message = self._announce(order) if order.asked == "announce" else self._go_on(order)
         return StageReply(self.site, order.round, order.stage, message.to_bytes().decode())
 
-    def mask(self, order: MaskedOrder, figures: Figures, model_hash: str) -> tuple[MaskedInput, Words]:
+    def mask(self, order: MaskedOrder, reply: RoundReply) -> MaskedReply:
         """Hide the figures of a round; that they were is on the disk when this returns.
 
         Args:
             order: of the round.
-            figures: of this site, as they may leave under masks.
-            model_hash: of the model that was received.
+            reply: figures and facts, all as they may leave.
 
         Raises:
             MaskingError: as `speak`; or the order is another one than that which keys were announced for.
             ConfigError: the signing key can't be read.
             OSError: what was said can't be stored.
         """
-        member = self._restored(order.run, order.round, task_digest(order, model_hash))
-        vector = figures.pack(member.state.terms.layout)
-        masked = member.mask(_read(Dealing, order.dealings), vector)
+        member = self._restored(order.run, order.round, task_digest(order, reply.model_hash))
+        # All weigh alike with differential privacy, since no epsilon covers counts.
+        counts = {name: 1 if order.study.dp else getattr(reply, name) for name in COUNTS}
+        vector = Figures(reply.update, counts, reply.metrics).pack(member.state.terms.layout)
+        message, masked = member.mask(_read(Dealing, order.dealings), vector)
         self._store(member)
-        return masked
+        facts = {name: getattr(reply, name) for name in _FACTS}
+        return MaskedReply(**facts, message=message.to_bytes().decode(), masked=masked)
 
     def _announce(self, order: StageOrder) -> Announcement:
         member, message = Member.announce(self._terms(order), self.site, self._identity())

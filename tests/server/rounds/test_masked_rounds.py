@@ -1,6 +1,7 @@
 """Federations with secure aggregation, of real sites in one process."""
 
 import json
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -71,6 +72,23 @@ class TestTheModel:
         five = secure_hospitals(site_root, tmp_path, (*NAMES, "emil"))
         done = train_hospitals(five, secure(**ONCE | {"quorum": 0.8}), app=silent(dora="mask", emil="confirm"))
         assert done.records[0].answered == ("anna", "berta", "clara", "emil")
+
+
+class TestTheNorm:
+    """In place of each site's: sites shorten their own, and no mean of such is longer."""
+
+    SHORT: ClassVar = ONCE | {"clip_update_norm": 0.01}
+
+    def test_sites_shorten_their_updates_by_themselves(self, hospitals, site_root, tmp_path):
+        done = train_hospitals(hospitals, secure(**self.SHORT))
+        others = secure_hospitals(site_root, tmp_path / "plain")
+        plain = train_hospitals(others, tiny_federation(**self.SHORT, max_update_norm=None))
+        assert model_digest(done.model) == model_digest(plain.model)
+
+    def test_a_mean_that_is_too_long_is_not_taken(self, hospitals, monkeypatch):
+        monkeypatch.setattr("client.policy.clipped", lambda update, _: update)
+        with pytest.raises(MaskingError, match="some site didn't shorten its own"):
+            train_hospitals(hospitals, secure(**self.SHORT))
 
 
 class TestTooFew:
@@ -228,6 +246,31 @@ class TestDisagreement:
 
         done = train_hospitals(hospitals, secure(**ONCE), app=between(meddle))
         assert "'dora' are not those that it has signed" in done.records[0].missing["dora"]
+
+    @pytest.mark.parametrize(
+        ("change", "reason"),
+        [
+            (lambda facts: facts["message"][:-1], "a Announcement can't be read"),
+            (
+                lambda facts: facts["message"].replace('"site":"dora"', '"site":"anna"'),
+                "a message of 'anna' for its own",
+            ),
+            (lambda facts: facts["message"].replace('"round":1', '"round":2'), "is of another run or round"),
+        ],
+        ids=["half", "another site's", "another round's"],
+    )
+    def test_a_message_that_is_none_falls_out_with_its_site(self, hospitals, change, reason):
+        def meddle(site, stage, message, answer):
+            sent = answer()
+            if stage == "announce" and site == "dora":
+                sent.content["facts"]["message"] = change(sent.content["facts"])
+            return sent
+
+        told = Told()
+        with pytest.raises(QuorumError, match="3 of 4 sites are left, 4 are needed"):
+            train_hospitals(hospitals, secure(**ONCE | {"quorum": 1.0}), app=between(meddle), tell=told)
+        (event,) = told.of("rejected")
+        assert (event["site"], reason in event["reason"]) == ("dora", True), event["reason"]
 
 
 def altered(record, **arrays):
