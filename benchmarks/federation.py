@@ -37,6 +37,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=4, help="over real processes")
     parser.add_argument("--steps", type=int, default=20, help="of a site in a round")
     parser.add_argument("--simulated", type=int, nargs="*", default=[2, 8, 32, 128], help="sites of a lone ServerApp")
+    parser.add_argument("--masked", action="store_true", help="the same again with secure aggregation; from 3 sites")
     parser.add_argument("--quick", action="store_true", help="a tiny model, to see that all works")
     given = parser.parse_args()
     settings = QUICK if given.quick else DEFAULT
@@ -46,7 +47,7 @@ def main():
         size = model_bytes(study) / MIB
         print(f"model: {size:.2f} MiB; {given.sites} sites, {given.rounds} rounds of {given.steps} steps")
         if given.sites:
-            over_processes(folder, study, [f"site{number}" for number in range(given.sites)])
+            over_processes(folder, study, [f"site{number}" for number in range(given.sites)], given.masked)
         for aggregation in ("mean", "trimmed_mean"):
             server_memory(folder / f"{aggregation}.yaml", settings, aggregation, given.simulated)
 
@@ -62,7 +63,7 @@ def model_bytes(study):
     return sum(tensor.nbytes for tensor in shared_tensors(method, study.federation).values())
 
 
-def over_processes(folder, study, sites):
+def over_processes(folder, study, sites, masked):
     with Loopback(folder, sites) as loopback:
         consortium = loopback.consortium
         run = Run(consortium, "study")
@@ -73,9 +74,31 @@ def over_processes(folder, study, sites):
         ]
         told = read_events(run.events)[0]
         heard = {site: read_events(loopback.kit(site) / "state" / "daemon.jsonl")[0] for site in sites}
+        if masked:
+            tell_masked(told, masked_run(loopback, study))
     pure = pure_training(loopback)
     tell_times([split(told, heard, number) for number in range(1, study.federation.rounds + 1)], pure)
     tell_looks(looks, len(sites), flower_counts)
+
+
+def masked_run(loopback, study):
+    """The events of the same study with secure aggregation."""
+    loopback.introduce()
+    agreed = {"threshold": 2 * len(loopback.sites) // 3 + 1}
+    federation = study.federation.model_dump() | {"max_update_norm": None, "secure_aggregation": agreed}
+    settings = study.model_dump(mode="json", exclude_defaults=True) | {"federation": federation}
+    (loopback.folder / "masked.yaml").write_text(yaml.safe_dump(settings))
+    process = loopback.start(loopback.folder, "ra-server", "run", "masked.yaml")
+    loopback.until(lambda: process.poll() == 0)
+    return read_events(Run(loopback.consortium, "masked").events)[0]
+
+
+def tell_masked(plain, masked):
+    seconds = [[event["seconds"] for event in told if event["event"] == "round_done"] for told in (plain, masked)]
+    rounds = ["/".join(f"{one:.1f}" for one in each) for each in seconds]
+    more = fmean(seconds[1]) - fmean(seconds[0])
+    print(f"seconds of each round and the closing exchange: plain {rounds[0]}, masked {rounds[1]}")
+    print(f"secure aggregation adds {more:.1f} s to an exchange, {more / fmean(seconds[0]):.0%}")
 
 
 def watch(loopback, run):

@@ -7,12 +7,14 @@ import time
 
 import numpy as np
 import yaml
+from cryptography.hazmat.primitives.serialization import load_ssh_public_key
 from PIL import Image
 from reading import head
 
 from ra_core.daemons.health import serving
 from ra_core.daemons.processes import end_all, executable, free_port, last_lines
 from ra_core.data.manifest import manifest_bytes
+from ra_core.keys import fingerprint
 from server.consortium import load_consortium
 from server.flower import control
 from server.operation.daemon import health_addresses
@@ -70,6 +72,16 @@ class Loopback:
             self.start(kit, "ra-client", "start", "site.yaml")
         flower = control(self.consortium)
         self.until(lambda: set(self.sites) == set(online_since(self.consortium, flower.nodes())))
+
+    def introduce(self):
+        """Each site pins all signing keys; orders read the config anew."""
+        keys = {site: (self.kit(site) / "site.signing.key.pub").read_bytes() for site in self.sites}
+        pins = {site: fingerprint(load_ssh_public_key(key)) for site, key in keys.items()}
+        for site in self.sites:
+            path = self.kit(site) / "site.yaml"
+            settings = yaml.safe_load(path.read_text())
+            settings["secure_aggregation"]["sites"] = pins
+            path.write_text(yaml.safe_dump(settings))
 
     def kit(self, site):
         return self.consortium.kits / site

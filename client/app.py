@@ -6,7 +6,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,12 +19,13 @@ from client.delivery import take_delivery
 from client.door import Door
 from client.policy import Sent, release
 from client.rounds import Site
+from client.seat import Seat
 from client.site import data_root, open_site
 from ra_core.config import PreprocessingConfig, RuntimeConfig, SiteConfig, StudyConfig
 from ra_core.data import SiteImages
-from ra_core.errors import ConfigError, LedgerError, PrivacyBudgetError, ReleaseError
+from ra_core.errors import ConfigError, LedgerError, MaskingError, PrivacyBudgetError, ReleaseError
 from ra_core.files import cache_folder
-from ra_core.messages import DeliveryOrder, Failure, JoinOrder, Order, RoundOrder
+from ra_core.messages import DeliveryOrder, Failure, JoinOrder, JoinReply, MaskedOrder, Order, RoundOrder, StageOrder
 from ra_core.runtime import Runtime
 from ra_core.settings import load_config
 
@@ -36,6 +37,9 @@ SIMULATION = "RA_SIMULATION"
 app = ClientApp()
 _log = logging.getLogger(__name__)
 
+_TOLD = (ReleaseError, LedgerError, PrivacyBudgetError, MaskingError)
+"""Errors whose texts name no file and no patient, so that the site's own events and ledger have them."""
+
 Settings = Mapping[str, Any]
 
 AnOrder = TypeVar("AnOrder", bound=Order)
@@ -44,13 +48,25 @@ AnOrder = TypeVar("AnOrder", bound=Order)
 @app.query()
 def join(message: Message, context: Context) -> Message:
     """Say who this site is and what it has, before any round; or why its policy forbids to take part."""
-    return _answered(message, context, JoinOrder, lambda place, order: _site(place, order.study).join(order))
+    return _answered(message, context, JoinOrder, _joined)
 
 
 @app.train()
 def train(message: Message, context: Context) -> Message:
     """Answer one round."""
     return _answered(message, context, RoundOrder, lambda place, order: _site(place, order.study).answer(order))
+
+
+@app.train("masked")
+def train_masked(message: Message, context: Context) -> Message:
+    """Answer one round of secure aggregation; the policy masks what the site has computed."""
+    return _answered(message, context, MaskedOrder, lambda place, order: _site(place, order.study).answer(order))
+
+
+@app.query("stage")
+def speak(message: Message, context: Context) -> Message:
+    """Answer a short exchange of secure aggregation: announce, deal, confirm or reveal."""
+    return _answered(message, context, StageOrder, lambda place, order: place.seat.speak(order))
 
 
 @app.query("deliver")
@@ -76,6 +92,11 @@ class _Place:
     config: SiteConfig
     state: Path
 
+    @property
+    def seat(self) -> Seat:
+        """The site's, in masked rounds."""
+        return Seat.of(self.config, self.state)
+
 
 def _answered(
     message: Message, context: Context, kind: type[AnOrder], answer: Callable[[_Place, AnOrder], Sent]
@@ -93,10 +114,15 @@ def _answered(
         return release(answer(place, order), order, door, message)
     except Exception as error:  # of any kind: Flower would send the text of those that get through
         _log.exception("this site could not do what the server asked")
-        why = error.message if isinstance(error, ReleaseError | LedgerError | PrivacyBudgetError) else ""
+        why = error.message if isinstance(error, _TOLD) else ""
         if door and why:
             door.tell(why)
-        return release(Failure(type(error).__name__, site), order, door, message, why)
+        about = error.culprit if isinstance(error, MaskingError) else ""
+        return release(Failure(type(error).__name__, site, about), order, door, message, why)
+
+
+def _joined(place: _Place, order: JoinOrder) -> JoinReply:
+    return replace(_site(place, order.study).join(order), pins=place.seat.pins(order.study))
 
 
 def _settings(node: Settings) -> Settings:

@@ -7,14 +7,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from client.ledger.book import Ledger
+from client.ledger.book import Book, Ledger
 from client.ledger.chain import Head
 from client.member.station import EVENTS
+from client.seat import Seat
 from client.terms import objections
 from ra_core.config import PolicyConfig, SiteConfig
 from ra_core.daemons.events import Events
 from ra_core.errors import ReleaseError
-from ra_core.messages import ModelOrder, Order
+from ra_core.messages import ModelOrder, Order, StageOrder
 
 __all__ = ["Door", "require_none"]
 
@@ -28,17 +29,20 @@ class Door:
         policy: its rules.
         ledger: in which each message is written first.
         events: where the site is told why something stayed; it names no file and no patient.
+        seat: in masked rounds.
     """
 
     site: str
     policy: PolicyConfig
     ledger: Ledger
     events: Events
+    seat: Seat
 
     @classmethod
     def of(cls, config: SiteConfig, state: Path) -> Door:
         """Of a site with its state folder."""
-        return cls(config.data.site, config.policy, Ledger.of(state, config.data.site), Events(state / EVENTS))
+        name = config.data.site
+        return cls(name, config.policy, Ledger.of(state, name), Events(state / EVENTS), Seat.of(config, state))
 
     def receive(self, order: Order) -> None:
         """Before any work on an order: keep what it acknowledges, and refuse one that no answer could leave for.
@@ -50,7 +54,22 @@ class Door:
         if isinstance(order, ModelOrder):
             with self.ledger.opened() as book:
                 book.acknowledge(Head(order.ledger_length, order.ledger_head))
-                require_none(objections(self.policy, order, book.spent, book.spendings))
+                require_none(self.objections(order, book))
+        elif isinstance(order, StageOrder):
+            with self.ledger.opened() as book:
+                require_none(self.objections(order, book))
+
+    def objections(self, order: Order, book: Book) -> list[str]:
+        """Why the site doesn't answer this order; empty where it does.
+
+        Args:
+            order: that came.
+            book: the ledger, open.
+
+        Raises:
+            ConfigError: the signing key can't be read.
+        """
+        return objections(self.policy, order, book.spent, book.spendings) + self.seat.objections(order)
 
     def tell(self, why: str) -> None:
         """Tell the site that something stayed here; a full disk may be the reason, so that it need not succeed."""

@@ -18,17 +18,20 @@ from client.ledger.book import Book
 from client.ledger.chain import Entry
 from client.ledger.contents import contents
 from client.spending import paid_for, private_facts
-from client.terms import COUNTS, objections, to_counts
+from client.terms import COUNTS, to_counts
 from ra_core.clipping import clipped, truncated
 from ra_core.config import PolicyConfig, StudyConfig
-from ra_core.errors import LedgerError, ReleaseError
+from ra_core.errors import LedgerError, MaskingError, ReleaseError
 from ra_core.messages import (
     DeliveryReply,
     Failure,
     JoinRefusal,
     JoinReply,
+    MaskedOrder,
+    MaskedReply,
     Order,
     RoundReply,
+    StageReply,
 )
 
 __all__ = ["ALLOWED_FIELDS", "ALLOWED_METRICS", "Sent", "failed", "release"]
@@ -36,14 +39,18 @@ __all__ = ["ALLOWED_FIELDS", "ALLOWED_METRICS", "Sent", "failed", "release"]
 _HEAD = frozenset({"site", "ledger_length", "ledger_head"})
 
 ALLOWED_FIELDS: Mapping[type, frozenset[str]] = {
-    JoinReply: _HEAD | COUNTS | {"study_digest", "package_hash", "anatomy", "modality"},
+    JoinReply: _HEAD | COUNTS | {"study_digest", "package_hash", "anatomy", "modality", "pins"},
     JoinRefusal: _HEAD | {"reason"},
     RoundReply: _HEAD
     | (COUNTS - {"n_val_patients"})
     | {"round", "study_digest", "model_hash", "fingerprint", "metrics", "update"}
     | {"epsilon", "delta", "noise_multiplier"},
+    StageReply: _HEAD | {"round", "stage", "message"},
+    MaskedReply: _HEAD
+    | {"round", "study_digest", "model_hash", "fingerprint", "message", "masked"}
+    | {"epsilon", "delta", "noise_multiplier"},
     DeliveryReply: _HEAD | {"model_hash"},
-    Failure: frozenset({"kind", "site"}),
+    Failure: frozenset({"kind", "site", "about"}),
 }
 """Counts, names that the consortium gave, hashes; and in a round metrics and updates, of which more below."""
 
@@ -70,9 +77,10 @@ _DIGITS = {"float16": 11, "bfloat16": 8}
 """Binary digits of a number of each type."""
 
 _KINDS: Mapping[type, str] = {JoinReply: "join", JoinRefusal: "refusal", DeliveryReply: "delivery", Failure: "error"}
-"""What the ledger calls a message."""
+"""What the ledger calls messages that are of no round."""
 
-Sent = JoinReply | JoinRefusal | RoundReply | DeliveryReply
+Sent = JoinReply | JoinRefusal | RoundReply | StageReply | DeliveryReply
+"""What a site computes. A round's reply leaves as a `MaskedReply` where the study has secure aggregation."""
 
 
 def release(reply: Sent | Failure, order: Order | None, door: Door | None, message: Message, why: str = "") -> Message:
@@ -80,7 +88,8 @@ def release(reply: Sent | Failure, order: Order | None, door: Door | None, messa
 
     A reply to a join order becomes a refusal where the policy objects. Of a round's reply, metrics that the policy
     doesn't let out are left out, and the update is shortened to the tighter of the policy's and the study's norm, then
-    rounded towards zero as the policy says. In a study with differential privacy an update leaves only if the ledger
+    rounded towards zero as the policy says; with secure aggregation all of that is masked here, so that nothing is
+    masked that could not have left. In a study with differential privacy an update leaves only if the ledger
     has its privacy as spent, and counts and metrics only if the policy says so. A failure leaves as kind and site
     alone; it is all that can leave where the ledger can't be written, and its kind is `LedgerError` then.
 
@@ -94,6 +103,7 @@ def release(reply: Sent | Failure, order: Order | None, door: Door | None, messa
     Raises:
         ReleaseError: a field that is not on the list, an array of another part, an unknown metric or one that is not
             finite, or the policy objects, or no privacy was spent for an update; nothing was released.
+        MaskingError: the figures can't be masked, or some have left under masks for this model before.
         LedgerError: the ledger can't be written, or was changed; nothing was released.
     """
     if isinstance(reply, Failure):
@@ -107,8 +117,14 @@ def release(reply: Sent | Failure, order: Order | None, door: Door | None, messa
         if order.study.dp and isinstance(checked, RoundReply) and checked.update:
             paid = paid_for(book, door.policy, order, checked.round)
             checked = replace(checked, **private_facts(paid))
-        head = book.append(_entry(checked, order, door, withheld, paid))
-    return Message(replace(checked, ledger_length=head.length, ledger_head=head.hash).to_record(), reply_to=message)
+        if isinstance(checked, RoundReply):
+            _require_first(checked, book)
+        sent: Sent | MaskedReply = checked
+        if isinstance(order, MaskedOrder) and isinstance(checked, RoundReply):
+            sent = door.seat.mask(order, checked)
+            _require_listed(sent)
+        head = book.append(_entry(sent, order, door, withheld, paid, checked))
+    return Message(replace(sent, ledger_length=head.length, ledger_head=head.hash).to_record(), reply_to=message)
 
 
 def failed(failure: Failure, door: Door, why: str) -> Error:
@@ -137,20 +153,27 @@ def _noted(failure: Failure, order: Order | None, door: Door | None, why: str) -
     return failure
 
 
+def _require_first(reply: RoundReply, book: Book) -> None:
+    """Figures are a function of the model: a second sum with them would tell them, and so would they without masks."""
+    if reply.model_hash in book.masked_models:
+        raise MaskingError(
+            "figures for this very model have left under masks before, and don't leave again",
+            "begin another run, with another seed",
+        )
+
+
 def _entry(
-    reply: Sent | Failure,
+    reply: Sent | MaskedReply | Failure,
     order: Order | None,
     door: Door,
     withheld: Sequence[str],
     paid: Mapping[str, Any] | None = None,
+    figures: Sent | None = None,
 ) -> Entry:
-    if isinstance(reply, RoundReply):
-        kind, number = "round" if reply.update else "closing", reply.round
-    else:
-        kind, number = _KINDS[type(reply)], 0
+    number = reply.round if isinstance(reply, RoundReply | MaskedReply | StageReply) else 0
     return Entry(
-        kind=kind,
-        what=contents(reply, withheld),
+        kind=_kind(reply, figures),
+        what=contents(reply, withheld, figures),
         policy=door.policy.digest(),
         run=order.run if order else "",
         study=order.study.digest() if order else "",
@@ -159,7 +182,15 @@ def _entry(
     )
 
 
-def _require_listed(reply: Sent | Failure) -> None:
+def _kind(reply: Sent | MaskedReply | Failure, figures: Sent | None) -> str:
+    """What the ledger calls a message."""
+    if isinstance(figures, RoundReply):
+        masked = isinstance(reply, MaskedReply)
+        return ("masked" if masked else "round") if figures.update else ("masked_closing" if masked else "closing")
+    return reply.stage if isinstance(reply, StageReply) else _KINDS[type(reply)]
+
+
+def _require_listed(reply: Sent | MaskedReply | Failure) -> None:
     unknown = sorted(set(vars(reply)) - ALLOWED_FIELDS.get(type(reply), frozenset()))
     if unknown:
         raise ReleaseError(f"field '{unknown[0]}' is not on the list of what may leave", "see client/policy.py")
@@ -172,7 +203,7 @@ def _require_listed(reply: Sent | Failure) -> None:
 
 def _permitted(reply: Sent, order: Order, door: Door, book: Book) -> tuple[Sent, list[str]]:
     """What may leave of a reply; and what may not, with the policy's key."""
-    why = objections(door.policy, order, book.spent, book.spendings)
+    why = door.objections(order, book)
     if isinstance(reply, JoinReply | RoundReply):
         why += to_counts(door.policy, reply)
     if why and isinstance(reply, JoinReply):
@@ -184,7 +215,10 @@ def _permitted(reply: Sent, order: Order, door: Door, book: Book) -> tuple[Sent,
     withheld: list[str] = []
     if isinstance(reply, RoundReply):
         checked, withheld = _narrowed(reply, order.study, door.policy)
-    if order.study.dp and isinstance(checked, JoinReply | RoundReply):
+    if isinstance(checked, JoinReply) and order.study.federation.secure_aggregation:
+        hidden: dict[str, Any] = dict.fromkeys(COUNTS & vars(checked).keys(), 0)
+        checked = replace(checked, **hidden)
+    elif order.study.dp and isinstance(checked, JoinReply | RoundReply):
         checked, more = _outside(checked, door.policy)
         withheld += more
     return checked, withheld
@@ -215,6 +249,8 @@ def _narrowed(reply: RoundReply, study: StudyConfig, policy: PolicyConfig) -> tu
         update = clipped(update, min(norms))
     if policy.update_type != "exact":
         update = truncated(update, _DIGITS[policy.update_type])
-    metrics = {name: value for name, value in reply.metrics.items() if policy.lets_out(name)}
-    withheld = [f"policy.metrics: {name}" for name in sorted(reply.metrics.keys() - metrics.keys())]
+    agreed = study.federation.secure_aggregation
+    asked = reply.metrics.keys() & set(reply.metrics if agreed is None else agreed.metrics)
+    metrics = {name: reply.metrics[name] for name in sorted(asked) if policy.lets_out(name)}
+    withheld = [f"policy.metrics: {name}" for name in sorted(asked - metrics.keys())]
     return replace(reply, update=update, metrics=metrics), withheld

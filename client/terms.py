@@ -12,7 +12,7 @@ from client.ledger.chain import Spending, Spent
 from client.spending import beyond_budget, releases_of
 from ra_core.config import PolicyConfig, StudyConfig
 from ra_core.installed import package_hash
-from ra_core.messages import JoinOrder, JoinReply, Order, RoundOrder, RoundReply
+from ra_core.messages import JoinOrder, JoinReply, Order, RoundOrder, RoundReply, StageOrder
 from ra_core.models.registry import build_method
 from ra_core.models.shared import shared_tensors
 
@@ -58,8 +58,7 @@ def _to_software(policy: PolicyConfig) -> Iterator[str]:
 def _to_study(policy: PolicyConfig, study: StudyConfig) -> Iterator[str]:
     if policy.dp_required and study.dp is None:
         yield "policy.dp_required: the study has no differential privacy"
-    if policy.secure_aggregation_required:
-        yield "policy.secure_aggregation_required: this version has no secure aggregation"
+    yield from _to_sums(policy, study)
     if refused := sorted(set(study.parts) - set(study.parts if policy.parts is None else policy.parts)):
         yield f"policy.parts doesn't let out {', '.join(refused)}, which the study shares"
     elif policy.tensors is not None:
@@ -67,6 +66,19 @@ def _to_study(policy: PolicyConfig, study: StudyConfig) -> Iterator[str]:
     if study.method.fitted and (policy.clip_update_norm is not None or policy.update_type != "exact"):
         key = "clip_update_norm" if policy.clip_update_norm is not None else "update_type"
         yield f"policy.{key}: the updates of {study.method.name} are means over images, which can't be shortened"
+
+
+def _to_sums(policy: PolicyConfig, study: StudyConfig) -> Iterator[str]:
+    """Where few sites gave a metric, its sum would tell of those few: so each gives all, or takes no part."""
+    agreed = study.federation.secure_aggregation
+    if agreed is None:
+        if policy.secure_aggregation_required:
+            yield "policy.secure_aggregation_required: the study has no secure aggregation"
+        return
+    if refused := [name for name in agreed.metrics if not policy.lets_out(name)]:
+        yield f"policy.metrics doesn't let out {', '.join(refused)}, which every site gives under masks"
+    if study.dp and agreed.metrics and "metrics" not in policy.dp_tells:
+        yield f"policy.dp_tells doesn't let out {', '.join(agreed.metrics)}, which every site gives under masks"
 
 
 def _to_tensors(allowed: tuple[str, ...], study: StudyConfig) -> Iterator[str]:
@@ -106,4 +118,6 @@ def _updates_asked(order: Order, spent: Sequence[Spent]) -> int:
     if isinstance(order, JoinOrder):
         done = {s.round for s in spent if (s.run, s.study) == (order.run, order.study.digest())}
         return max(order.study.federation.rounds - len(done), 0)
-    return int(isinstance(order, RoundOrder) and order.steps > 0)
+    if isinstance(order, RoundOrder) or (isinstance(order, StageOrder) and order.stage == "announce"):
+        return int(order.steps > 0)
+    return 0

@@ -16,6 +16,7 @@ from ra_core.address import split_address
 from ra_core.models.configs import MethodConfig, PerceptualConfig, RAConfig
 from ra_core.policy import PolicyConfig
 from ra_core.privacy.settings import PrivacyConfig
+from ra_core.secure_aggregation import KeyringConfig, SecureAggregationConfig
 from ra_core.settings import BesideFile, Config
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "EvaluationConfig",
     "FederationConfig",
     "FolderRules",
+    "KeyringConfig",
     "LimitsConfig",
     "PerceptualConfig",
     "Plane",
@@ -34,6 +36,7 @@ __all__ = [
     "PreprocessingConfig",
     "PrivacyConfig",
     "RuntimeConfig",
+    "SecureAggregationConfig",
     "ServerConfig",
     "ServerOptimizerConfig",
     "SiteConfig",
@@ -256,6 +259,9 @@ class SiteConfig(Config):
     policy: PolicyConfig = PolicyConfig()
     state: BesideFile | None = Field(None, description="folder for what is kept between rounds, relative to this file")
     server: ServerConfig | None = Field(None, description="address and certificates; without it the site stays alone")
+    secure_aggregation: KeyringConfig | None = Field(
+        None, description="keys of secure aggregation; without them the site takes part in no study that has it"
+    )
 
 
 class ServerOptimizerConfig(Config):
@@ -311,7 +317,21 @@ class FederationConfig(Config):
     trimmed_share: float = Field(
         0.1, ge=0, lt=0.5, description="trimmed_mean: share of the sites left out at each end, weight by weight"
     )
+    secure_aggregation: SecureAggregationConfig | None = Field(
+        None, description="the server learns sums alone; needs max_update_norm: null; null: it sees each site's update"
+    )
     optimizer: ServerOptimizerConfig = ServerOptimizerConfig()
+
+    @model_validator(mode="after")
+    def _a_masked_update_is_not_looked_at(self) -> FederationConfig:
+        if self.secure_aggregation and self.aggregation != "mean":
+            raise ValueError(f"aggregation: {self.aggregation} looks at single updates, which secure_aggregation hides")
+        if self.secure_aggregation and self.max_update_norm is not None:
+            raise ValueError(
+                "max_update_norm: secure_aggregation hides the norm of one site's update: set it to null, and "
+                "clip_update_norm, which sites keep to by themselves"
+            )
+        return self
 
 
 class StudyConfig(Config):

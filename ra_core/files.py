@@ -8,7 +8,16 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-__all__ = ["LARGE", "SMALL", "FileTooLargeError", "cache_folder", "read_bounded", "sweep", "write_atomically"]
+__all__ = [
+    "LARGE",
+    "SMALL",
+    "FileTooLargeError",
+    "cache_folder",
+    "read_bounded",
+    "sweep",
+    "sync_folder",
+    "write_atomically",
+]
 
 SMALL = 2**20
 """Bytes that a file of settings, a key or a certificate has at most."""
@@ -66,6 +75,19 @@ def write_atomically(path: Path, content: bytes, mode: int = 0o666) -> None:
         half_written.replace(path)
     finally:
         half_written.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """See to it that a file that is new in a folder, or has replaced another, is there after the power was lost.
+
+    Raises:
+        OSError: it isn't safe.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def sweep(folder: Path, pattern: str = "") -> None:

@@ -20,7 +20,7 @@ def fingerprint(key: ec.EllipticCurvePublicKey | Ed25519PublicKey) -> str:
     return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
 
 
-def public_line(key: ec.EllipticCurvePublicKey) -> str:
+def public_line(key: ec.EllipticCurvePublicKey | Ed25519PublicKey) -> str:
     """The key as one line of a `.pub` file, without a comment and without the line's end."""
     return key.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()
 

@@ -24,6 +24,7 @@ from ra_core.models.shared import shared_tensors
 from server.rounds.account import Account
 from server.rounds.card import save_model
 from server.rounds.checkpoint import Checkpoints
+from server.rounds.once import Once
 from server.rounds.orders import model_digest
 from server.rounds.outcome import Outcome, failed, outcome
 from server.rounds.progress import Progress
@@ -46,6 +47,7 @@ def main(grid: Grid, context: Context) -> None:
     Raises:
         ConfigError: a setting is missing or bad, no federation can train the method, or no round could be selected.
         QuorumError: too few sites joined, or answered usably in an exchange.
+        MaskingError: a masked round can't be opened, or was broken off by an earlier start of the run.
         ResumeError: the folder's checkpoints are damaged or of other settings.
         WeightsError: the method looks at images through a pretrained network that this machine doesn't have.
     """
@@ -94,6 +96,7 @@ class _Run:
         checkpoints = Checkpoints(folder, study.digest(), settings.bundle)
         account = Account(folder, settings.run, study, settings.sites, settings.bundle)
         progress = checkpoints.resume(events.tell) or _start(method, study)
+        Once(folder).require(progress)
         return cls(settings, study, method, checkpoints, account, events, progress)
 
     def go(self, grid: Grid) -> None:
@@ -117,6 +120,7 @@ class _Run:
             deadline=self.settings.deadline,
             registered=self.settings.nodes,
             tell=self.events.tell,
+            on_masking=Once(self.settings.folder).note,
         ).run(self.progress)
         save_model(self.settings.folder / MODEL, self.study, self.progress)
 

@@ -1,6 +1,18 @@
 """Names of the files in a run's folder: the server's app writes them, the operator's commands read them."""
 
-__all__ = ["CHECKPOINT", "EVENTS", "FAILURE", "FLOWER", "LOCK", "MODEL", "PREVIOUS", "REFUSED", "RESULT", "STUDY"]
+__all__ = [
+    "CHECKPOINT",
+    "EVENTS",
+    "FAILURE",
+    "FLOWER",
+    "LOCK",
+    "MASKED",
+    "MODEL",
+    "PREVIOUS",
+    "REFUSED",
+    "RESULT",
+    "STUDY",
+]
 
 STUDY = "study.yaml"
 """Settings of the study."""
@@ -19,6 +31,9 @@ PREVIOUS = "checkpoint.previous.safetensors"
 
 REFUSED = "checkpoint.refused.safetensors"
 """A last one that could not be used."""
+
+MASKED = "masked.json"
+"""For which round masked figures were last asked for."""
 
 MODEL = "model"
 """The chosen model, a folder; not there where layers stay at the sites."""

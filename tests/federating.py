@@ -69,11 +69,11 @@ def first_model(study):
     return {name: tensor.numpy().copy() for name, tensor in shared_tensors(method, study.federation).items()}
 
 
-def train_hospitals(hospitals, study, order=None, on_round=lambda _: None):
+def train_hospitals(hospitals, study, order=None, on_round=lambda _: None, app=client_app.app, progress=None, **more):
     """A whole federation of real sites, delivery included."""
     settings = [node.settings(RuntimeConfig(threads=1)) for node in hospitals]
-    grid = InProcessGrid(client_app.app, settings, order=order)
+    grid = InProcessGrid(app, settings, order=order)
     method = build_method(study.method, study.preprocessing.size, study.seed)
     names = [node.site for node in hospitals]
-    strategy = FederatedAveraging(grid, study, names, method.ready_for_selection, on_round)
-    return strategy.run(Progress(first_model(study)))
+    strategy = FederatedAveraging(grid, study, names, method.ready_for_selection, on_round, **more)
+    return strategy.run(progress or Progress(first_model(study)))

@@ -94,6 +94,7 @@ class Book:
         spent: updates that have left.
         spendings: of privacy, from the first.
         unused: the last of them, until an update leaves for it.
+        masked_models: hashes of the models for which figures have left under masks.
         noted: files of what was set aside, that a line tells of.
         whole: bytes that the lines have; what a crash has left of one more comes after them.
     """
@@ -103,6 +104,7 @@ class Book:
     spent: list[Spent] = field(default_factory=list)
     spendings: list[Spending] = field(default_factory=list)
     unused: Spending | None = None
+    masked_models: set[str] = field(default_factory=set)
     noted: set[str] = field(default_factory=set)
     whole: int = 0
 
@@ -209,6 +211,8 @@ class Book:
         self.whole += len(line.content)
         if line.kind == "torn":
             self.noted.add(line.what["file"])
+        if line.masked_model:
+            self.masked_models.add(line.masked_model)
         if line.spent:
             self.spent.append(line.spent)
             self.unused = None

@@ -66,8 +66,9 @@ class Entry:
     """What a line tells.
 
     Attributes:
-        kind: of message: join, refusal, round, closing, delivery, error; or a note of the ledger itself: torn, or
-            spending, privacy that is spent before a round is computed.
+        kind: of message: join, refusal, round, closing, delivery, error; with secure aggregation masked and
+            masked_closing in place of round and closing, and announce, deal, confirm, reveal; or a note of the ledger
+            itself: torn, or spending, privacy that is spent before a round is computed.
         what: what the message holds, as `client.ledger.contents` says; of a note, what it is about.
         policy: SHA-256 of the policy that let it out.
         run: its name; empty where it isn't known.
@@ -112,9 +113,14 @@ class Line(Entry):
     @property
     def spent(self) -> Spent | None:
         """The update in it, if it holds one."""
-        if self.kind != "round":
+        if self.kind not in ("round", "masked"):
             return None
         return Spent(datetime.fromisoformat(self.time), self.run, self.study, self.round)
+
+    @property
+    def masked_model(self) -> str:
+        """Hash of the model for which it tells of figures under masks; empty where it tells of none."""
+        return str(self.what["facts"]["model_hash"]) if self.kind in ("masked", "masked_closing") else ""
 
     @property
     def spending(self) -> Spending | None:
@@ -167,7 +173,7 @@ def _line(text: bytes, number: int) -> Line:
         found.pop("hash")
         line = Line(**found)
         whole = line.content == text and isinstance(line.what, dict)
-        _ = line.spent, line.spending
+        _ = line.spent, line.spending, line.masked_model
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
         whole = False
     if not whole:

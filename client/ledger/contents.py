@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,29 +12,41 @@ import torch
 
 from ra_core.clipping import update_norm
 from ra_core.hashing import tensor_digest
-from ra_core.messages import Failure, Reply, RoundReply
+from ra_core.masking.figures import COUNTS
+from ra_core.messages import Failure, MaskedReply, Reply, RoundReply, StageReply
 
 __all__ = ["contents"]
 
 _HEAD = frozenset({"ledger_length", "ledger_head"})
 """Of the line itself, so it can't hold them."""
 
+_APART = _HEAD | {"metrics", "update", "message", "masked"}
+"""Fields that are told in another way than as they are."""
 
-def contents(reply: Reply | Failure, withheld: Sequence[str]) -> dict[str, Any]:
+
+def contents(reply: Reply | Failure, withheld: Sequence[str], figures: Reply | None = None) -> dict[str, Any]:
     """Describe a message.
 
     Args:
         reply: as it is about to leave.
         withheld: what the policy has kept back, with its key; or why nothing but a failure leaves.
+        figures: of a round; where the reply is masked, they are what is under the masks.
 
     Returns:
-        `facts`: fields by name; `metrics`: by name; `tensors`: name, shape, dtype, L2 norm and bytes of each;
+        `facts`: fields by name; with secure aggregation also `said`, the signed message without its shares, and of a
+        masked one the counts under the masks and `salt`, so that nobody finds them by the line's hash, which the server
+        gets; `metrics`: by name; `tensors`: name, shape, dtype, L2 norm and bytes of each;
         `norm`: L2, of all of them; `bytes`: of all that, as the tensors' values and JSON; `sha256`: over facts, metrics
         and the tensors' digest, as JSON with sorted keys and without spaces; `withheld`.
     """
-    facts = {name: value for name, value in vars(reply).items() if name not in _HEAD | {"metrics", "update"}}
-    metrics, update = (dict(reply.metrics), reply.update) if isinstance(reply, RoundReply) else ({}, {})
+    facts = {name: value for name, value in vars(reply).items() if name not in _APART}
+    metrics, update = (dict(figures.metrics), figures.update) if isinstance(figures, RoundReply) else ({}, {})
+    if isinstance(reply, StageReply | MaskedReply):
+        facts["said"] = _said(reply.message)
+    if isinstance(reply, MaskedReply):
+        facts |= {name: getattr(figures, name) for name in COUNTS} | {"salt": secrets.token_hex(16)}
     digest = tensor_digest({name: torch.from_numpy(codes) for name, codes in update.items()})
+    sizes = [codes.nbytes for codes in update.values()]
     text = json.dumps([facts, metrics, digest], sort_keys=True, separators=(",", ":")).encode()
     return {
         "facts": facts,
@@ -49,7 +62,13 @@ def contents(reply: Reply | Failure, withheld: Sequence[str]) -> dict[str, Any]:
             for name, codes in sorted(update.items())
         ],
         "norm": update_norm(update),
-        "bytes": len(text) + sum(codes.nbytes for codes in update.values()),
+        "bytes": len(text) + (reply.masked.nbytes if isinstance(reply, MaskedReply) else sum(sizes)),
         "sha256": hashlib.sha256(text).hexdigest(),
         "withheld": list(withheld),
     }
+
+
+def _said(message: str) -> dict[str, Any]:
+    """A signed message: of shares and commitments only whose they are, all else as it is, and SHA-256 of the whole."""
+    told = {name: sorted(value) if isinstance(value, dict) else value for name, value in json.loads(message).items()}
+    return told | {"sha256": hashlib.sha256(message.encode()).hexdigest()}

@@ -24,6 +24,12 @@ _KINDS: Mapping[str, str] = {
     "refusal": "refusals to take part: which rule of the policy the study breaks",
     "round": "updates of a model's weights, with counts, and means over all of the site's images",
     "closing": "judgements of a last model: counts, and means over all of the site's images",
+    "masked": "updates under masks, with counts and means: who receives them can read their sum over the sites alone",
+    "masked_closing": "judgements of a last model under masks, likewise",
+    "announce": "public keys for a round of secure aggregation",
+    "deal": "secrets of such a round in shares, each sealed for one other site",
+    "confirm": "signatures under the list of sites whose figures are in a sum",
+    "reveal": "shares that take the masks off a sum, and off nothing else",
     "delivery": "receipts for a finished model: its hash",
     "error": "notices of a failure: its kind and the site's name, no more",
     "spending": "notes of privacy spent, before a round was computed that may have left or not",
@@ -195,7 +201,7 @@ _RUN = ("run", "study", "from", "to", "updates", "other messages", "bytes", "lar
 
 
 def _run(name: str, study: str, run: _Run) -> tuple[str, ...]:
-    updates = run.kinds["round"]
+    updates = run.kinds["round"] + run.kinds["masked"]
     counts = (updates, run.kinds.total() - updates, run.size)
     return (
         *(name or "unknown", study or "unknown", run.first, run.last),

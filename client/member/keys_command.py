@@ -18,9 +18,10 @@ def keygen(
 ) -> None:
     """Make this site's key: the private half stays here, the public one goes to the consortium.
 
-    Prints which file to send, and its fingerprint. Writes over nothing.
+    Prints which file to send, and its fingerprint. Where the site config names secure_aggregation.signing_key, that key
+    is made too, or alone where the other is there, and its fingerprint goes to the other sites. Writes over nothing.
     """
-    from client.member.keys import make_key, site_key_path  # noqa: PLC0415 - it takes seconds, and `--help` doesn't need it
+    from client.member.keys import make_key, make_keys  # noqa: PLC0415 - it takes seconds, and `--help` doesn't need it
 
-    for line in make_key(out or site_key_path(site)):
+    for line in make_key(out) if out else make_keys(site):
         typer.echo(line)

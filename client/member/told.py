@@ -57,10 +57,11 @@ def _answered(event: Event) -> str:
 def _what(event: Event) -> str:
     """A message by its type and label, which are the server's: nothing else of them is shown."""
     kind, label = event.get("type"), str(event.get("round", ""))
-    if kind == "train":
+    if kind in ("train", "train.masked"):
         known = label.isascii() and label.isdecimal() and len(label) < 7
         return f"round {label}" if known else "the closing exchange" if label == "closing" else "a round"
-    return {"query": "joining the run", "query.deliver": "receiving the model"}.get(str(kind), "a message")
+    others = {"query": "joining the run", "query.stage": "secure aggregation", "query.deliver": "receiving the model"}
+    return others.get(str(kind), "a message")
 
 
 _WORDS: dict[str, Callable[[Event], str]] = {

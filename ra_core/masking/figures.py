@@ -41,7 +41,7 @@ def round_layout(shapes: Mapping[str, tuple[int, ...]], metrics: Iterable[str], 
 
     Args:
         shapes: of the update's tensors, by name.
-        metrics: names that every site has to give.
+        metrics: names; a site may lack one, as all do while training has no such term.
         sites: agreed; each has an equal share of `LARGEST_TOTAL_COUNT`.
     """
     most = LARGEST_TOTAL_COUNT // sites
@@ -50,6 +50,7 @@ def round_layout(shapes: Mapping[str, tuple[int, ...]], metrics: Iterable[str], 
         (
             *(Field(f"update/{name}", shapes[name], -weight, weight) for name in sorted(shapes)),
             *(Field(f"count/{name}", (), 1, most) for name in COUNTS),
+            *(Field(f"weight/{name}", (), 0, most) for name in sorted(metrics)),
             *(Field(f"metric/{name}", (), -metric, metric, wide=True) for name in sorted(metrics)),
         )
     )
@@ -62,7 +63,7 @@ class Figures:
     Attributes:
         update: fixed-point codes by name; empty in the closing exchange.
         counts: those of `COUNTS`, each at least 1.
-        metrics: means over the site's images, by name.
+        metrics: means over the site's images, by name; those of the layout that are missing weigh nothing.
     """
 
     update: Mapping[str, Codes]
@@ -79,13 +80,18 @@ class Figures:
             raise MaskingError(f"this site's counts are not {', '.join(COUNTS)}")
         images = self.counts["n_images"]
         shapes = {f.name.removeprefix("update/"): f.shape for f in layout.fields if f.name.startswith("update/")}
+        absent = {f.name for f in layout.fields if f.name.startswith("metric/")} - {f"metric/{n}" for n in self.metrics}
         try:
             check_update(self.update, images, 0, shapes)
         except (RangeError, ValueError) as error:
             raise MaskingError(f"this site's update can't be masked: {error}") from None
         updates = {f"update/{name}": codes.astype(np.int64) * np.int64(images) for name, codes in self.update.items()}
         counts = {f"count/{name}": np.array(count, np.int64) for name, count in self.counts.items()}
-        return layout.pack(updates | counts | {f"metric/{name}": self._metric(name) for name in self.metrics})
+        weights = {f"weight/{name}": np.array(self.counts[_weight(name)], np.int64) for name in self.metrics}
+        metrics = {f"metric/{name}": self._metric(name) for name in self.metrics}
+        for name in absent:
+            weights[name.replace("metric", "weight", 1)], metrics[name] = np.array(0, np.int64), np.array(0, object)
+        return layout.pack(updates | counts | weights | metrics)
 
     def _metric(self, name: str) -> NDArray[np.int64]:
         value = self.metrics[name]
@@ -102,7 +108,8 @@ class Totals:
     Attributes:
         update: Σ images × update.
         counts: sums by name.
-        metrics: means by name, weighted by images: validation images for `validation_error`.
+        metrics: means by name, weighted by images: validation images for `validation_error`. Those that no site has
+            given are missing.
     """
 
     update: WeightedSum
@@ -116,7 +123,7 @@ class Totals:
         Raises:
             MaskingError: a sum is out of its range, or an update larger than the images of its sum allow.
         """
-        parts: dict[str, dict[str, NDArray[np.int64]]] = {"update": {}, "count": {}, "metric": {}}
+        parts: dict[str, dict[str, NDArray[np.int64]]] = {"update": {}, "count": {}, "weight": {}, "metric": {}}
         for path, value in layout.unpack(total, sites).items():
             part, _, name = path.partition("/")
             parts[part][name] = value
@@ -125,8 +132,9 @@ class Totals:
             if value.size and max(-int(value.min()), int(value.max())) > _LARGEST_CODE * counts["n_images"]:
                 raise MaskingError(f"the mean of '{name}' is beyond {LARGEST_UPDATE}: some site broke its bounds")
         metrics = {
-            name: float(Fraction(int(value.item()), counts[_weight(name)] * _STEPS))
-            for name, value in parts["metric"].items()
+            name: float(Fraction(int(parts["metric"][name].item()), int(weight) * _STEPS))
+            for name, weight in parts["weight"].items()
+            if weight
         }
         return cls(WeightedSum.of(parts["update"], counts["n_images"]), counts, metrics)
 

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from ra_core.errors import MaskingError
 from ra_core.masking.layout import Layout
 
-__all__ = ["FEWEST", "Terms", "canonical"]
+__all__ = ["FEWEST", "Terms", "canonical", "require_threshold"]
 
 FEWEST = 3
 """Sites in a sum: in a sum of two, each would know the other's figures."""
@@ -19,6 +19,20 @@ FEWEST = 3
 def canonical(value: object) -> bytes:
     """JSON that is the same for equal values, and different for different ones: what is hashed and signed."""
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
+def require_threshold(threshold: int, sites: int) -> None:
+    """Whether so many sites hide one among them, and no two groups of a threshold are without a site in common.
+
+    Raises:
+        MaskingError: fewer than three sites, or a threshold that is too low or too high.
+    """
+    if sites < FEWEST:
+        raise MaskingError(f"{sites} sites are too few to hide one among them: {FEWEST} are needed")
+    # Two groups of more than half share a site, and no honest site reveals for two different lists.
+    least = max(FEWEST, sites // 2 + 1)
+    if not least <= threshold <= sites:
+        raise MaskingError(f"a threshold of {threshold} for {sites} sites: it has to be from {least} to {sites}")
 
 
 @dataclass(frozen=True)
@@ -32,6 +46,8 @@ class Terms:
             config, confirmed on another way than the server.
         threshold: sites that have to answer at every stage, and shares that open a secret.
         layout: of the vector.
+        task: digest of what every site is asked to do, with which model; without it a server could give the others a
+            model that leaves their updates empty, so that the sum is one site's (Pasquini et al. 2022).
 
     Raises:
         MaskingError: fewer than three sites, a threshold that is too low or too high, a key of two sites, or a sum that
@@ -43,17 +59,11 @@ class Terms:
     pins: Mapping[str, str]
     threshold: int
     layout: Layout
+    task: str = ""
 
     def __post_init__(self) -> None:
         count = len(self.pins)
-        if count < FEWEST:
-            raise MaskingError(f"{count} sites are too few to hide one among them: {FEWEST} are needed")
-        # Two groups of more than half share a site, and no honest site reveals for two different lists.
-        least = max(FEWEST, count // 2 + 1)
-        if not least <= self.threshold <= count:
-            raise MaskingError(
-                f"a threshold of {self.threshold} for {count} sites: it has to be from {least} to {count}"
-            )
+        require_threshold(self.threshold, count)
         if len(set(self.pins.values())) < count:
             raise MaskingError("two sites are pinned to the same key", "compare the fingerprints with both sites again")
         self.layout.require_room(count)

@@ -18,11 +18,14 @@ class Failure:
     Attributes:
         kind: of the error, the name of its class: its text may name files or patients.
         site: name in the consortium; empty where the site doesn't know itself.
+        about: the other site that it blames, in secure aggregation; empty where it blames none.
     """
 
     kind: str
     site: str
+    about: str = ""
 
     def to_error(self) -> Error:
         """As Flower sends it."""
-        return Error(code=SITE_FAILED, reason=f"{self.kind} at {self.site}" if self.site else self.kind)
+        whom = f": {self.about}" if self.about else ""
+        return Error(code=SITE_FAILED, reason=f"{self.kind} at {self.site}{whom}" if self.site else self.kind)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from flwr.app import RecordDict
 
@@ -33,7 +33,11 @@ class JoinReply(Reply):
         n_declared: files that ought to be images of the site.
         n_used: of these, the files that are used.
 
-    In a study with differential privacy all counts may be 0, which tells nothing of them.
+        pins: in a study with secure aggregation, fingerprints of the sites' signing keys as this site knows them, as
+            JSON; else empty.
+
+    In a study with differential privacy all counts may be 0, which tells nothing of them; in one with secure
+    aggregation they are.
     """
 
     study_digest: str
@@ -46,6 +50,7 @@ class JoinReply(Reply):
     n_val_patients: int
     n_declared: int
     n_used: int
+    pins: str = field(default="", kw_only=True)
 
     @classmethod
     def from_record(cls, record: RecordDict) -> JoinReply:

@@ -9,6 +9,7 @@ from ra_core.config import StudyConfig
 from ra_core.console import TerminalReporter
 from ra_core.errors import AdmissionError, ConfigError, ConnectError
 from ra_core.installed import refuse_foreign
+from ra_core.masking.terms import require_threshold
 from ra_core.settings import load_config
 from server.consortium import Consortium
 from server.flower import control
@@ -64,6 +65,8 @@ def retrain_run(consortium: Consortium, name: str, new_name: str, tell: Callable
 
 def _start(consortium: Consortium, study: StudyConfig, name: str, sites: Sequence[str]) -> None:
     agreed = _agreed(consortium, sites)
+    if masking := study.federation.secure_aggregation:
+        require_threshold(masking.threshold, len(agreed))
     _require_daemon(consortium)
     run = Run(consortium, name)
     run.agree(study, agreed)

@@ -20,9 +20,11 @@ _README = """\
 Nothing in this folder is secret. Install federated-ra in the version that the consortium runs, put this folder on the
 machine that has the images, and set your data in `site.yaml`; no image leaves the hospital. Then, in this folder:
 
-1. `ra-client keygen site.yaml` makes this site's key and prints its fingerprint. Send **only** the file
-   `site.key.pub` to the consortium, and tell the fingerprint on another way, for example by phone.
-   `site.key` never leaves this machine.
+1. `ra-client keygen site.yaml` makes this site's two keys and prints their fingerprints. Send **only** the file
+   `site.key.pub` to the consortium, and tell its fingerprint on another way, for example by phone.
+   `site.key` and `site.signing.key` never leave this machine. For secure aggregation the other sites need the
+   fingerprint of `site.signing.key`, from you and not through the server, and you need theirs
+   (`secure_aggregation.sites` in `site.yaml`).
 2. `ra-client check site.yaml` reads every image and says whether the site can join, and what to mend before.
 3. `ra-client start site.yaml` joins. It opens one outgoing connection, to {address}; nothing comes in.
 
@@ -87,4 +89,5 @@ def _settings(address: str, site: str, app: str) -> dict[str, object]:
         "data": {"site": site, "root": "images"},
         "state": "state",
         "server": server,
+        "secure_aggregation": {"signing_key": "site.signing.key"},
     }

@@ -98,6 +98,8 @@ def _round(record: RoundRecord) -> dict[str, Any]:
         "files": {site: {"used": used, "declared": declared} for site, (used, declared) in record.files.items()},
         "validation_error": error if math.isfinite(error) else None,
         "metrics": {site: dict(found) for site, found in record.by_site.items()},
+        "means": dict(record.means),
+        "totals": dict(record.totals),
         "reasons": dict(record.missing) | _untold(record.by_site),
         "ledgers": _ledgers(record.ledgers),
         "privacy": {

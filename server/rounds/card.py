@@ -81,7 +81,8 @@ def _privacy(study: StudyConfig, progress: Progress) -> PrivacyStatement | None:
     if study.dp is None:
         return None
     told = {site: numbers for record in progress.records for site, numbers in record.privacy.items()}
-    by_error = any("validation_error" in found for record in progress.records for found in record.by_site.values())
+    told_of = (found for record in progress.records for found in (*record.by_site.values(), record.means))
+    by_error = any("validation_error" in found for found in told_of)
     return PrivacyStatement(
         sites=tuple(
             SitePrivacy(
@@ -103,14 +104,17 @@ def _privacy(study: StudyConfig, progress: Progress) -> PrivacyStatement | None:
 def _outside(site: str, progress: Progress) -> list[str]:
     """What a site has told that no epsilon covers."""
     metrics = {name for record in progress.records for name in record.by_site.get(site, ())}
+    masked = (record for record in progress.records if site in record.answered)
+    metrics |= {f"{name}, under masks" for record in masked for name in record.means}
     counts = progress.joined[site].n_images or any(record.images.get(site) for record in progress.records)
     return [*(["counts of images, patients and files"] if counts else []), *sorted(metrics)]
 
 
 def _errors(progress: Progress) -> Iterable[dict[str, object]]:
-    """Validation error at each site that tells it, from the exchange that judged the model."""
-    judged = (record for record in progress.records if record.round == progress.best_round + 1)
-    for site, metrics in (pair for record in judged for pair in record.by_site.items()):
+    """Validation error at each site that tells it, or with secure aggregation over all, as the model was judged."""
+    judged = [record for record in progress.records if record.round == progress.best_round + 1]
+    together = [("all sites together", record.means) for record in judged if record.means]
+    for site, metrics in [*(pair for record in judged for pair in record.by_site.items()), *together]:
         if "validation_error" in metrics:
             yield {"test_site": site, "metric": "validation_error", "value": metrics["validation_error"]}
 

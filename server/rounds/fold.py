@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from ra_core.clipping import clipped, update_norm
 from ra_core.config import FederationConfig
 from ra_core.fixed_point import Codes, WeightedSum, check_update
-from ra_core.messages import MessageError, RoundOrder, RoundReply
+from ra_core.messages import MaskedReply, MessageError, RoundOrder, RoundReply
 from server.rounds.aggregation import Combiner, TrimmedMean
 from server.rounds.orders import model_digest
 from server.rounds.progress import RoundRecord
 from server.rounds.roster import TOO_LATE, counts_problem, printable, reported
 
-__all__ = ["Fold"]
+__all__ = ["Fold", "privacy_problem"]
 
 LARGEST_METRIC = 1e12
 """No mean over a site's images is larger; what is would drown all others in the weighted mean."""
@@ -77,20 +77,12 @@ class Fold:
             raise MessageError("an update in the closing exchange")
         if problem := counts_problem(reply, len(self.sites), self._private):
             raise MessageError(problem)
-        self._check_privacy(reply)
+        if problem := privacy_problem(reply, self.order):
+            raise MessageError(problem)
         if not all(abs(value) <= LARGEST_METRIC for value in reply.metrics.values()):
             raise MessageError("a metric is not finite or too large")
         if reply.metrics.get("validation_error", 0.0) < 0:
             raise MessageError("a negative validation error")
-
-    def _check_privacy(self, reply: RoundReply) -> None:
-        """An update of a private study tells what it has spent, and nothing else does."""
-        numbers = (reply.epsilon, reply.delta, reply.noise_multiplier)
-        if self._private and self.order.steps:
-            if not (all(0 < number < math.inf for number in numbers) and reply.delta < 1):
-                raise MessageError("the privacy that it has spent can't be true")
-        elif any(numbers):
-            raise MessageError("tells of privacy where none was spent")
 
     def _bounded(self, reply: RoundReply) -> Mapping[str, Codes]:
         """The update, within the study's norms."""
@@ -152,6 +144,15 @@ class Fold:
             ValueError: no site has answered.
         """
         return self._combiner.mean()
+
+
+def privacy_problem(reply: RoundReply | MaskedReply, order: RoundOrder) -> str:
+    """What is wrong with what an answer tells of privacy, as updates of a private study do; empty where nothing is."""
+    numbers = (reply.epsilon, reply.delta, reply.noise_multiplier)
+    if order.study.dp is not None and order.steps:
+        true = all(0 < number < math.inf for number in numbers) and reply.delta < 1
+        return "" if true else "the privacy that it has spent can't be true"
+    return "tells of privacy where none was spent" if any(numbers) else ""
 
 
 def _combiner(shapes: Mapping[str, tuple[int, ...]], federation: FederationConfig) -> Combiner:

@@ -12,7 +12,16 @@ from flwr.app import RecordDict
 from ra_core.config import StudyConfig
 from ra_core.hashing import tensor_digest
 from ra_core.installed import package_hash
-from ra_core.messages import DeliveryOrder, JoinOrder, Model, RoundOrder, arrays
+from ra_core.messages import (
+    DeliveryOrder,
+    JoinOrder,
+    Model,
+    RoundOrder,
+    Stage,
+    StageOrder,
+    arrays,
+    task_digest,
+)
 from server.rounds.card import model_card
 from server.rounds.progress import Progress
 
@@ -54,6 +63,25 @@ class Orders:
             steps=steps,
             proximal_mu=federation.proximal_mu,
             model=progress.model,
+        )
+
+    def stage(self, order: RoundOrder, stage: Stage, relayed: Mapping[str, bytes]) -> StageOrder:
+        """Of a short exchange of secure aggregation.
+
+        Args:
+            order: of the round that it belongs to.
+            stage: what is asked.
+            relayed: other sites' messages.
+        """
+        return StageOrder(
+            study=self.study,
+            run=self.run,
+            package_hash=package_hash(),
+            stage=stage,
+            round=order.round,
+            steps=order.steps,
+            task=task_digest(order, model_digest(order.model)),
+            relayed=relayed,
         )
 
     @staticmethod

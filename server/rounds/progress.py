@@ -44,6 +44,8 @@ class RoundRecord:
         fingerprints: of each site's data; another one than before tells that the data changed.
         ledgers: of each site, the length of its ledger and the hash of its last line, which is about this answer. They
             hold times, so records are compared without them.
+        means, totals: with secure aggregation, means of the metrics and sums of the counts over the answering sites, in
+            place of each site's.
     """
 
     round: int
@@ -59,6 +61,8 @@ class RoundRecord:
     fingerprints: Mapping[str, str]
     ledgers: Mapping[str, LedgerHead] = field(compare=False)
     privacy: Mapping[str, Privacy] = field(default_factory=dict)
+    means: Mapping[str, float] = field(default_factory=dict)
+    totals: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass

@@ -9,19 +9,22 @@ from typing import Protocol
 
 from flwr.app import Error, Message
 from flwr.common.constant import ErrorCode  # private: flwr is pinned
+from pydantic import TypeAdapter, ValidationError
 
-from ra_core.config import StudyConfig
+from ra_core.config import SITE_NAME, StudyConfig
 from ra_core.fixed_point import LARGEST_TOTAL_COUNT
 from ra_core.installed import package_hash
 from ra_core.messages import SITE_FAILED, JoinRefusal, JoinReply, MessageError, RoundReply
 
-__all__ = ["TOO_LATE", "Roster", "Tell", "counts_problem", "printable", "reported"]
+__all__ = ["TOO_LATE", "Roster", "Tell", "counts_problem", "printable", "read_pins", "reported"]
 
 MOST_IMAGES = 10_000_000
 """No hospital has more healthy images for one study; a site that claims more would own the weighted mean."""
 
 LONGEST_REASON = 400
 """Characters of a reason that are kept: parts of it come from the site."""
+
+_PINS = TypeAdapter(dict[str, str])
 
 NOT_CONNECTED = "not connected"
 
@@ -74,7 +77,8 @@ class Roster:
         self.names: dict[int, str] = {}
         self.joined: dict[str, JoinReply] = {}
         self.silent: set[int] = set()
-        self._study_digest, self._private = study.digest(), study.dp is not None
+        self._study_digest, self._masked = study.digest(), study.federation.secure_aggregation is not None
+        self._untold = self._masked or study.dp is not None
         self._registered, self._tell = dict(registered), tell
         self._refusals: dict[int, _Refusal] = {}
 
@@ -149,8 +153,20 @@ class Roster:
             raise MessageError("has another version of federated-ra than the server")
         if reply.study_digest != self._study_digest:
             raise MessageError("answers another study")
-        if problem := counts_problem(reply, len(self.sites), self._private):
+        if problem := counts_problem(reply, len(self.sites), self._untold):
             raise MessageError(problem)
+        if self._masked and (problem := self._pins_problem(reply)):
+            raise MessageError(problem)
+
+    def _pins_problem(self, reply: JoinReply) -> str:
+        """Why masks of this site would not cancel: all have to know all sites by the same keys. Empty where they do."""
+        pins = read_pins(reply)
+        if pins.keys() != set(self.sites):
+            return f"its secure_aggregation.sites has not the fingerprints of {', '.join(self.sites)}"
+        for other in self.joined.values():
+            if differing := [site for site, pin in read_pins(other).items() if pins[site] != pin]:
+                return f"knows '{differing[0]}' by another signing key than '{other.site}' does: compare fingerprints"
+        return ""
 
     def _who(self, node: int, name: str) -> str:
         """A node's site: by its key, else the agreed name that it gives if nobody else has that."""
@@ -164,6 +180,14 @@ class Roster:
         if told != refusal:
             key = "site" if refusal.who in self.sites else "node"
             self._tell("refused", **{key: refusal.who.removeprefix("node ")}, reason=refusal.reason)
+
+
+def read_pins(reply: JoinReply) -> dict[str, str]:
+    """Fingerprints of signing keys by site, as a site knows them; empty where they can't be read."""
+    try:
+        return dict(_PINS.validate_json(reply.pins or "{}", strict=True))
+    except ValidationError:
+        return {}
 
 
 def counts_problem(reply: JoinReply | RoundReply, sites: int, untold: bool) -> str:
@@ -185,12 +209,14 @@ def counts_problem(reply: JoinReply | RoundReply, sites: int, untold: bool) -> s
 
 
 def reported(error: Error) -> tuple[str, str]:
-    """A site's name, where it is told, and what went wrong: "KIND at SITE" is what our client sends."""
+    """A site's name, where it is told, and what went wrong: our client sends "KIND at SITE", or that with ": OTHER"."""
     if error.code in _FLOWERS:
         return "", _FLOWERS[error.code]
     text = error.reason or "an error"
-    kind, _, name = text.partition(" at ")
-    return (name, f"reports {kind}") if re.fullmatch(r"\w{1,40}", kind) else ("", f"reports {text}")
+    kind, _, rest = text.partition(" at ")
+    name, _, about = rest.partition(": ")  # no site's name holds a colon
+    whom = f" and blames '{about}'" if SITE_NAME.fullmatch(about) else ""
+    return (name, f"reports {kind}{whom}") if re.fullmatch(r"\w{1,40}", kind) else ("", f"reports {text}")
 
 
 def printable(text: str) -> str:

@@ -16,10 +16,13 @@ from flwr.serverapp import Grid
 from ra_core.config import StudyConfig
 from ra_core.daemons.events import moment
 from ra_core.errors import NonFiniteError, QuorumError
+from ra_core.masking.terms import require_threshold
 from ra_core.messages import RoundOrder
 from server.rounds.delivery import deliver
 from server.rounds.fold import Fold
 from server.rounds.joining import Joining
+from server.rounds.masked_fold import MaskedFold
+from server.rounds.masked_rounds import MaskedRounds, Seconds
 from server.rounds.optimizer import start, step
 from server.rounds.orders import Orders, model_digest
 from server.rounds.post import POLL_SECONDS, Post
@@ -42,6 +45,8 @@ class FederatedAveraging:
         deadline: longest wait in seconds, in place of the study's for joining and for rounds.
         registered: sites by node, where node authentication tells.
         tell: takes events.
+        on_masking: called with the number of a round before any masked figures of it are asked for; the place to note
+            that it can't be made again.
     """
 
     def __init__(
@@ -55,6 +60,7 @@ class FederatedAveraging:
         deadline: float | None = None,
         registered: Mapping[int, str] | None = None,
         tell: Tell = lambda event, **fields: None,  # noqa: ARG005
+        on_masking: Callable[[int], None] = lambda number: None,  # noqa: ARG005
     ) -> None:
         self.federation, self.selectable, self.on_progress = study.federation, selectable, on_progress
         self.deadline = deadline or study.federation.deadline_seconds
@@ -64,6 +70,14 @@ class FederatedAveraging:
         self._joining = Joining(self._post, self._roster, self._orders.join(), seconds, tell)
         # Less a hair: 0.55 * 20 is a little more than 11.
         self._needed = max(1, math.ceil(study.federation.quorum * len(self._roster.sites) - 1e-9))
+        self._masking: MaskedRounds | None = None
+        if agreed := study.federation.secure_aggregation:
+            require_threshold(agreed.threshold, len(self._roster.sites))
+            self._needed = max(self._needed, agreed.threshold)
+            waits = Seconds(deadline or agreed.stage_seconds, self.deadline)
+            self._masking = MaskedRounds(
+                self._post, self._roster, self._orders, agreed, self._needed, waits, on_masking, tell
+            )
 
     def run(self, progress: Progress) -> Progress:
         """Go on from `progress` to the end: rounds, the closing exchange that lets the last one win too, delivery.
@@ -73,6 +87,7 @@ class FederatedAveraging:
 
         Raises:
             QuorumError: too few sites joined, or answered usably in a round.
+            MaskingError: a masked round can't be opened, and can't be made again either.
             NonFiniteError: the server's optimizer left what float32 holds.
         """
         rounds, steps, patience = self.federation.rounds, self.federation.local_steps, self.federation.patience
@@ -92,7 +107,9 @@ class FederatedAveraging:
         order = self._orders.next_round(progress, steps)
         asked = self._present(order.round)
         progress.take_in(self._roster.joined)
-        fold = self._answers(order, asked, progress)
+        fold: Fold | MaskedFold = (
+            self._masking.exchange(order, asked, progress) if self._masking else self._answers(order, asked, progress)
+        )
         record = fold.record({site: self._roster.why_absent(site) for site in self._roster.sites})
         progress.unfinished = record
         self._require_quorum(record.round, record.answered, "gave a usable answer", record.missing)
@@ -146,7 +163,7 @@ class FederatedAveraging:
                 self._tell("answered", round=number, site=site, seconds=seconds, metrics=fold.metrics(site))
         return fold
 
-    def _step(self, progress: Progress, fold: Fold) -> None:
+    def _step(self, progress: Progress, fold: Fold | MaskedFold) -> None:
         config = self.federation.optimizer
         state = progress.optimizer or start(config, progress.model)
         try:

@@ -118,7 +118,7 @@ class InProcessGrid(Grid):
             return []
         message = self._waiting.pop(name)
         answer = self._answer(message)
-        if message.metadata.message_type == MessageType.TRAIN:
+        if message.metadata.message_type.partition(".")[0] == MessageType.TRAIN:
             self._on_answer()
         return [answer]
 

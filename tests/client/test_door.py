@@ -34,7 +34,7 @@ def lines(tmp_path, site="anna"):
         ({"parts": ["encoder"]}, "policy.parts doesn't let out decoder, which the study shares"),
         ({"tensors": ["encoder.", "decoder.first"]}, "policy.tensors doesn't let out decoder."),
         ({"dp_required": True, "dp_epsilon": 1.0}, "policy.dp_required: the study has no differential privacy"),
-        ({"secure_aggregation_required": True}, "policy.secure_aggregation_required: this version has no secure"),
+        ({"secure_aggregation_required": True}, "policy.secure_aggregation_required: the study has no secure"),
         ({"rounds_total": 1}, "policy.rounds_total leaves 1 updates, and 2 are asked for"),
         ({"min_patients": 13}, "policy.min_patients: the site has fewer"),
         ({"packages": ["0" * 64]}, "policy.packages doesn't name the installed software"),

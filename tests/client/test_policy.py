@@ -21,6 +21,7 @@ from client.door import Door
 from client.ledger.book import Ledger
 from client.ledger.chain import Head, Spent
 from client.policy import ALLOWED_FIELDS, _narrowed, failed, release
+from client.seat import Seat
 from ra_core.clipping import update_norm
 from ra_core.config import PolicyConfig, StudyConfig
 from ra_core.daemons.events import Events, read_events
@@ -63,7 +64,8 @@ def round_order(found=None, **changes):
 def door(tmp_path):
     def make(**policy):
         ledger = Ledger.of(tmp_path, "anna")
-        return Door("anna", PolicyConfig.model_validate(policy), ledger, Events(tmp_path / "daemon.jsonl"))
+        rules, events = PolicyConfig.model_validate(policy), Events(tmp_path / "daemon.jsonl")
+        return Door("anna", rules, ledger, events, Seat("anna", None, tmp_path / "masking.json"))
 
     return make
 
@@ -293,7 +295,7 @@ class TestLedger:
         sent = release(Failure("ReleaseError", "anna"), round_order(), door(), asked, "policy.parts")
         assert (sent.error.code, sent.error.reason) == (SITE_FAILED, "ReleaseError at anna")
         (line,) = lines(door())
-        assert (line.kind, line.what["facts"]) == ("error", {"kind": "ReleaseError", "site": "anna"})
+        assert (line.kind, line.what["facts"]) == ("error", {"kind": "ReleaseError", "site": "anna", "about": ""})
         assert line.what["withheld"] == ["policy.parts"]
 
     def test_a_failure_without_a_line_says_only_that_there_is_none(self, door, asked, tmp_path):

@@ -33,6 +33,29 @@ def refused(tmp_path, text, *reasons, kind=StudyConfig):
     return caught.value
 
 
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ("", "max_update_norm: secure_aggregation hides the norm of one site's update: set it to null"),
+        ("max_update_norm: null, aggregation: trimmed_mean", "aggregation: trimmed_mean looks at single"),
+    ],
+)
+def test_what_looks_at_single_updates_goes_with_no_secure_aggregation(tmp_path, more, reason):
+    settings = f"federation: {{secure_aggregation: {{threshold: 3}}, {more}}}"
+    assert "federation" in refused(tmp_path, settings, reason).message
+
+
+@pytest.mark.parametrize("threshold", [0, 2])
+def test_a_sum_of_two_hides_nobody(tmp_path, threshold):
+    text = f"federation: {{max_update_norm: null, secure_aggregation: {{threshold: {threshold}}}}}"
+    refused(tmp_path, text, "federation.secure_aggregation.threshold")
+
+
+def test_a_fingerprint_has_its_form(tmp_path):
+    text = yaml.safe_dump(EXAMPLE | {"secure_aggregation": {"signing_key": "k", "sites": {"north": "SHA256:short"}}})
+    refused(tmp_path, text, "secure_aggregation.sites", kind=SiteConfig)
+
+
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_site_config_loads(path):
     config = load_config(path, SiteConfig)

@@ -5,10 +5,11 @@ import pytest
 import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from typer.testing import CliRunner
 
 from client.cli import app
-from client.member.keys import make_key, site_key_path
+from client.member.keys import make_key, make_keys, make_signing_key, site_key_path
 from ra_core.errors import ConfigError
 from ra_core.keys import fingerprint, parse_public_key
 
@@ -80,6 +81,43 @@ def test_a_site_config_that_does_not_say_is_told_how(tmp_path, server):
     with pytest.raises(ConfigError, match="private_key") as caught:
         site_key_path(write_site(tmp_path, **server))
     assert "--out" in caught.value.hint
+
+
+class TestSigningKey:
+    @pytest.fixture
+    def site(self, tmp_path):
+        path = write_site(tmp_path, private_key="site.key")
+        found = yaml.safe_load(path.read_text()) | {"secure_aggregation": {"signing_key": "signing.key"}}
+        path.write_text(yaml.safe_dump(found))
+        return path
+
+    def told(self, site):
+        done = CliRunner().invoke(app, ["keygen", str(site)], catch_exceptions=False)
+        assert done.exit_code == 0
+        return done.stdout
+
+    def test_it_is_made_with_the_other_one_and_its_fingerprint_is_told(self, site):
+        said = self.told(site)
+        key = load_private(site.with_name("signing.key"))
+        assert isinstance(key, Ed25519PrivateKey)
+        assert stat.S_IMODE(site.with_name("signing.key").stat().st_mode) == 0o600
+        assert said.split()[-1] == fingerprint(key.public_key())
+        assert fingerprint(load_private(site.with_name("site.key")).public_key()) in said
+        assert "PRIVATE" not in said
+
+    def test_a_member_makes_it_alone(self, site):
+        make_key(site.with_name("site.key"))
+        before = site.with_name("site.key").read_bytes()
+        assert "site.key:" not in self.told(site)
+        assert site.with_name("site.key").read_bytes() == before
+        with pytest.raises(ConfigError, match=r"site\.key: is there already"):
+            make_keys(site)
+
+    def test_nothing_is_written_over(self, site):
+        site.with_name("signing.key.pub").write_bytes(b"precious")
+        with pytest.raises(ConfigError, match=r"signing\.key\.pub"):
+            make_signing_key(site.with_name("signing.key"))
+        assert not site.with_name("signing.key").exists()
 
 
 def test_the_command_needs_no_site_config_with_out(tmp_path):

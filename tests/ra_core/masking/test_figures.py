@@ -72,6 +72,12 @@ def test_the_closing_exchange_has_no_update():
     assert (found.counts["n_val"], found.metrics) == (20, {"validation_error": 0.25})
 
 
+def test_a_metric_that_a_site_lacks_weighs_nothing():
+    lacking, whole = (some(metrics=metrics).pack(LAYOUT) for metrics in ({"error": 0.5}, some().metrics))
+    assert Totals.unpack(LAYOUT, lacking + whole, 2).metrics == {"error": 0.5, "validation_error": pytest.approx(0.1)}
+    assert Totals.unpack(LAYOUT, lacking + lacking, 2).metrics == {"error": 0.5}
+
+
 def test_the_largest_figures_of_all_sites_fit():
     for sites in (3, 32, 1000):
         layout = round_layout({"w": (1,)}, ["error"], sites)
@@ -91,7 +97,7 @@ def test_the_largest_figures_of_all_sites_fit():
         ({"counts": dict.fromkeys(COUNTS, MOST + 1)}, "out of its range"),
         ({"counts": dict.fromkeys(COUNTS, 10) | {"n_val": 0}}, "out of its range"),
         ({"counts": {"n_images": 3}}, "counts are not"),
-        ({"metrics": {"error": 1.0}}, "not those of the layout"),
+        ({"metrics": {"error": 1.0, "score": 1.0}}, "not those of the layout"),
         ({"metrics": {"error": math.nan, "validation_error": 0.1}}, "'error' is not finite"),
         ({"metrics": {"error": 1.0, "validation_error": -math.inf}}, "'validation_error' is not finite"),
     ],

@@ -1,0 +1,157 @@
+"""A site's seat in masked rounds: what it refuses, what it keeps, and that no figures leave it without masks."""
+
+import stat
+
+import pytest
+from federating import answer_of, first_model, train_hospitals
+from hospitals import tiny_federation
+from summing import NAMES, change, pins_of, secure, secure_hospitals, write_keyring
+
+from client.ledger.book import Ledger
+from client.seat import Seat
+from ra_core.config import RuntimeConfig, SiteConfig
+from ra_core.errors import ConfigError, MaskingError, QuorumError
+from ra_core.installed import package_hash
+from ra_core.messages import JoinOrder, JoinRefusal, JoinReply, RoundOrder, StageOrder, StageReply
+from ra_core.settings import load_config
+
+ONE_THREAD = RuntimeConfig(threads=1)
+ROUND = {"round": 1, "base_round": 0, "best_round": 0, "start_step": 0, "steps": 2, "proximal_mu": 0.0}
+FACTS = {"run": "run", "package_hash": package_hash()}
+
+
+@pytest.fixture
+def anna(site_root, tmp_path):
+    return secure_hospitals(site_root, tmp_path)[0]
+
+
+def joining(hospital, study):
+    """What a site answers to joining: a reply, or the reason of a refusal."""
+    content = answer_of(hospital.settings(ONE_THREAD), JoinOrder(study=study, **FACTS), "query").content
+    if JoinRefusal.is_one(content):
+        return JoinRefusal.from_record(content).reason
+    return JoinReply.from_record(content)
+
+
+def stage_order(stage="announce", relayed=None, **changes):
+    fields = {"stage": stage, "round": 1, "steps": 2, "task": "a" * 64, "relayed": relayed or {}}
+    return StageOrder(**{"study": secure()} | FACTS | fields | changes)
+
+
+class TestJoining:
+    def test_a_site_tells_by_which_keys_it_knows_the_others_and_no_count(self, anna, tmp_path):
+        reply = joining(anna, secure())
+        assert all(pin in reply.pins for pin in pins_of(tmp_path).values())
+        assert (reply.n_images, reply.n_val, reply.n_used) == (0, 0, 0)
+
+    def test_in_other_studies_it_tells_counts_and_no_key(self, anna):
+        reply = joining(anna, tiny_federation())
+        assert (reply.pins, reply.n_images) == ("", 12)
+
+    def test_it_refuses_a_study_without_where_its_policy_says_so(self, anna):
+        change(anna, policy={"secure_aggregation_required": True})
+        assert "policy.secure_aggregation_required: the study has no" in joining(anna, tiny_federation())
+        assert joining(anna, secure()).site == "anna"
+
+    @pytest.mark.parametrize(
+        ("policy", "study", "reason"),
+        [
+            ({}, {"threshold": 5}, "secure_aggregation.sites: a threshold of 5 for 4 sites"),
+            ({"metrics": "none"}, {}, "policy.metrics doesn't let out validation_error, which every site gives"),
+            ({"min_patients": 1000}, {}, "policy.min_patients: the site has fewer"),
+        ],
+    )
+    def test_it_refuses_what_it_can_not_give(self, anna, policy, study, reason):
+        change(anna, policy=policy)
+        assert reason in joining(anna, secure(**study))
+
+    def test_without_keys_it_takes_no_part(self, anna):
+        change(anna, secure_aggregation=None)
+        assert "this site's config has no keys for it" in joining(anna, secure())
+
+    @pytest.mark.parametrize(("names", "reason"), [(("anna", "berta"), "2 sites are too few"), ((), "0 sites are too")])
+    def test_it_refuses_a_sum_of_fewer_than_three(self, anna, tmp_path, names, reason):
+        write_keyring(anna, tmp_path, {name: pin for name, pin in pins_of(tmp_path).items() if name in names})
+        assert reason in joining(anna, secure())
+
+    def test_it_refuses_where_its_own_key_is_not_the_one_that_others_know(self, anna, tmp_path):
+        write_keyring(anna, tmp_path, pins_of(tmp_path) | {"anna": "SHA256:" + 43 * "A"})
+        assert "own fingerprint is not that of its signing key" in joining(anna, secure())
+
+
+class TestNothingLeavesUnmasked:
+    def test_an_order_without_masks_is_refused_before_any_work(self, anna, tmp_path):
+        study = secure()
+        order = RoundOrder(study=study, model=first_model(study), **FACTS | ROUND)
+        assert answer_of(anna.settings(ONE_THREAD), order).error.reason == "ReleaseError at anna"
+        with Ledger.of(tmp_path / "state", "anna").opened() as book:
+            (line,) = book.lines()
+        assert "the order asks for figures without masks" in line.what["withheld"][0]
+
+    def test_figures_that_have_left_under_masks_do_not_leave_without(self, site_root, tmp_path):
+        """A study without secure aggregation, but the same model: its update would be the very one that was hidden."""
+        hospitals = secure_hospitals(site_root, tmp_path)
+        train_hospitals(hospitals, secure(rounds=1))
+        with pytest.raises(QuorumError, match="anna: reports MaskingError"):
+            train_hospitals(hospitals, tiny_federation(rounds=1, deadline_seconds=2.0))
+
+    def test_a_round_budget_holds_before_keys_are_announced(self, site_root, tmp_path):
+        hospitals = secure_hospitals(site_root, tmp_path)
+        train_hospitals(hospitals, secure(rounds=1))
+        change(hospitals[0], policy={"rounds_total": 1})
+        seat_order = stage_order(study=secure(rounds=1))
+        assert answer_of(hospitals[0].settings(ONE_THREAD), seat_order, "query.stage").error.reason == (
+            "ReleaseError at anna"
+        )
+
+
+class TestASiteSpeaksOnce:
+    @pytest.fixture
+    def seat(self, anna, tmp_path):
+        return Seat.of(load_config(anna.site_config, SiteConfig), tmp_path / "state")
+
+    def test_what_it_keeps_is_for_nobody_else(self, seat):
+        assert isinstance(seat.speak(stage_order()), StageReply)
+        assert [path.name for path in seat.file.parent.iterdir()] == ["masking.json"]
+        assert stat.S_IMODE(seat.file.stat().st_mode) == 0o600
+
+    def test_it_keeps_before_the_answer_leaves(self, seat, monkeypatch):
+        def full(*_, **__):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr("client.seat.write_atomically", full)
+        with pytest.raises(OSError, match="No space"):
+            seat.speak(stage_order())
+
+    @pytest.mark.parametrize(
+        "changes", [{"round": 2}, {"run": "another"}, {"task": "b" * 64}], ids=["round", "run", "task"]
+    )
+    def test_keys_are_for_one_task_of_one_round(self, seat, changes):
+        seat.speak(stage_order())
+        with pytest.raises(MaskingError, match="for something else"):
+            seat.speak(stage_order("deal", **changes))
+
+    @pytest.mark.parametrize("stage", ["deal", "confirm", "reveal"])
+    def test_it_says_nothing_before_it_has_announced(self, seat, stage):
+        with pytest.raises(MaskingError, match="announced no keys"):
+            seat.speak(stage_order(stage))
+
+    def test_a_question_is_not_answered_twice(self, seat, site_root, tmp_path):
+        config = tmp_path / "berta.yaml"
+        seats = [seat, *(Seat.of(load_config(config.with_stem(n), SiteConfig), tmp_path / "state") for n in NAMES[1:])]
+        heard = {each.site: each.speak(stage_order()).message.encode() for each in seats}
+        seat.speak(stage_order("deal", heard))
+        with pytest.raises(MaskingError, match="has dealt in round 1"):
+            seat.speak(stage_order("deal", heard))
+
+    def test_what_is_damaged_is_not_gone_on_with(self, seat):
+        seat.speak(stage_order())
+        seat.file.write_bytes(seat.file.read_bytes()[:-9])
+        with pytest.raises(MaskingError, match="damaged"):
+            seat.speak(stage_order("deal"))
+
+    @pytest.mark.parametrize("content", [b"", b"no key"])
+    def test_a_bad_signing_key_is_told(self, seat, content):
+        seat.keyring.signing_key.write_bytes(content)
+        with pytest.raises(ConfigError, match="signing key can't be read"):
+            seat.speak(stage_order())
