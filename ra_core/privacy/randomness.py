@@ -6,7 +6,6 @@ import math
 import os
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 __all__ = ["SYSTEM", "Randomness"]
@@ -52,7 +51,3 @@ class Randomness:
     def below(self, count: int) -> int:
         """A whole number from 0 to count - 1; with 64 bits its bias is below count / 2^64."""
         return int.from_bytes(self.bits(8), "big") % count
-
-    def generator(self) -> torch.Generator:
-        """A fresh generator for what need not be secret, only independent of data and order: 64 bits seed it."""
-        return torch.Generator().manual_seed(int.from_bytes(self.bits(8), "big") >> 1)
