@@ -27,6 +27,7 @@ from ra_core.errors import PrivacyBudgetError, QuorumError, ReleaseError
 from ra_core.fixed_point import decode
 from ra_core.installed import package_hash
 from ra_core.messages import JoinOrder, RoundOrder, RoundReply
+from ra_core.models.ra import RA
 from ra_core.models.vae import VAE
 from ra_core.privacy.accounting import Releases, epsilon_of
 from ra_core.privacy.steps import PrivateSteps
@@ -157,6 +158,14 @@ class TestJoining:
             spend(book, policy, order(study, run="another"), "operating system")
             assert beyond_budget(policy, study, "run", book.spendings, Releases(0.3, 1.0, 4)) != []
 
+    def test_a_runs_budget_is_of_its_study_alone(self, ledger):
+        study = private_study(epsilon=epsilon_of([ROUND] * 2, 1e-5) * 1.001)
+        with ledger.opened() as book:
+            spend(book, PolicyConfig(), order(private_study(clip_norm=0.4)), "operating system")
+            assert beyond_budget(PolicyConfig(), study, "run", book.spendings, Releases(0.3, 1.0, 4)) == []
+            spend(book, PolicyConfig(), order(study), "operating system")
+            assert beyond_budget(PolicyConfig(), study, "run", book.spendings, Releases(0.3, 1.0, 4)) != []
+
     def test_noise_is_found_for_a_target_epsilon(self, ledger):
         study = private_study(noise_multiplier=None, epsilon=2.0)
         with ledger.opened() as book:
@@ -271,18 +280,26 @@ class TestWhatLeaves:
         def plain_descent(method):
             return {name: SGD(part.parameters()) for name, part in method.shared_parts().items()}
 
-        monkeypatch.setattr(VAE, "optimizers", plain_descent)
+        for method in (VAE, RA):
+            monkeypatch.setattr(method, "optimizers", plain_descent)
 
-    def sum_of(self, site, study):
-        """The noisy sum that an update of one step tells."""
+    def sum_of(self, site, study, *parts):
+        """The noisy sum that an update of one step tells, of all parts or of some."""
         update = site.answer(order(study, steps=1)).update
-        return np.concatenate([decode(codes).ravel() for codes in update.values()]) * -self.BATCH / self.RATE
+        found = [decode(codes).ravel() for name, codes in update.items() if name.startswith(parts or "")]
+        return np.concatenate(found) * -self.BATCH / self.RATE
 
     @pytest.mark.parametrize(("noise", "clip"), [(1.0, 1.0), (3.0, 1.0), (2.0, 5.0)])
     def test_its_noise_is_the_declared_one(self, site, noise, clip):
         found = self.sum_of(site, private_study(noise_multiplier=noise, clip_norm=clip, sampling_rate=1e-9))
         assert found.std() == pytest.approx(noise * clip, rel=0.02)
         assert abs(found.mean()) < 5 * noise * clip / np.sqrt(found.size)
+
+    @pytest.mark.parametrize("part", ["encoder", "decoder"])
+    def test_its_noise_is_the_declared_one_in_each_part_of_an_adversarial_step(self, site, part):
+        method = {"channels": [4, 8], "latent": 4, "warmup_steps": 0, "learning_rate": self.RATE}
+        found = self.sum_of(site, private_study(method=method, sampling_rate=1e-9, noise_multiplier=3.0), part)
+        assert found.std() == pytest.approx(3.0 * 0.5, rel=0.03)
 
     @pytest.mark.parametrize("clip", [0.05, 0.2])
     def test_a_patient_adds_no_more_than_the_declared_norm(self, site, monkeypatch, clip):
@@ -296,7 +313,7 @@ class TestWhatLeaves:
     def test_a_patient_with_many_images_is_one(self, site, monkeypatch):
         rows = site.images.train.rows
         site.images.train.rows = (*(replace(row, patient_id="one") for row in rows[:9]), *rows[9:])
-        monkeypatch.setattr(site.randomness, "uniform", np.zeros)  # all are drawn
+        monkeypatch.setattr(site.randomness, "uniform", lambda *shape: np.zeros(shape))  # all are drawn
         looked_at = []
         images = site.images.train.images
         monkeypatch.setattr(site.images.train, "images", lambda found: looked_at.extend(found) or images(found))

@@ -1,6 +1,7 @@
 """A patient's part: its own gradient, as if it were alone, no longer than the norm."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -55,11 +56,22 @@ def test_no_random_number_is_of_torchs_generators(monkeypatch):
     assert torch.equal(before, torch.random.get_rng_state())
 
 
-def test_each_image_has_noise_of_its_own():
-    method, state = build("vae")
-    (turn,) = method.turns(0)
-    found, _ = each_gradient(method, turn, images(1).expand(2, -1, -1, -1), state, Seeded())
-    assert not torch.allclose(found["decoder.tail.weight"][0], found["decoder.tail.weight"][1])
+@pytest.mark.parametrize("name", METHODS)
+def test_each_image_has_noise_of_its_own_each_time(name):
+    method, state = build(name)
+    draws = Seeded()
+    for turn in method.turns(5):
+        twice = [each_gradient(method, turn, images(1).expand(2, -1, -1, -1), state, draws)[0] for _ in range(2)]
+        parts = torch.cat([torch.cat([g.flatten(1) for g in found.values()], 1) for found in twice])
+        assert len({tuple(part.tolist()) for part in parts}) == 4
+
+
+def test_all_is_in_float32_whatever_the_machines_precision():
+    method, state = build("ra")
+    half = replace(state, autocast=lambda: torch.autocast("cpu", torch.bfloat16))
+    for turn in method.turns(5):
+        found, expected = (bounded_sum(method, turn, images(), s, 1.0, Rows(0, 1, 2)).sums for s in (half, state))
+        assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
 @pytest.mark.parametrize("name", ["ra", "vae"])
