@@ -29,7 +29,7 @@ def noise_of(study: StudyConfig, dp: PrivacyConfig, policy: PolicyConfig) -> flo
     federation = study.federation
     noise = dp.noise_multiplier
     if noise is None:
-        total = study.method.releases(0, federation.rounds * federation.local_steps)
+        total = study.method.releases(0, (federation.rounds + dp.spare_rounds) * federation.local_steps)
         noise = noise_for(dp.epsilon or 0.0, _delta(dp, policy), dp.sampling_rate, total)
     return max(noise, policy.dp_noise_multiplier or 0.0)
 

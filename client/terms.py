@@ -39,7 +39,7 @@ def objections(
         *_to_software(policy),
         *_to_study(policy, order.study),
         *_to_rounds(policy, order, spent),
-        *_to_privacy(policy, order, spent, spendings),
+        *_to_privacy(policy, order, spendings),
     ]
 
 
@@ -88,16 +88,17 @@ def _to_rounds(policy: PolicyConfig, order: Order, spent: Sequence[Spent]) -> It
         yield f"policy.rounds_per_day: all {policy.rounds_per_day} updates of the last 24 hours are spent"
 
 
-def _to_privacy(
-    policy: PolicyConfig, order: Order, spent: Sequence[Spent], spendings: Sequence[Spending]
-) -> Iterator[str]:
-    """On joining, whether all rounds still to come can be paid for; a round itself is paid for when it is begun."""
+def _to_privacy(policy: PolicyConfig, order: Order, spendings: Sequence[Spending]) -> Iterator[str]:
+    """On joining a run for the first time, whether all its rounds can be paid for.
+
+    Who comes back, after a crash that may have cost a round, is let in: a round that can't be paid for is refused when
+    it is asked for, and closing exchange and delivery cost nothing.
+    """
     study = order.study
-    left = _updates_asked(order, spent)
-    if study.dp is None or not left or not isinstance(order, JoinOrder):
+    begun = any((s.run, s.study) == (order.run, study.digest()) for s in spendings)
+    if study.dp is None or begun or not isinstance(order, JoinOrder):
         return
-    total, steps = study.federation.rounds, study.federation.local_steps
-    more = releases_of(study, study.dp, policy, (total - left) * steps, total * steps)
+    more = releases_of(study, study.dp, policy, 0, study.federation.rounds * study.federation.local_steps)
     yield from beyond_budget(policy, study, order.run, spendings, more)
 
 

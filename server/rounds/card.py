@@ -95,6 +95,7 @@ def _privacy(study: StudyConfig, progress: Progress) -> PrivacyStatement | None:
         ),
         clip_norm=study.dp.clip_norm,
         sampling_rate=study.dp.sampling_rate,
+        spare_rounds=study.dp.spare_rounds if study.dp.noise_multiplier is None else 0,
         accountant=METHOD,
         selection="lowest validation error that sites have told" if by_error else "the latest model",
     )
@@ -109,7 +110,7 @@ def _outside(site: str, progress: Progress) -> list[str]:
 
 def _errors(progress: Progress) -> Iterable[dict[str, object]]:
     """Validation error at each site that tells it, from the exchange that judged the model."""
-    judged = (record for record in progress.records if record.round == progress.best_round + 1)
+    judged = (record for record in progress.records if record.round == progress.best_round + 1 and record.answered)
     for site, metrics in (pair for record in judged for pair in record.by_site.items()):
         if "validation_error" in metrics:
             yield {"test_site": site, "metric": "validation_error", "value": metrics["validation_error"]}

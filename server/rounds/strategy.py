@@ -15,7 +15,7 @@ from flwr.serverapp import Grid
 
 from ra_core.config import StudyConfig
 from ra_core.daemons.events import moment
-from ra_core.errors import NonFiniteError, QuorumError
+from ra_core.errors import NonFiniteError, PrivacyBudgetError, QuorumError
 from ra_core.messages import RoundOrder
 from server.rounds.delivery import deliver
 from server.rounds.fold import Fold
@@ -27,6 +27,8 @@ from server.rounds.progress import Progress, RoundRecord
 from server.rounds.roster import Roster, Tell
 
 __all__ = ["FederatedAveraging"]
+
+_SPENT = f"reports {PrivacyBudgetError.__name__}"
 
 
 class FederatedAveraging:
@@ -69,7 +71,8 @@ class FederatedAveraging:
         """Go on from `progress` to the end: rounds, the closing exchange that lets the last one win too, delivery.
 
         All agreed sites are waited for at the start, as many as the quorum needs before later exchanges; at most as
-        long as the deadline. A run that is done already only delivers, to those who lack the model.
+        long as the deadline. A run that is done already only delivers, to those who lack the model. A round for which
+        too few sites have privacy left is void, and the last.
 
         Raises:
             QuorumError: too few sites joined, or answered usably in a round.
@@ -80,7 +83,7 @@ class FederatedAveraging:
             self._joining.open()
             progress.take_in(self._roster.joined)
             self._require_quorum(progress.round + 1, self._roster.joined, "joined")
-            while progress.round < rounds and not progress.has_stalled(patience):
+            while progress.round < rounds and not (progress.has_stalled(patience) or progress.spent):
                 self._exchange(progress, steps)
             self._exchange(progress, 0)
         if deliver(self._post, self._roster, self._joining, self._orders, progress, self.deadline, self._tell):
@@ -95,15 +98,19 @@ class FederatedAveraging:
         fold = self._answers(order, asked, progress)
         record = fold.record({site: self._roster.why_absent(site) for site in self._roster.sites})
         progress.unfinished = record
-        self._require_quorum(record.round, record.answered, "gave a usable answer", record.missing)
+        if steps and self._lacks_privacy(record, progress):
+            record = record.void()
+        else:
+            self._require_quorum(record.round, record.answered, "gave a usable answer", record.missing)
         progress.records.append(record)
         progress.unfinished = None
         for site, head in record.ledgers.items():
             progress.note_ledger(site, head)
-        if self.selectable(order.start_step) and _is_better(record.validation_error, progress.best_error):
+        judged = record.answered and self.selectable(order.start_step)
+        if judged and _is_better(record.validation_error, progress.best_error):
             progress.best, progress.best_round = progress.model, progress.round
             progress.best_error = record.validation_error
-        if steps:
+        if steps and record.answered:
             self._step(progress, fold)
         self.on_progress(progress)
         self._tell_done(progress, record, time.monotonic() - began)
@@ -154,6 +161,12 @@ class FederatedAveraging:
         except ValueError as error:
             raise NonFiniteError(str(error), "lower federation.optimizer.learning_rate in a new run") from None
         progress.round += 1
+
+    def _lacks_privacy(self, record: RoundRecord, progress: Progress) -> bool:
+        """Whether a round failed only because privacy is spent, and there is a model to end with."""
+        spent = sum(why == _SPENT for why in record.missing.values())
+        lacks = len(record.answered) < self._needed <= len(record.answered) + spent
+        return lacks and progress.round > 0 and self.selectable(progress.round * self.federation.local_steps)
 
     def _require_quorum(
         self, number: int, there: Collection[str], what: str, reasons: Mapping[str, str] | None = None

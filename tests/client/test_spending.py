@@ -33,6 +33,7 @@ from ra_core.privacy.accounting import Releases, epsilon_of
 from ra_core.privacy.steps import PrivateSteps
 from ra_core.settings import load_config
 from server.rounds.card import model_card
+from server.rounds.outcome import outcome
 from simulation.engines import InProcessGrid
 
 ONE_THREAD = RuntimeConfig(threads=1)
@@ -120,18 +121,51 @@ class TestAFederation:
         apart = train_hospitals(hospitals(anna=told), private_study())
         assert apart.records[0].answered == ("anna", "berta")
 
-    def test_a_run_ends_with_a_clear_state_where_a_budget_does(self, hospitals, ledger):
+    @pytest.fixture
+    def crashing(self, hospitals, ledger):
+        """Runs a federation in which a second round of one site is paid for, and lost."""
+
+        def run(study):
+            def crash(progress):
+                if len(progress.records) == 1:
+                    with ledger.opened() as book:
+                        spend(book, PolicyConfig(), order(study, round=2, start_step=2), "operating system")
+
+            return train_hospitals(hospitals(), study, on_round=crash)
+
+        return run
+
+    @pytest.mark.parametrize(("spare", "done", "state"), [(1, 3, "completed"), (0, 2, "degraded")])
+    def test_a_run_with_a_target_has_room_for_repeated_rounds(self, crashing, ledger, spare, done, state):
+        study = private_study(noise_multiplier=None, epsilon=2.0, spare_rounds=spare, federation={"rounds": 3})
+        found = crashing(study)
+        assert (found.round, outcome(found).state, found.delivered) == (done, state, ("anna", "berta"))
+        assert model_card(study, found).privacy.spare_rounds == spare
+        assert epsilon_of([s.releases for s in spendings(ledger)], 1e-5) <= 2.0
+
+    def test_where_a_budget_ends_the_last_model_is_judged_and_delivered(self, crashing, ledger):
         study = private_study(epsilon=epsilon_of([ROUND] * 2, 1e-5), federation={"rounds": 2})
-
-        def repeat(progress):  # as after a crash: the round is paid for a second time
-            if progress.round == 1:
-                answered(lambda **_: nodes, order(study, run=lines(ledger)[0].run))
-
-        nodes = hospitals()
-        with pytest.raises(QuorumError, match="anna: reports PrivacyBudgetError"):
-            train_hospitals(nodes, study, on_round=repeat)
+        done = crashing(study)
+        void, closing = done.records[1:]
+        assert (void.round, void.answered, void.closing) == (2, (), False)
+        assert (closing.round, closing.answered, closing.closing) == (2, ("anna", "berta"), True)
+        assert outcome(done).reasons == (
+            "round 2: anna: reports PrivacyBudgetError",
+            "round 2: berta: too few others have privacy left for the round",
+        )
+        assert (done.delivered, done.best_round) == (("anna", "berta"), 1)
         assert len(spendings(ledger)) == 2
-        assert lines(ledger)[-1].what["withheld"][0].startswith("dp.epsilon: too little is left in this run")
+        refused = next(line for line in lines(ledger) if line.kind == "error")
+        assert refused.what["withheld"][0].startswith("dp.epsilon: too little is left in this run")
+        berta = model_card(study, done).privacy.sites[1]
+        assert berta.epsilon == epsilon_of([ROUND] * 2, 1e-5), "what is void was told all the same"
+
+    def test_a_first_round_that_nobody_can_pay_for_leaves_no_model_to_deliver(self, hospitals, ledger):
+        study = private_study(epsilon=epsilon_of([ROUND], 1e-5), federation={"rounds": 1})
+        with ledger.opened() as book:
+            spend(book, PolicyConfig(), order(study), "operating system")
+        with pytest.raises(QuorumError, match="anna: reports PrivacyBudgetError"):
+            train_hospitals(hospitals(), study)
 
 
 class TestJoining:
@@ -151,6 +185,13 @@ class TestJoining:
         with pytest.raises(ValidationError, match="dp_required without dp_epsilon"):
             PolicyConfig(dp_required=True)
 
+    def test_who_comes_back_after_a_crash_is_let_in_though_not_all_rounds_are_left(self, hospitals, ledger):
+        study = private_study(noise_multiplier=None, epsilon=2.0, spare_rounds=0, federation={"rounds": 5})
+        with ledger.opened() as book:
+            spend(book, PolicyConfig(), order(study), "operating system")
+        sent = JoinOrder(study=study, run="run", package_hash=package_hash())
+        assert "reason" not in answered(hospitals, sent, "query").content.config_records["facts"]
+
     def test_what_other_runs_have_spent_is_gone(self, ledger):
         study, policy = private_study(), PolicyConfig(dp_epsilon=epsilon_of([ROUND] * 2, 1e-5) * 1.001)
         assert beyond_budget(policy, study, "run", [], Releases(0.3, 1.0, 4)) == []
@@ -167,7 +208,7 @@ class TestJoining:
             assert beyond_budget(PolicyConfig(), study, "run", book.spendings, Releases(0.3, 1.0, 4)) != []
 
     def test_noise_is_found_for_a_target_epsilon(self, ledger):
-        study = private_study(noise_multiplier=None, epsilon=2.0)
+        study = private_study(noise_multiplier=None, epsilon=2.0, spare_rounds=0)
         with ledger.opened() as book:
             found = [spend(book, PolicyConfig(), order(study, round=n, start_step=2 * n - 2), "") for n in (1, 2)]
             assert 1.8 < epsilon_of(found, 1e-5) <= 2.0
