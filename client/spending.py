@@ -116,8 +116,8 @@ def paid_for(book: Book, policy: PolicyConfig, order: Order, number: int) -> dic
         number: of the update's round.
 
     Returns:
-        `line`: number of the spending's; `epsilon` of the run so far and `epsilon_total` of all runs, at `delta`;
-        `noise_multiplier`; `accountant`.
+        `line`: number of the spending's; `epsilon` of the run so far and `epsilon_total` of all runs, at `delta`, the
+        latter None where `unbounded` updates have left without differential privacy; `noise_multiplier`; `accountant`.
 
     Raises:
         ReleaseError: nothing was spent for this round since the last update, or its noise was not the system's.
@@ -131,7 +131,8 @@ def paid_for(book: Book, policy: PolicyConfig, order: Order, number: int) -> dic
     return {
         "line": paid.number,
         "epsilon": epsilon_of(_all(_of_run(book.spendings, order.run, order.study)), delta),
-        "epsilon_total": epsilon_of(_all(book.spendings), delta),
+        "epsilon_total": None if book.unbounded else epsilon_of(_all(book.spendings), delta),
+        "unbounded": book.unbounded,
         "delta": delta,
         "noise_multiplier": paid.releases.noise_multiplier,
         "accountant": METHOD,

@@ -56,8 +56,8 @@ def _to_software(policy: PolicyConfig) -> Iterator[str]:
 
 
 def _to_study(policy: PolicyConfig, study: StudyConfig) -> Iterator[str]:
-    if policy.dp_required and study.dp is None:
-        yield "policy.dp_required: the study has no differential privacy"
+    if study.dp is None and policy.dp_epsilon is not None:
+        yield f"policy.{'dp_required' if policy.dp_required else 'dp_epsilon'}: the study has no differential privacy"
     if policy.secure_aggregation_required:
         yield "policy.secure_aggregation_required: this version has no secure aggregation"
     if refused := sorted(set(study.parts) - set(study.parts if policy.parts is None else policy.parts)):

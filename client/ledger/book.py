@@ -92,6 +92,7 @@ class Book:
         ledger: where it is.
         hashes: of the lines, from the first.
         spent: updates that have left.
+        unbounded: how many of them without differential privacy.
         spendings: of privacy, from the first.
         unused: the last of them, until an update leaves for it.
         noted: files of what was set aside, that a line tells of.
@@ -101,6 +102,7 @@ class Book:
     ledger: Ledger
     hashes: list[str] = field(default_factory=list)
     spent: list[Spent] = field(default_factory=list)
+    unbounded: int = 0
     spendings: list[Spending] = field(default_factory=list)
     unused: Spending | None = None
     noted: set[str] = field(default_factory=set)
@@ -211,6 +213,7 @@ class Book:
             self.noted.add(line.what["file"])
         if line.spent:
             self.spent.append(line.spent)
+            self.unbounded += line.privacy is None
             self.unused = None
         if line.spending:
             self.spendings.append(line.spending)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from client.ledger.chain import Line
 
 __all__ = ["told"]
@@ -19,7 +22,7 @@ def told(line: Line) -> str:
     run = f"{line.run or 'unknown run'}, round {line.round}" if line.round else line.run or "unknown run"
     parts = [str(line.number), line.time, line.kind, run, f"{what['bytes']} bytes"]
     if line.privacy:
-        parts.append(f"epsilon {line.privacy['epsilon']:.4g} of the run at delta {line.privacy['delta']:g}")
+        parts.append(f"epsilon {line.privacy['epsilon']:.4g} of the run, {_total(line.privacy)}")
     if what["tensors"]:
         parts.append(f"{len(what['tensors'])} tensors, norm {what['norm']:.4g}")
     if reason := what["facts"].get("reason"):
@@ -29,3 +32,9 @@ def told(line: Line) -> str:
     if what["withheld"]:
         parts.append(f"kept back: {'; '.join(what['withheld'])}")
     return "  ".join(parts)
+
+
+def _total(privacy: Mapping[str, Any]) -> str:
+    if privacy["unbounded"]:
+        return f"none of all runs ({privacy['unbounded']} updates without differential privacy)"
+    return f"{privacy['epsilon_total']:.4g} of all runs, at delta {privacy['delta']:g}"

@@ -38,8 +38,8 @@ LIMITS = (
 
 PRIVACY = (
     "Differential privacy of a patient in all updates of a run, those of rounds among them that were paid for and "
-    "never left. Runs without a row had none, and no epsilon bounds what their updates tell; nor does one bound what "
-    "counts, means and failures tell."
+    "never left. Runs without a row had none: no epsilon bounds what their updates tell, so none is of all runs then. Nor "
+    "does one bound what counts, means and failures tell."
 )
 
 
@@ -132,7 +132,7 @@ def make_report(book: Book, config: SiteConfig) -> Report:
         Section("Runs", "", _RUN, [_run(*key, run) for key, run in runs.items()]),
         Section("Parts of models", "Whose weights' changes have left.", ("messages", "part"), _named(parts)),
         Section("Means", "Over all of the site's images each time.", ("messages", "mean"), _named(metrics)),
-        Section("Privacy", PRIVACY, _PRIVACY, _privacy(privacy)),
+        Section("Privacy", PRIVACY, _PRIVACY, _privacy(privacy, book.unbounded)),
         Section("Kept back", "By the policy, or by the ledger.", ("line", "time", "run", "message", "why"), kept_back),
         _policy(config.policy, policies),
         Section("What this page can't say", LIMITS),
@@ -166,10 +166,13 @@ def _named(counts: Mapping[str, int]) -> list[tuple[str, ...]]:
 _PRIVACY = ("run", "study", "rounds paid for", "noise multipliers", "delta", "epsilon")
 
 
-def _privacy(found: Mapping[tuple[str, str], Sequence[Spending]]) -> list[tuple[str, ...]]:
+def _privacy(found: Mapping[tuple[str, str], Sequence[Spending]], unbounded: int) -> list[tuple[str, ...]]:
     """A row a run, and one of all, at the smallest delta of any."""
     rows = [(*key, *_spent(spendings)) for key, spendings in found.items()]
     together = [spending for spendings in found.values() for spending in spendings]
+    if unbounded:
+        none = f"none: {unbounded} updates without differential privacy"
+        return [*rows, ("all runs", "", str(len(together)), "", "", none)]
     return [*rows, ("all runs", "", *_spent(together))] if len(rows) > 1 else rows
 
 

@@ -48,6 +48,10 @@ def private_study(federation=(), method=None, **dp):
     return StudyConfig.model_validate(settings)
 
 
+def plain_study():
+    return StudyConfig.model_validate(private_study().model_dump() | {"dp": None})
+
+
 def order(study, **changes):
     fields = {"round": 1, "base_round": 0, "best_round": 0, "start_step": 0, "steps": 2, "proximal_mu": 0.0}
     names = {"run": "run", "package_hash": package_hash()}
@@ -181,6 +185,15 @@ class TestJoining:
         facts = answered(hospitals, sent, "query", **policy).content.config_records["facts"]
         assert facts.get("reason", "") == reason
 
+    @pytest.mark.parametrize("required", [False, True])
+    def test_a_budget_refuses_a_study_without_differential_privacy(self, hospitals, required):
+        policy = {"dp_epsilon": 1.0, "dp_required": required}
+        sent = JoinOrder(study=plain_study(), run="run", package_hash=package_hash())
+        facts = answered(hospitals, sent, "query", **policy).content.config_records["facts"]
+        key = "dp_required" if required else "dp_epsilon"
+        assert facts["reason"] == f"policy.{key}: the study has no differential privacy"
+        assert answered(hospitals, order(plain_study()), **policy).error.reason == "ReleaseError at anna"
+
     def test_a_required_budget_has_to_be_given(self):
         with pytest.raises(ValidationError, match="dp_required without dp_epsilon"):
             PolicyConfig(dp_required=True)
@@ -267,6 +280,18 @@ class TestTheAccount:
             (section,) = [s for s in make_report(book, config).sections if s.title == "Privacy"]
         ((*_, epsilon),) = section.rows
         assert float(epsilon) == pytest.approx(epsilon_of([ROUND], 1e-5), rel=1e-3)
+
+    def test_updates_without_it_are_counted_and_leave_no_epsilon_of_all_runs(self, hospitals, ledger):
+        for study in (private_study(), plain_study(), private_study()):
+            answered(hospitals, order(study))
+        totals = [line.privacy["epsilon_total"] for line in lines(ledger) if line.kind == "round" and line.privacy]
+        assert totals == [epsilon_of([ROUND], 1e-5), None]
+        assert "none of all runs (1 updates without differential privacy)" in told(lines(ledger)[-1])
+        config = load_config(hospitals()[0].site_config, SiteConfig)
+        with ledger.opened() as book:
+            (section,) = [s for s in make_report(book, config).sections if s.title == "Privacy"]
+        assert section.rows[-1][0] == "all runs"
+        assert section.rows[-1][-1] == "none: 1 updates without differential privacy"
 
 
 @pytest.fixture
