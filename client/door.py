@@ -47,10 +47,10 @@ class Door:
             ReleaseError: the policy objects to the order; not to one to join, which a refusal answers.
             LedgerError: the ledger can't be used, or isn't what the server knows of it.
         """
-        if isinstance(order, ModelOrder):
-            with self.ledger.opened() as book:
-                book.acknowledge(Head(order.ledger_length, order.ledger_head))
-                require_none(objections(self.policy, order, book.spent, book.spendings))
+        with self.ledger.opened() as book:
+            book.acknowledge(Head(order.ledger_length, order.ledger_head))
+            if isinstance(order, ModelOrder):
+                require_none(objections(self.policy, order, book.spent, book.spendings, book.begun))
 
     def tell(self, why: str) -> None:
         """Tell the site that something stayed here; a full disk may be the reason, so that it need not succeed."""

@@ -161,7 +161,7 @@ def _require_listed(reply: Sent | Failure) -> None:
 
 def _permitted(reply: Sent, order: Order, door: Door, book: Book) -> tuple[Sent, list[str]]:
     """What may leave of a reply; and what may not, with the policy's key."""
-    why = objections(door.policy, order, book.spent, book.spendings)
+    why = objections(door.policy, order, book.spent, book.spendings, book.begun)
     if isinstance(reply, JoinReply | RoundReply):
         why += to_counts(door.policy, reply)
     if why and isinstance(reply, JoinReply):

@@ -18,6 +18,9 @@ def told(line: Line) -> str:
         rate, noise, times = spending.releases
         run = f"{line.run}, round {line.round}"
         return f"{line.number}  {line.time}  spending  {run}  {times} releases at a rate of {rate:g}, noise {noise:g}"
+    if lost := line.replaced:
+        place = f"in place of one of {lost.length} lines, lost" if lost.length else "nothing was spent before it"
+        return f"{line.number}  {line.time}  begin  the account of privacy begins with this ledger: {place}"
     what = line.what
     run = f"{line.run or 'unknown run'}, round {line.round}" if line.round else line.run or "unknown run"
     parts = [str(line.number), line.time, line.kind, run, f"{what['bytes']} bytes"]

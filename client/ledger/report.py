@@ -23,6 +23,7 @@ _KINDS: Mapping[str, str] = {
     "delivery": "receipts for a finished model: its hash",
     "error": "notices of a failure: its kind and the site's name, no more",
     "spending": "notes of privacy spent, before a round was computed that may have left or not",
+    "begin": "statements that the account of privacy begins with this ledger, or that it is in place of a lost one",
     "torn": "notes about a line that a crash left unfinished; its message never left",
 }
 
@@ -38,8 +39,8 @@ LIMITS = (
 
 PRIVACY = (
     "Differential privacy of a patient in all updates of a run, those of rounds among them that were paid for and "
-    "never left. Runs without a row had none: no epsilon bounds what their updates tell, so none is of all runs then. Nor "
-    "does one bound what counts, means and failures tell."
+    "never left. Runs without a row had none: no epsilon bounds what their updates tell, and none is of all runs then. "
+    "Nor does one bound what counts, means and failures tell."
 )
 
 
@@ -121,7 +122,7 @@ def make_report(book: Book, config: SiteConfig) -> Report:
         policies[line.policy] += 1
         if spending := line.spending:
             privacy.setdefault((line.run, line.study[:16]), []).append(spending)
-        if line.kind in ("torn", "spending"):
+        if line.kind in ("torn", "spending", "begin"):
             continue
         runs.setdefault((line.run, line.study[:16]), _Run(line.time)).add(line)
         kept_back += [(str(line.number), line.time, line.run, line.kind, why) for why in _kept_back(line)]

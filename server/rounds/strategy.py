@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
 
 from flwr.serverapp import Grid
 
@@ -23,7 +24,7 @@ from server.rounds.joining import Joining
 from server.rounds.optimizer import start, step
 from server.rounds.orders import Orders, model_digest
 from server.rounds.post import POLL_SECONDS, Post
-from server.rounds.progress import Progress, RoundRecord
+from server.rounds.progress import LedgerHead, Progress, RoundRecord
 from server.rounds.roster import Roster, Tell
 
 __all__ = ["FederatedAveraging"]
@@ -44,6 +45,7 @@ class FederatedAveraging:
         deadline: longest wait in seconds, in place of the study's for joining and for rounds.
         registered: sites by node, where node authentication tells.
         tell: takes events.
+        ledgers: what is known of sites' ledgers before anybody has joined.
     """
 
     def __init__(
@@ -57,13 +59,14 @@ class FederatedAveraging:
         deadline: float | None = None,
         registered: Mapping[int, str] | None = None,
         tell: Tell = lambda event, **fields: None,  # noqa: ARG005
+        ledgers: Mapping[str, LedgerHead] = MappingProxyType({}),
     ) -> None:
         self.federation, self.selectable, self.on_progress = study.federation, selectable, on_progress
         self.deadline = deadline or study.federation.deadline_seconds
         self._tell, self._post, self._orders = tell, Post(grid), Orders(study, run)
         self._roster = Roster(study, sites, registered or {}, tell)
         seconds = deadline or study.federation.join_seconds
-        self._joining = Joining(self._post, self._roster, self._orders.join(), seconds, tell)
+        self._joining = Joining(self._post, self._roster, self._orders.join(), seconds, tell, ledgers)
         # Less a hair: 0.55 * 20 is a little more than 11.
         self._needed = max(1, math.ceil(study.federation.quorum * len(self._roster.sites) - 1e-9))
 

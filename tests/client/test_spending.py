@@ -15,6 +15,7 @@ from torch.optim import SGD
 import client.app as client_app
 from client.door import Door
 from client.ledger.book import Ledger
+from client.ledger.chain import EMPTY, Entry
 from client.ledger.listing import told
 from client.ledger.report import make_report
 from client.policy import release
@@ -71,6 +72,13 @@ def ledger(tmp_path):
 def lines(found):
     with found.opened() as book:
         return list(book.lines())
+
+
+@pytest.fixture
+def begun(ledger):
+    """The site's word that its account begins with its ledger, given as the command gives it."""
+    with ledger.opened() as book:
+        book.append(Entry(kind="begin", what={"length": 0, "head": EMPTY.hash}, policy=""))
 
 
 def spendings(found):
@@ -173,6 +181,7 @@ class TestAFederation:
 
 
 class TestJoining:
+    @pytest.mark.usefixtures("begun")
     @pytest.mark.parametrize(
         ("policy", "reason"),
         [
@@ -184,6 +193,15 @@ class TestJoining:
         sent = JoinOrder(study=private_study(), run="run", package_hash=package_hash())
         facts = answered(hospitals, sent, "query", **policy).content.config_records["facts"]
         assert facts.get("reason", "") == reason
+
+    def test_an_empty_ledger_is_no_full_budget(self, hospitals, ledger):
+        sent, policy = JoinOrder(study=private_study(), run="run", package_hash=package_hash()), {"dp_epsilon": 100.0}
+        for _ in range(2):  # the refusal's own line is no beginning
+            facts = answered(hospitals, sent, "query", **policy).content.config_records["facts"]
+            assert facts["reason"].startswith("policy.dp_epsilon: nobody has said that nothing was spent before")
+        assert answered(hospitals, order(private_study()), **policy).error.reason == "ReleaseError at anna"
+        assert spendings(ledger) == []
+        assert "reason" not in answered(hospitals, sent, "query").content.config_records["facts"]
 
     @pytest.mark.parametrize("required", [False, True])
     def test_a_budget_refuses_a_study_without_differential_privacy(self, hospitals, required):
@@ -252,6 +270,7 @@ class TestTheAccount:
         assert [reply.epsilon for reply in answers] == [once, twice, once]
         assert lines(ledger)[-1].privacy["epsilon_total"] == epsilon_of([ROUND] * 3, 1e-5)
 
+    @pytest.mark.usefixtures("begun")
     def test_a_round_beyond_the_budget_computes_nothing(self, hospitals, ledger, monkeypatch):
         monkeypatch.setattr(PrivateSteps, "step", lambda *_: pytest.fail("a step was taken"))
         sent = answered(hospitals, order(private_study()), dp_epsilon=0.1)
