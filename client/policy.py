@@ -183,13 +183,13 @@ def _outside(reply: JoinReply | RoundReply, policy: PolicyConfig) -> tuple[JoinR
     """Without what no epsilon covers, as far as the policy doesn't tell it: counts are 0, a fingerprint all zeros."""
     withheld = []
     if "metrics" not in policy.dp_tells and isinstance(reply, RoundReply):
-        withheld += [f"policy.dp_tells: {name}" for name in sorted(reply.metrics)]
+        withheld.append("policy.dp_tells: metrics")
         reply = replace(reply, metrics={})
     if "counts" not in policy.dp_tells:
         hidden: dict[str, Any] = dict.fromkeys(COUNTS & vars(reply).keys(), 0)
         if isinstance(reply, RoundReply):
             hidden["fingerprint"] = "0" * 64
-        withheld += [f"policy.dp_tells: {name}" for name in sorted(hidden)]
+        withheld.append("policy.dp_tells: counts")
         reply = replace(reply, **hidden)
     return reply, withheld
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -210,7 +211,8 @@ class Book:
         return [path for path in sorted(self.ledger.folder.glob("torn_*")) if path.name not in self.noted]
 
     def _write(self, entry: Entry) -> Head:
-        line = Line(**vars(entry), number=self.head.length + 1, time=moment(), previous=self.head.hash)
+        place = {"number": self.head.length + 1, "time": moment(), "previous": self.head.hash}
+        line = Line(**vars(entry), **place, salt=secrets.token_hex(16))
         append(self.ledger.file, line.content)
         self._add(line)
         return self.head

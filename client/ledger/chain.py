@@ -94,11 +94,14 @@ class Line(Entry):
         number: from 1.
         time: UTC, ISO 8601.
         previous: hash of the line before it.
+        salt: 32 hex digits of the system's: the server gets the hash, and knows nearly all else, so that without it the
+            rest could be found by trying.
     """
 
     number: int
     time: str
     previous: str
+    salt: str
 
     @cached_property
     def hash(self) -> str:

@@ -237,6 +237,13 @@ def test_two_processes_write_one_chain(tmp_path):
     assert check(Ledger.of(tmp_path, "anna")).length == 30
 
 
+def test_nobody_finds_a_line_by_its_hash(tmp_path, monkeypatch):
+    monkeypatch.setattr(book, "moment", lambda: "2026-01-01T00:00:00Z")
+    first, second = (json.loads(written(tmp_path / name, 1).file.read_text()) for name in "ab")
+    assert {key for key in first if first[key] != second[key]} == {"salt", "hash"}
+    assert len(bytes.fromhex(first["salt"])) == 16
+
+
 def test_a_ledger_that_another_keeps_is_an_error(tmp_path, monkeypatch):
     found = written(tmp_path)
     monkeypatch.setattr(book, "PATIENCE", 0.1)

@@ -106,7 +106,7 @@ class TestAFederation:
         assert set(done.records[0].fingerprints.values()) == {"0" * 64}
         assert (done.joined["anna"].n_images, done.joined["anna"].n_val_patients) == (0, 0)
         withheld = lines(ledger)[2].what["withheld"]
-        assert {"policy.dp_tells: validation_error", "policy.dp_tells: n_patients"} <= set(withheld)
+        assert withheld == ["policy.dp_tells: metrics", "policy.dp_tells: counts"]
         other = PRVAccountant()
         other.history = [(1.0, 0.3, 4)]
         assert other.get_epsilon(1e-5) <= epsilon <= 1.5 * other.get_epsilon(1e-5)
@@ -261,6 +261,13 @@ class TestTheAccount:
         reply = RoundReply.from_record(answered(hospitals, order(study)).content)
         assert [spending.releases for spending in spendings(ledger)] == [ROUND, ROUND]
         assert reply.epsilon == epsilon_of([ROUND] * 2, 1e-5)
+
+    def test_a_line_tells_nothing_of_who_was_drawn(self, hospitals, ledger, monkeypatch):
+        for drawn in ([], [3]):
+            monkeypatch.setattr(PrivateSteps, "drawn", lambda _, drawn=drawn: drawn)
+            answered(hospitals, order(private_study()))
+        nobody, somebody = (line.what["withheld"] for line in lines(ledger) if line.kind == "round")
+        assert nobody == somebody
 
     def test_a_repeated_round_and_another_run_only_add(self, hospitals, ledger):
         study = private_study()
