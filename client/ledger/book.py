@@ -211,8 +211,8 @@ class Book:
         return [path for path in sorted(self.ledger.folder.glob("torn_*")) if path.name not in self.noted]
 
     def _write(self, entry: Entry) -> Head:
-        place = {"number": self.head.length + 1, "time": moment(), "previous": self.head.hash}
-        line = Line(**vars(entry), **place, salt=secrets.token_hex(16))
+        number, salt = self.head.length + 1, secrets.token_hex(16)
+        line = Line(**vars(entry), number=number, time=moment(), previous=self.head.hash, salt=salt)
         append(self.ledger.file, line.content)
         self._add(line)
         return self.head
