@@ -41,7 +41,7 @@ ALLOWED_FIELDS: Mapping[type, frozenset[str]] = {
     RoundReply: _HEAD
     | (COUNTS - {"n_val_patients"})
     | {"round", "study_digest", "model_hash", "fingerprint", "metrics", "update"}
-    | {"epsilon", "delta", "noise_multiplier"},
+    | {"epsilon", "delta", "noise_multiplier", "spending"},
     DeliveryReply: _HEAD | {"model_hash"},
     Failure: frozenset({"kind", "site"}),
 }
@@ -105,7 +105,7 @@ def release(reply: Sent | Failure, order: Order | None, door: Door | None, messa
         checked, withheld = _permitted(reply, order, door, book)
         paid = None
         if order.study.dp and isinstance(checked, RoundReply) and checked.update:
-            paid = paid_for(book, door.policy, order, checked.round)
+            paid = paid_for(book, door.policy, order, checked)
             checked = replace(checked, **private_facts(paid))
         head = book.append(_entry(checked, order, door, withheld, paid))
     return Message(replace(checked, ledger_length=head.length, ledger_head=head.hash).to_record(), reply_to=message)

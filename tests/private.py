@@ -21,8 +21,6 @@ METHODS = {
 class Seeded(Randomness):
     """The same bits each time; nothing made of them leaves a site."""
 
-    source = "test"
-
     def __init__(self, seed=0):
         self._draws = np.random.default_rng(seed)
 
@@ -32,8 +30,6 @@ class Seeded(Randomness):
 
 class Rows(Randomness):
     """Noise of latents by image: the same rows give the same noise, whoever else is there."""
-
-    source = "test"
 
     def __init__(self, *rows):
         self._rows, self._calls = rows, 0

@@ -31,6 +31,7 @@ from ra_core.messages import JoinOrder, RoundOrder, RoundReply
 from ra_core.models.ra import RA
 from ra_core.models.vae import VAE
 from ra_core.privacy.accounting import Releases, epsilon_of
+from ra_core.privacy.randomness import SYSTEM, Randomness
 from ra_core.privacy.steps import PrivateSteps
 from ra_core.settings import load_config
 from server.rounds.card import model_card
@@ -141,7 +142,7 @@ class TestAFederation:
             def crash(progress):
                 if len(progress.records) == 1:
                     with ledger.opened() as book:
-                        spend(book, PolicyConfig(), order(study, round=2, start_step=2), "operating system")
+                        spend(book, PolicyConfig(), order(study, round=2, start_step=2), SYSTEM)
 
             return train_hospitals(hospitals(), study, on_round=crash)
 
@@ -175,7 +176,7 @@ class TestAFederation:
     def test_a_first_round_that_nobody_can_pay_for_leaves_no_model_to_deliver(self, hospitals, ledger):
         study = private_study(epsilon=epsilon_of([ROUND], 1e-5), federation={"rounds": 1})
         with ledger.opened() as book:
-            spend(book, PolicyConfig(), order(study), "operating system")
+            spend(book, PolicyConfig(), order(study), SYSTEM)
         with pytest.raises(QuorumError, match="anna: reports PrivacyBudgetError"):
             train_hospitals(hospitals(), study)
 
@@ -219,7 +220,7 @@ class TestJoining:
     def test_who_comes_back_after_a_crash_is_let_in_though_not_all_rounds_are_left(self, hospitals, ledger):
         study = private_study(noise_multiplier=None, epsilon=2.0, spare_rounds=0, federation={"rounds": 5})
         with ledger.opened() as book:
-            spend(book, PolicyConfig(), order(study), "operating system")
+            spend(book, PolicyConfig(), order(study), SYSTEM)
         sent = JoinOrder(study=study, run="run", package_hash=package_hash())
         assert "reason" not in answered(hospitals, sent, "query").content.config_records["facts"]
 
@@ -227,22 +228,22 @@ class TestJoining:
         study, policy = private_study(), PolicyConfig(dp_epsilon=epsilon_of([ROUND] * 2, 1e-5) * 1.001)
         assert beyond_budget(policy, study, "run", [], Releases(0.3, 1.0, 4)) == []
         with ledger.opened() as book:
-            spend(book, policy, order(study, run="another"), "operating system")
+            spend(book, policy, order(study, run="another"), SYSTEM)
             assert beyond_budget(policy, study, "run", book.spendings, Releases(0.3, 1.0, 4)) != []
 
     def test_a_runs_budget_is_of_its_study_alone(self, ledger):
         study = private_study(epsilon=epsilon_of([ROUND] * 2, 1e-5) * 1.001)
         with ledger.opened() as book:
-            spend(book, PolicyConfig(), order(private_study(clip_norm=0.4)), "operating system")
+            spend(book, PolicyConfig(), order(private_study(clip_norm=0.4)), SYSTEM)
             assert beyond_budget(PolicyConfig(), study, "run", book.spendings, Releases(0.3, 1.0, 4)) == []
-            spend(book, PolicyConfig(), order(study), "operating system")
+            spend(book, PolicyConfig(), order(study), SYSTEM)
             assert beyond_budget(PolicyConfig(), study, "run", book.spendings, Releases(0.3, 1.0, 4)) != []
 
     def test_noise_is_found_for_a_target_epsilon(self, ledger):
         study = private_study(noise_multiplier=None, epsilon=2.0, spare_rounds=0)
         with ledger.opened() as book:
             found = [spend(book, PolicyConfig(), order(study, round=n, start_step=2 * n - 2), "") for n in (1, 2)]
-            assert 1.8 < epsilon_of(found, 1e-5) <= 2.0
+            assert 1.8 < epsilon_of([spending.releases for spending in found], 1e-5) <= 2.0
             with pytest.raises(PrivacyBudgetError, match=r"dp\.epsilon"):
                 spend(book, PolicyConfig(), order(study, round=2, start_step=2), "")
 
@@ -348,16 +349,24 @@ class TestTheDoor:
         sent = order(private_study())
         reply = site.answer(sent)
         with ledger.opened() as book:  # for another round
-            spend(book, PolicyConfig(), order(private_study(), round=2), "operating system")
+            spend(book, PolicyConfig(), order(private_study(), round=2), SYSTEM)
         with pytest.raises(ReleaseError, match="no privacy was spent"):
             let_out(reply, sent)
 
-    def test_what_is_paid_for_leaves_once(self, site, let_out, ledger):
+    def test_an_update_that_another_was_paid_for_stays(self, site, let_out, ledger):
         sent = order(private_study())
         reply = site.answer(sent)
-        with ledger.opened() as book:
-            spend(book, PolicyConfig(), sent, "operating system")
-        assert RoundReply.from_record(let_out(reply, sent).content).noise_multiplier == 1.0
+        with ledger.opened() as book:  # for the same round, as by another process
+            spend(book, PolicyConfig(), sent, SYSTEM)
+        with pytest.raises(ReleaseError, match="no privacy was spent for this update"):
+            let_out(reply, sent)
+
+    def test_what_is_paid_for_leaves_once(self, site, let_out):
+        sent = order(private_study())
+        site.randomness = Randomness()
+        reply = site.answer(sent)
+        found = RoundReply.from_record(let_out(reply, sent).content)
+        assert (found.noise_multiplier, found.spending) == (1.0, 1)
         with pytest.raises(ReleaseError, match="no privacy was spent"):
             let_out(reply, sent)
 

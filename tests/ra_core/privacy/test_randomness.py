@@ -19,6 +19,10 @@ def test_the_bits_are_the_systems(monkeypatch):
     assert asked == [24, 16, 16, 16, 16, 8]
 
 
+def test_no_subclass_passes_for_the_systems():
+    assert Seeded().source == "test"
+
+
 def test_two_draws_differ():
     assert (Randomness().normal(4) != Randomness().normal(4)).all()
 
