@@ -51,12 +51,10 @@ class Door:
             ReleaseError: the policy objects to the order; not to one to join, which a refusal answers.
             LedgerError: the ledger can't be used, or isn't what the server knows of it.
         """
-        if isinstance(order, ModelOrder):
-            with self.ledger.opened() as book:
+        with self.ledger.opened() as book:
+            if not isinstance(order, StageOrder):
                 book.acknowledge(Head(order.ledger_length, order.ledger_head))
-                require_none(self.objections(order, book))
-        elif isinstance(order, StageOrder):
-            with self.ledger.opened() as book:
+            if isinstance(order, ModelOrder | StageOrder):
                 require_none(self.objections(order, book))
 
     def objections(self, order: Order, book: Book) -> list[str]:
@@ -69,7 +67,7 @@ class Door:
         Raises:
             ConfigError: the signing key can't be read.
         """
-        return objections(self.policy, order, book.spent, book.spendings) + self.seat.objections(order)
+        return objections(self.policy, order, book.spent, book.spendings, book.begun) + self.seat.objections(order)
 
     def tell(self, why: str) -> None:
         """Tell the site that something stayed here; a full disk may be the reason, so that it need not succeed."""

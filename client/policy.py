@@ -44,7 +44,7 @@ ALLOWED_FIELDS: Mapping[type, frozenset[str]] = {
     RoundReply: _HEAD
     | (COUNTS - {"n_val_patients"})
     | {"round", "study_digest", "model_hash", "fingerprint", "metrics", "update"}
-    | {"epsilon", "delta", "noise_multiplier"},
+    | {"epsilon", "delta", "noise_multiplier", "spending"},
     StageReply: _HEAD | {"round", "stage", "message"},
     MaskedReply: _HEAD
     | {"round", "study_digest", "model_hash", "fingerprint", "message", "masked"}
@@ -115,7 +115,7 @@ def release(reply: Sent | Failure, order: Order | None, door: Door | None, messa
         checked, withheld = _permitted(reply, order, door, book)
         paid = None
         if order.study.dp and isinstance(checked, RoundReply) and checked.update:
-            paid = paid_for(book, door.policy, order, checked.round)
+            paid = paid_for(book, door.policy, order, checked)
             checked = replace(checked, **private_facts(paid))
         if isinstance(checked, RoundReply):
             _require_first(checked, book)
@@ -228,13 +228,13 @@ def _outside(reply: JoinReply | RoundReply, policy: PolicyConfig) -> tuple[JoinR
     """Without what no epsilon covers, as far as the policy doesn't tell it: counts are 0, a fingerprint all zeros."""
     withheld = []
     if "metrics" not in policy.dp_tells and isinstance(reply, RoundReply):
-        withheld += [f"policy.dp_tells: {name}" for name in sorted(reply.metrics)]
+        withheld.append("policy.dp_tells: metrics")
         reply = replace(reply, metrics={})
     if "counts" not in policy.dp_tells:
         hidden: dict[str, Any] = dict.fromkeys(COUNTS & vars(reply).keys(), 0)
         if isinstance(reply, RoundReply):
             hidden["fingerprint"] = "0" * 64
-        withheld += [f"policy.dp_tells: {name}" for name in sorted(hidden)]
+        withheld.append("policy.dp_tells: counts")
         reply = replace(reply, **hidden)
     return reply, withheld
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from client.kept import Kept, own_layers, restore_layers
 from client.ledger.book import Ledger
+from client.ledger.chain import Spending
 from client.spending import spend
 from ra_core.config import SiteConfig, StudyConfig
 from ra_core.data import ImageSet, SiteImages
@@ -96,8 +97,9 @@ class Site:
         before = {name: tensor.clone() for name, tensor in shared.items()}
         metrics = {"validation_error": self._validation_error(method, order.study)}
         update: dict[str, Codes] = {}
+        spending = self._spend(order)
         if order.steps:
-            metrics |= self._train(method, order, kept)
+            metrics |= self._train(method, order, kept, spending)
             after = shared_tensors(method, order.study.federation)
             update = {name: _update(after[name], before[name]) for name in before}
         return RoundReply(
@@ -113,6 +115,7 @@ class Site:
             n_used=self.images.used,
             metrics=metrics,
             update=update,
+            spending=spending.number if spending else 0,
         )
 
     def _restore(self, method: Method, order: RoundOrder) -> dict[str, Tensor]:
@@ -130,7 +133,11 @@ class Site:
         return kept
 
     def _train(
-        self, method: GradientMethod | FittedMethod, order: RoundOrder, kept: Mapping[str, Tensor]
+        self,
+        method: GradientMethod | FittedMethod,
+        order: RoundOrder,
+        kept: Mapping[str, Tensor],
+        spending: Spending | None,
     ) -> dict[str, float]:
         """Local steps; mean loss terms over them. What stays here is kept for the next round."""
         study = order.study
@@ -149,7 +156,7 @@ class Site:
             seed,
             order.start_step,
             order.proximal_mu,
-            private=self._private(order),
+            private=self._private(order.study, spending),
         )
         if study.federation.keep_optimizer:
             trainer.restore_optimizers(kept)
@@ -167,18 +174,22 @@ class Site:
             Kept.of(self.state, study, order.run).save(order.round, own, order.base_round, order.best_round)
         return {name: total / order.steps for name, total in sums.items()}
 
-    def _private(self, order: RoundOrder) -> PrivateSteps | None:
-        """How the round is trained with differential privacy, once that is paid for; None where the study has none."""
-        dp = order.study.dp
-        if dp is None:
+    def _spend(self, order: RoundOrder) -> Spending | None:
+        """Pay for a round with differential privacy before anything of it is computed; None where there is none."""
+        if order.study.dp is None or not order.steps:
             return None
         with Ledger(self.state / "ledger").opened() as book:
-            releases = spend(book, self.config.policy, order, self.randomness.source)
+            return spend(book, self.config.policy, order, self.randomness.source)
+
+    def _private(self, study: StudyConfig, spending: Spending | None) -> PrivateSteps | None:
+        """How a round is trained with the differential privacy that it was paid for."""
+        if study.dp is None or spending is None:
+            return None
         patients: dict[str, list[int]] = {}
         for index, row in enumerate(self.images.train.rows):
             patients.setdefault(row.patient_id, []).append(index)
-        size = order.study.training.batch_size
-        return PrivateSteps(list(patients.values()), dp, releases.noise_multiplier, size, self.randomness)
+        noise, size = spending.releases.noise_multiplier, study.training.batch_size
+        return PrivateSteps(list(patients.values()), study.dp, noise, size, self.randomness)
 
     def _validation_error(self, method: Method, study: StudyConfig) -> float:
         return validation_error(method, self.images.val, study.training.batch_size, self.runtime.device)

@@ -13,7 +13,7 @@ from client.ledger.book import Book
 from client.ledger.chain import Entry, Spending
 from ra_core.config import PolicyConfig, PrivacyConfig, StudyConfig
 from ra_core.errors import PrivacyBudgetError, ReleaseError
-from ra_core.messages import Order, RoundOrder
+from ra_core.messages import Order, RoundOrder, RoundReply
 from ra_core.privacy.accounting import METHOD, Releases, epsilon_of, noise_for
 from ra_core.privacy.randomness import SYSTEM
 
@@ -29,7 +29,7 @@ def noise_of(study: StudyConfig, dp: PrivacyConfig, policy: PolicyConfig) -> flo
     federation = study.federation
     noise = dp.noise_multiplier
     if noise is None:
-        total = study.method.releases(0, federation.rounds * federation.local_steps)
+        total = study.method.releases(0, (federation.rounds + dp.spare_rounds) * federation.local_steps)
         noise = noise_for(dp.epsilon or 0.0, _delta(dp, policy), dp.sampling_rate, total)
     return max(noise, policy.dp_noise_multiplier or 0.0)
 
@@ -66,7 +66,7 @@ def beyond_budget(
     return found
 
 
-def spend(book: Book, policy: PolicyConfig, order: RoundOrder, source: str) -> Releases:
+def spend(book: Book, policy: PolicyConfig, order: RoundOrder, source: str) -> Spending:
     """Note the releases of a round as spent, before any is made.
 
     Args:
@@ -103,27 +103,28 @@ def spend(book: Book, policy: PolicyConfig, order: RoundOrder, source: str) -> R
             privacy=told,
         )
     )
-    return releases
+    return book.spendings[-1]
 
 
-def paid_for(book: Book, policy: PolicyConfig, order: Order, number: int) -> dict[str, Any]:
+def paid_for(book: Book, policy: PolicyConfig, order: Order, reply: RoundReply) -> dict[str, Any]:
     """What the ledger tells of an update about to leave: its spending, and what all have come to.
 
     Args:
         book: the ledger, open.
         policy: of the site.
         order: of a study with differential privacy.
-        number: of the update's round.
+        reply: that holds the update, and says by which spending it was made.
 
     Returns:
-        `line`: number of the spending's; `epsilon` of the run so far and `epsilon_total` of all runs, at `delta`;
-        `noise_multiplier`; `accountant`.
+        `line`: number of the spending's; `epsilon` of the run so far and `epsilon_total` of all runs, at `delta`, the
+        latter None where `unbounded` updates have left without differential privacy; `noise_multiplier`; `accountant`.
 
     Raises:
-        ReleaseError: nothing was spent for this round since the last update, or its noise was not the system's.
+        ReleaseError: nothing was spent for this update, an update has left since, or its noise was not the system's.
     """
     dp, paid = _of(order.study), book.unused
-    if paid is None or (paid.run, paid.study, paid.round) != (order.run, order.study.digest(), number):
+    made = (reply.spending, order.run, order.study.digest(), reply.round)
+    if paid is None or (paid.number, paid.run, paid.study, paid.round) != made:
         raise ReleaseError("no privacy was spent for this update", "this is a fault of the program: report it")
     if paid.source != SYSTEM:
         raise ReleaseError(f"the noise is of a {paid.source}", "only the operating system's noise leaves")
@@ -131,7 +132,8 @@ def paid_for(book: Book, policy: PolicyConfig, order: Order, number: int) -> dic
     return {
         "line": paid.number,
         "epsilon": epsilon_of(_all(_of_run(book.spendings, order.run, order.study)), delta),
-        "epsilon_total": epsilon_of(_all(book.spendings), delta),
+        "epsilon_total": None if book.unbounded else epsilon_of(_all(book.spendings), delta),
+        "unbounded": book.unbounded,
         "delta": delta,
         "noise_multiplier": paid.releases.noise_multiplier,
         "accountant": METHOD,

@@ -25,7 +25,11 @@ DAY = timedelta(hours=24)
 
 
 def objections(
-    policy: PolicyConfig, order: Order, spent: Sequence[Spent], spendings: Sequence[Spending] = ()
+    policy: PolicyConfig,
+    order: Order,
+    spent: Sequence[Spent],
+    spendings: Sequence[Spending] = (),
+    begun: bool = False,
 ) -> list[str]:
     """Why the site doesn't answer this order; empty where it does.
 
@@ -34,12 +38,13 @@ def objections(
         order: that came.
         spent: updates that have left so far.
         spendings: of privacy so far.
+        begun: whether the site has said that its account of privacy begins with this ledger.
     """
     return [
         *_to_software(policy),
         *_to_study(policy, order.study),
         *_to_rounds(policy, order, spent),
-        *_to_privacy(policy, order, spent, spendings),
+        *_to_privacy(policy, order, spendings, begun),
     ]
 
 
@@ -56,8 +61,8 @@ def _to_software(policy: PolicyConfig) -> Iterator[str]:
 
 
 def _to_study(policy: PolicyConfig, study: StudyConfig) -> Iterator[str]:
-    if policy.dp_required and study.dp is None:
-        yield "policy.dp_required: the study has no differential privacy"
+    if study.dp is None and policy.dp_epsilon is not None:
+        yield f"policy.{'dp_required' if policy.dp_required else 'dp_epsilon'}: the study has no differential privacy"
     yield from _to_sums(policy, study)
     if refused := sorted(set(study.parts) - set(study.parts if policy.parts is None else policy.parts)):
         yield f"policy.parts doesn't let out {', '.join(refused)}, which the study shares"
@@ -100,16 +105,21 @@ def _to_rounds(policy: PolicyConfig, order: Order, spent: Sequence[Spent]) -> It
         yield f"policy.rounds_per_day: all {policy.rounds_per_day} updates of the last 24 hours are spent"
 
 
-def _to_privacy(
-    policy: PolicyConfig, order: Order, spent: Sequence[Spent], spendings: Sequence[Spending]
-) -> Iterator[str]:
-    """On joining, whether all rounds still to come can be paid for; a round itself is paid for when it is begun."""
+def _to_privacy(policy: PolicyConfig, order: Order, spendings: Sequence[Spending], begun: bool) -> Iterator[str]:
+    """On joining a run for the first time, whether all its rounds can be paid for.
+
+    Who comes back, after a crash that may have cost a round, is let in: a round that can't be paid for is refused when
+    it is asked for, and closing exchange and delivery cost nothing.
+    """
     study = order.study
-    left = _updates_asked(order, spent)
-    if study.dp is None or not left or not isinstance(order, JoinOrder):
+    if study.dp is None:
         return
-    total, steps = study.federation.rounds, study.federation.local_steps
-    more = releases_of(study, study.dp, policy, (total - left) * steps, total * steps)
+    if policy.dp_epsilon is not None and not begun:
+        yield "policy.dp_epsilon: nobody has said that nothing was spent before this ledger: `ra-client ledger begin`"
+    is_in = any((s.run, s.study) == (order.run, study.digest()) for s in spendings)
+    if is_in or not isinstance(order, JoinOrder):
+        return
+    more = releases_of(study, study.dp, policy, 0, study.federation.rounds * study.federation.local_steps)
     yield from beyond_budget(policy, study, order.run, spendings, more)
 
 

@@ -54,7 +54,9 @@ class PolicyConfig(Config):
     )
     dp_required: bool = Field(False, description="join only studies with differential privacy")
     dp_epsilon: float | None = Field(
-        None, gt=0, description="most that all updates of all runs may spend, as the ledger has them; null: any"
+        None,
+        gt=0,
+        description="most that all updates of all runs may spend; null: any, and a study without dp",
     )
     dp_delta: Delta = Field(1e-5, description="delta of dp_epsilon, and of a study that asks for a larger one")
     dp_noise_multiplier: float | None = Field(

@@ -7,6 +7,7 @@ alone, so a trainer restored at step k goes on exactly as the one that wrote it 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence, Set
+from functools import partial
 from typing import Any
 
 import torch
@@ -206,10 +207,11 @@ class LocalTrainer:
         epoch, place = divmod(self.step, len(self.train) // size)
         order = torch.randperm(len(self.train), generator=generator(self.seed, "batches", epoch))
         chosen = order[place * size : (place + 1) * size].tolist()
-        return self._images(chosen, generator(self.seed, "augmentation", self.step))
+        draws = generator(self.seed, "augmentation", self.step)
+        return self._images(chosen, partial(torch.rand, generator=draws))
 
-    def _images(self, indices: Sequence[int], draws: torch.Generator) -> Tensor:
-        images = augment(self.train.images(indices), self.config.augmentation, draws)
+    def _images(self, indices: Sequence[int], uniform: Callable[[int, int], Tensor]) -> Tensor:
+        images = augment(self.train.images(indices), self.config.augmentation, uniform(len(indices), 5))
         return images.to(self.runtime.device, memory_format=self.method.memory_format)
 
     def _validate(self) -> float:
@@ -242,9 +244,15 @@ def validation_error(method: Method, images: Images, batch_size: int, device: to
     return total / len(images)
 
 
-def augment(x: Tensor, config: AugmentationConfig, draws: torch.Generator) -> Tensor:
-    """Rotate, shift, scale and perhaps mirror each image at random, with 0 outside: (N, 1, S, S) -> the same."""
-    u = torch.rand(len(x), 5, generator=draws) * 2 - 1  # in [-1, 1)
+def augment(x: Tensor, config: AugmentationConfig, uniform: Tensor) -> Tensor:
+    """Rotate, shift, scale and perhaps mirror each image by its random numbers, with 0 outside.
+
+    Args:
+        x: (N, 1, S, S), as the value.
+        config: how much of each.
+        uniform: in [0, 1], (N, 5).
+    """
+    u = uniform * 2 - 1
     angle = torch.deg2rad(u[:, 0] * config.rotate_degrees)
     zoom = 1 + u[:, 1] * config.scale
     mirror = torch.where((u[:, 4] < 0) & config.flip, -1.0, 1.0)

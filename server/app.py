@@ -21,7 +21,7 @@ from ra_core.models.features import features_hash
 from ra_core.models.method import Method
 from ra_core.models.registry import build_method
 from ra_core.models.shared import shared_tensors
-from server.rounds.account import Account
+from server.rounds.account import Account, known_ledgers
 from server.rounds.card import save_model
 from server.rounds.checkpoint import Checkpoints
 from server.rounds.once import Once
@@ -121,6 +121,7 @@ class _Run:
             registered=self.settings.nodes,
             tell=self.events.tell,
             on_masking=Once(self.settings.folder).note,
+            ledgers=known_ledgers(self.settings.folder.parent) | self.progress.ledgers,
         ).run(self.progress)
         save_model(self.settings.folder / MODEL, self.study, self.progress)
 

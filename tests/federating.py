@@ -39,8 +39,8 @@ def start():
     return {"encoder.w": rng.normal(size=(3, 2)).astype(np.float32), "decoder.b": np.zeros(4, np.float32)}
 
 
-def study(**federation):
-    return StudyConfig.model_validate({"federation": {"rounds": 3, "local_steps": 10} | federation})
+def study(dp=None, **federation):
+    return StudyConfig.model_validate({"federation": {"rounds": 3, "local_steps": 10} | federation, "dp": dp})
 
 
 def federate(

@@ -21,13 +21,23 @@ METHODS = {
 class Seeded(Randomness):
     """The same bits each time; nothing made of them leaves a site."""
 
-    source = "test"
-
     def __init__(self, seed=0):
         self._draws = np.random.default_rng(seed)
 
     def bits(self, count):
         return self._draws.bytes(count)
+
+
+class Rows(Randomness):
+    """Noise of latents by image: the same rows give the same noise, whoever else is there."""
+
+    def __init__(self, *rows):
+        self._rows, self._calls = rows, 0
+
+    def normal(self, count):
+        self._calls += 1
+        size = count // len(self._rows)
+        return np.concatenate([np.random.default_rng([self._calls, row]).standard_normal(size) for row in self._rows])
 
 
 def build(name, step=5):

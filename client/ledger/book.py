@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -92,9 +93,11 @@ class Book:
         ledger: where it is.
         hashes: of the lines, from the first.
         spent: updates that have left.
+        unbounded: how many of them without differential privacy.
         spendings: of privacy, from the first.
         unused: the last of them, until an update leaves for it.
         masked_models: hashes of the models for which figures have left under masks.
+        replaced: ends of lost ledgers in whose place this one is, an empty one among them.
         noted: files of what was set aside, that a line tells of.
         whole: bytes that the lines have; what a crash has left of one more comes after them.
     """
@@ -102,9 +105,11 @@ class Book:
     ledger: Ledger
     hashes: list[str] = field(default_factory=list)
     spent: list[Spent] = field(default_factory=list)
+    unbounded: int = 0
     spendings: list[Spending] = field(default_factory=list)
     unused: Spending | None = None
     masked_models: set[str] = field(default_factory=set)
+    replaced: set[Head] = field(default_factory=set)
     noted: set[str] = field(default_factory=set)
     whole: int = 0
 
@@ -128,6 +133,11 @@ class Book:
         return Head(len(self.hashes), self.hashes[-1]) if self.hashes else EMPTY
 
     @property
+    def begun(self) -> bool:
+        """Whether the site has said that its account of privacy begins with this ledger."""
+        return bool(self.replaced)
+
+    @property
     def torn_bytes(self) -> int:
         """Bytes of a line that a crash has left unfinished; the next one sets them aside."""
         return self.ledger.file.stat().st_size - self.whole if self.ledger.file.exists() else 0
@@ -144,11 +154,13 @@ class Book:
                 yield from read_lines(file)
 
     def require(self, head: Head, who: str) -> None:
-        """The ledger holds what somebody knows of it.
+        """The ledger holds what somebody knows of it, or is in place of that.
 
         Raises:
-            LedgerError: it doesn't.
+            LedgerError: neither.
         """
+        if head in self.replaced:
+            return
         if head.length > len(self.hashes):
             raise faulty(f"{who} knows of {head.length} lines, and it has {len(self.hashes)}")
         if head.length and self.hashes[head.length - 1] != head.hash:
@@ -165,7 +177,7 @@ class Book:
             OSError: it can't be kept.
         """
         self.require(head, "the server")
-        if head.length > self.ledger.acknowledged.length:
+        if head.length > self.ledger.acknowledged.length and head not in self.replaced:
             content = json.dumps(head._asdict()).encode()
             write_atomically(self.ledger.folder / "acknowledged.json", content, mode=0o600)
 
@@ -201,7 +213,8 @@ class Book:
         return [path for path in sorted(self.ledger.folder.glob("torn_*")) if path.name not in self.noted]
 
     def _write(self, entry: Entry) -> Head:
-        line = Line(**vars(entry), number=self.head.length + 1, time=moment(), previous=self.head.hash)
+        number, salt = self.head.length + 1, secrets.token_hex(16)
+        line = Line(**vars(entry), number=number, time=moment(), previous=self.head.hash, salt=salt)
         append(self.ledger.file, line.content)
         self._add(line)
         return self.head
@@ -209,12 +222,15 @@ class Book:
     def _add(self, line: Line) -> None:
         self.hashes.append(line.hash)
         self.whole += len(line.content)
+        if line.replaced:
+            self.replaced.add(line.replaced)
         if line.kind == "torn":
             self.noted.add(line.what["file"])
         if line.masked_model:
             self.masked_models.add(line.masked_model)
         if line.spent:
             self.spent.append(line.spent)
+            self.unbounded += line.privacy is None
             self.unused = None
         if line.spending:
             self.spendings.append(line.spending)

@@ -68,7 +68,8 @@ class Entry:
     Attributes:
         kind: of message: join, refusal, round, closing, delivery, error; with secure aggregation masked and
             masked_closing in place of round and closing, and announce, deal, confirm, reveal; or a note of the ledger
-            itself: torn, or spending, privacy that is spent before a round is computed.
+            itself: torn, or spending, privacy that is spent before a round is computed, or begin, the site's word that
+            nothing was spent before this ledger but what a lost one had.
         what: what the message holds, as `client.ledger.contents` says; of a note, what it is about.
         policy: SHA-256 of the policy that let it out.
         run: its name; empty where it isn't known.
@@ -94,11 +95,14 @@ class Line(Entry):
         number: from 1.
         time: UTC, ISO 8601.
         previous: hash of the line before it.
+        salt: 32 hex digits of the system's: the server gets the hash, and knows nearly all else, so that without it the
+            rest could be found by trying.
     """
 
     number: int
     time: str
     previous: str
+    salt: str
 
     @cached_property
     def hash(self) -> str:
@@ -133,6 +137,11 @@ class Line(Entry):
             raise ValueError("no spending")
         return Spending(self.number, self.run, self.study, self.round, told["source"], told["delta"], releases)
 
+    @property
+    def replaced(self) -> Head | None:
+        """Of a note of a beginning, the end of the lost ledger in whose place it is, which may be empty."""
+        return Head(self.what["length"], self.what["head"]) if self.kind == "begin" else None
+
     def _fields(self) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
@@ -163,7 +172,8 @@ def faulty(what: str) -> LedgerError:
     """
     return LedgerError(
         f"the ledger was changed: {what}",
-        "bring the site's state folder back from a copy, and find out who changed it; until then nothing leaves",
+        "bring the site's state folder back from a copy, and find out who changed it; until then nothing leaves. "
+        "Where no copy is left: `ra-client ledger begin --help`",
     )
 
 
@@ -173,7 +183,7 @@ def _line(text: bytes, number: int) -> Line:
         found.pop("hash")
         line = Line(**found)
         whole = line.content == text and isinstance(line.what, dict)
-        _ = line.spent, line.spending, line.masked_model
+        _ = line.spent, line.spending, line.replaced, line.masked_model
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
         whole = False
     if not whole:

@@ -11,6 +11,7 @@ from client.options import HERE
 
 if TYPE_CHECKING:
     from client.ledger.book import Ledger
+    from client.ledger.chain import Head
     from ra_core.config import SiteConfig
 
 __all__ = ["ledger"]
@@ -58,15 +59,38 @@ def verify(
     operator for length and head of this site in run.json, and give them with `--length` and `--head`.
     Ends with 0 where the ledger is whole, else with 30.
     """
-    from client.ledger.chain import Head  # noqa: PLC0415 - as above
+    from client.ledger.report import state_of  # noqa: PLC0415 - as above
+
+    known = _head(length, head)
+    found, _ = _open(site)
+    with found.opened() as book:
+        book.require(known, "the operator")
+        typer.echo(state_of(book))
+
+
+@ledger.command()
+def begin(
+    site: Site = HERE,
+    length: Annotated[int, typer.Option(min=0, help="Lines of a ledger that is lost: `ledgers` in run.json.")] = 0,
+    head: Annotated[str, typer.Option(help="Hash of the last of them.")] = "",
+) -> None:
+    """Say that no privacy of these images was spent before this ledger: a budget (`policy.dp_epsilon`) needs that.
+
+    An empty ledger would else be a full budget again: on a new disk, in another state folder, under another name of the
+    site, in a second config for the same images. Where a ledger is lost and no copy is left, name its end as the
+    consortium's operator has it with `--length` and `--head`: what it had spent is then in no account any more, so
+    lower `dp_epsilon` by it. The ledger keeps the statement.
+    """
+    from client.ledger.chain import Entry  # noqa: PLC0415 - as above
     from client.ledger.report import state_of  # noqa: PLC0415
     from ra_core.errors import ConfigError  # noqa: PLC0415
 
-    if bool(length) != bool(head):
-        raise ConfigError("--length and --head belong together", "give both as they stand in run.json")
-    found, _ = _open(site)
+    lost = _head(length, head)
+    found, config = _open(site)
     with found.opened() as book:
-        book.require(Head(length, head), "the operator")
+        if lost in book.replaced:
+            raise ConfigError("this ledger has begun", "`ra-client ledger show` has when")
+        book.append(Entry(kind="begin", what={"length": lost.length, "head": lost.hash}, policy=config.policy.digest()))
         typer.echo(state_of(book))
 
 
@@ -92,6 +116,18 @@ def report(
     for line in as_text(made):
         typer.echo(line)
     typer.echo(f"\nwrote {page}")
+
+
+def _head(length: int, head: str) -> Head:
+    from client.ledger.chain import EMPTY, Head  # noqa: PLC0415 - as above
+    from ra_core.config import DIGEST  # noqa: PLC0415
+    from ra_core.errors import ConfigError  # noqa: PLC0415
+
+    if not length and not head:
+        return EMPTY
+    if not (length and DIGEST.fullmatch(head)):
+        raise ConfigError("--length and --head belong together", "give both as they stand in run.json")
+    return Head(length, head)
 
 
 def _open(site: Path) -> tuple[Ledger, SiteConfig]:

@@ -33,6 +33,7 @@ _KINDS: Mapping[str, str] = {
     "delivery": "receipts for a finished model: its hash",
     "error": "notices of a failure: its kind and the site's name, no more",
     "spending": "notes of privacy spent, before a round was computed that may have left or not",
+    "begin": "statements that the account of privacy begins with this ledger, or that it is in place of a lost one",
     "torn": "notes about a line that a crash left unfinished; its message never left",
 }
 
@@ -48,8 +49,8 @@ LIMITS = (
 
 PRIVACY = (
     "Differential privacy of a patient in all updates of a run, those of rounds among them that were paid for and "
-    "never left. Runs without a row had none, and no epsilon bounds what their updates tell; nor does one bound what "
-    "counts, means and failures tell."
+    "never left. Runs without a row had none: no epsilon bounds what their updates tell, and none is of all runs then. "
+    "Nor does one bound what counts, means and failures tell."
 )
 
 TELLING = (
@@ -137,7 +138,7 @@ def make_report(book: Book, config: SiteConfig, models: Sequence[Stored]) -> Rep
         policies[line.policy] += 1
         if spending := line.spending:
             privacy.setdefault((line.run, line.study[:16]), []).append(spending)
-        if line.kind in ("torn", "spending"):
+        if line.kind in ("torn", "spending", "begin"):
             continue
         runs.setdefault((line.run, line.study[:16]), _Run(line.time)).add(line)
         kept_back += [(str(line.number), line.time, line.run, line.kind, why) for why in _kept_back(line)]
@@ -148,7 +149,7 @@ def make_report(book: Book, config: SiteConfig, models: Sequence[Stored]) -> Rep
         Section("Runs", "", _RUN, [_run(*key, run) for key, run in runs.items()]),
         Section("Parts of models", "Whose weights' changes have left.", ("messages", "part"), _named(parts)),
         Section("Means", "Over all of the site's images each time.", ("messages", "mean"), _named(metrics)),
-        Section("Privacy", PRIVACY, _PRIVACY, _privacy(privacy)),
+        Section("Privacy", PRIVACY, _PRIVACY, _privacy(privacy, book.unbounded)),
         Section("Kept back", "By the policy, or by the ledger.", ("line", "time", "run", "message", "why"), kept_back),
         Section("What models tell", TELLING, _MODEL, [_attacked(model) for model in models if model.card]),
         _policy(config.policy, policies),
@@ -183,10 +184,13 @@ def _named(counts: Mapping[str, int]) -> list[tuple[str, ...]]:
 _PRIVACY = ("run", "study", "rounds paid for", "noise multipliers", "delta", "epsilon")
 
 
-def _privacy(found: Mapping[tuple[str, str], Sequence[Spending]]) -> list[tuple[str, ...]]:
+def _privacy(found: Mapping[tuple[str, str], Sequence[Spending]], unbounded: int) -> list[tuple[str, ...]]:
     """A row a run, and one of all, at the smallest delta of any."""
     rows = [(*key, *_spent(spendings)) for key, spendings in found.items()]
     together = [spending for spendings in found.values() for spending in spendings]
+    if unbounded:
+        none = f"none: {unbounded} updates without differential privacy"
+        return [*rows, ("all runs", "", str(len(together)), "", "", none)]
     return [*rows, ("all runs", "", *_spent(together))] if len(rows) > 1 else rows
 
 

@@ -78,6 +78,7 @@ class RoundReply(Reply):
         epsilon, delta: differential privacy of a patient in all updates of the site in this run, repeated ones too; 0
             where the study has none, and in the closing exchange.
         noise_multiplier: of this round; likewise.
+        spending: line of the site's ledger by which the update was paid for; likewise.
 
     In a study with differential privacy counts may be 0, which tells nothing of them, and so may a fingerprint.
     """
@@ -96,6 +97,7 @@ class RoundReply(Reply):
     epsilon: float = field(default=0.0, kw_only=True)
     delta: float = field(default=0.0, kw_only=True)
     noise_multiplier: float = field(default=0.0, kw_only=True)
+    spending: int = field(default=0, kw_only=True)
 
     def to_record(self) -> RecordDict:
         """As Flower sends it."""

@@ -40,11 +40,15 @@ class Order:
         study: settings, the same for all sites.
         run: name of the run, which tells two runs of one study apart.
         package_hash: of the packages installed at the server; a site with others does nothing.
+        ledger_length: lines of the site's ledger that the server has acknowledged with this; 0 where it knows of none.
+        ledger_head: hash of the last of them; empty where there is none.
     """
 
     study: StudyConfig
     run: str
     package_hash: str
+    ledger_length: int = field(default=0, kw_only=True)
+    ledger_head: str = field(default="", kw_only=True)
 
     def fields(self) -> ConfigRecord:
         """All fields but arrays."""
@@ -75,8 +79,8 @@ class Order:
 
         Raises:
             VersionError: the server has other packages, which may give the fields another meaning.
-            MessageError: a part is missing, unknown, of the wrong type or out of range; or the study is of a method
-                that knows single images, which no order can have from a site.
+            MessageError: a part is missing, unknown, of the wrong type or out of range; or what is acknowledged can't
+                be; or the study is of a method that knows single images, which no order can have from a site.
         """
         found = record.config_records.get("order")
         if found is None or found.get("package_hash") != package_hash():
@@ -88,6 +92,8 @@ class Order:
         order = _fields(record, "order", {"study": str} | _plain(cls))
         if not (order["run"].isprintable() and 0 < len(order["run"]) <= 128):
             raise MessageError("'order.run' is no name")
+        if order["ledger_length"] or order["ledger_head"]:
+            _require_head(order)
         try:
             study = StudyConfig.model_validate_json(order["study"])
         except ValidationError as error:
@@ -103,13 +109,9 @@ class ModelOrder(Order):
 
     Attributes:
         model: shared tensors by "part.name".
-        ledger_length: lines of the site's ledger that the server has acknowledged with this; 0 where it knows of none.
-        ledger_head: hash of the last of them; empty where there is none.
     """
 
     model: Model
-    ledger_length: int = field(default=0, kw_only=True)
-    ledger_head: str = field(default="", kw_only=True)
 
     def to_record(self, model: ArrayRecord | None = None) -> RecordDict:
         """As Flower sends it.
@@ -125,12 +127,9 @@ class ModelOrder(Order):
 
         Raises:
             VersionError: the server has other packages.
-            MessageError: as in `Order.read`, or an array can't be read or is no float32, or what is acknowledged can't
-                be.
+            MessageError: as in `Order.read`, or an array can't be read or is no float32.
         """
         order = super().read(record, "model", *others)
-        if order["ledger_length"] or order["ledger_head"]:
-            _require_head(order)
         return order | {"model": numpy_arrays(record, "model", np.dtype(np.float32))}
 
 

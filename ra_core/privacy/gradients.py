@@ -7,6 +7,7 @@ all passes of its turn (real, reconstructed and sampled images), clipped togethe
 
 from __future__ import annotations
 
+import math
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -49,7 +50,7 @@ def bounded_sum(
         x: one image of each patient, (N, 1, H, W) in [0, 1], N from 1.
         state: of the step.
         clip_norm: largest L2 norm of a patient's part, above 0.
-        randomness: seeds the noise of latents.
+        randomness: of the noise of latents.
     """
     gradients, terms = each_gradient(method, turn, x, state, randomness)
     wide = {name: g.flatten(1).double() for name, g in gradients.items()}
@@ -72,46 +73,64 @@ def each_gradient(
         turn: of its step.
         x: images, (N, 1, H, W) in [0, 1], N from 1.
         state: of the step.
-        randomness: seeds the noise of latents.
+        randomness: of the noise of latents.
     """
-    alone = _Alone(method, turn, _OwnNoise.of(state))
+    count = len(x)
+    alone = _Alone(method, turn, state, randomness, count)
     moved = {id(parameter) for parameter in state.parameters(*turn.parts)}
     parameters = {name: p.detach() for name, p in alone.named_parameters() if id(p) in moved}
 
-    def loss(given: Gradients, image: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        found: tuple[Tensor, dict[str, Tensor]] = functional_call(alone, given, (image,))
+    def loss(given: Gradients, image: Tensor, place: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        found: tuple[Tensor, dict[str, Tensor]] = functional_call(alone, given, (image, place))
         return found
 
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(randomness.generator().initial_seed())
-        one = grad_and_value(loss, has_aux=True)
-        gradients, (values, terms) = vmap(one, in_dims=(None, 0), randomness="different")(parameters, x.unsqueeze(1))
+    places = torch.arange(count, device=x.device).unsqueeze(1)
+    with torch.no_grad():
+        each = vmap(grad_and_value(loss, has_aux=True), in_dims=(None, 0, 0))
+        gradients, (values, terms) = each(parameters, x.unsqueeze(1), places)
     named = {name.removeprefix("method."): gradient for name, gradient in gradients.items()}
     return named, {turn.name: values} | {name: term.reshape(len(x), -1).mean(1) for name, term in terms.items()}
 
 
 class _Alone(nn.Module):
-    """A turn's loss as a function of a method's parameters."""
+    """A turn's loss as a function of a method's parameters and of one of several images."""
 
-    def __init__(self, method: GradientMethod, turn: Turn, state: StepState) -> None:
+    def __init__(
+        self, method: GradientMethod, turn: Turn, state: StepState, randomness: Randomness, count: int
+    ) -> None:
         super().__init__()
         self.method = method
-        self._turn, self._state = turn, state
+        self._turn, self._state, self._randomness, self._count = turn, state, randomness, count
 
-    def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss and terms of (1, 1, H, W)."""
-        loss, terms = self._turn.loss(x, self._state)
+    def forward(self, x: Tensor, place: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss and terms of (1, 1, H, W), the image at a place, (1,)."""
+        loss, terms = self._turn.loss(x, _OwnNoise.of(self._state, self._randomness, self._count, place))
         return loss, {name: term.detach() for name, term in terms.items()}
 
 
+@dataclass(frozen=True, kw_only=True)
 class _OwnNoise(StepState):
-    """Noise that an image has for itself: what a place in the batch decides would depend on who else is in it."""
+    """What one of several images sees of a step: noise of its own, independent of the others'.
+
+    So a sum's parts don't change with who else is drawn; noise by place and seed would move with one patient more.
+
+    Attributes:
+        randomness: of the noise.
+        count: of the images.
+        place: of this one among them, (1,); mapped over.
+    """
+
+    randomness: Randomness
+    count: int
+    place: Tensor
 
     @classmethod
-    def of(cls, state: StepState) -> _OwnNoise:
+    def of(cls, state: StepState, randomness: Randomness, count: int, place: Tensor) -> _OwnNoise:
         """In float32 whatever the machine's precision."""
-        return cls(state.step, state.seed, state.optimizers, nullcontext, state.device)
+        shared = (state.step, state.seed, state.optimizers, nullcontext, state.device)
+        return cls(*shared, randomness=randomness, count=count, place=place)
 
     def noise(self, name: str, *shape: int) -> Tensor:  # noqa: ARG002
-        """Standard normal."""
-        return torch.randn(*shape).to(self.device)
+        """Standard normal: drawn for all images at once, of which this one has its row."""
+        drawn = torch.from_numpy(self.randomness.normal(self.count * math.prod(shape))).float()
+        return drawn.reshape(self.count, *shape).to(self.device).index_select(0, self.place).squeeze(0)

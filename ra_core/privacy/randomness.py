@@ -6,7 +6,6 @@ import math
 import os
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 __all__ = ["SYSTEM", "Randomness"]
@@ -18,13 +17,12 @@ _STEP = 2.0**-53
 
 
 class Randomness:
-    """Draws from `os.urandom`. A test may put other bits in by a subclass; it then has to give another `source`.
+    """Draws from `os.urandom`. A test may put other bits in by a subclass; nothing made of them leaves a site."""
 
-    Attributes:
-        source: where the bits come from; nothing of another source than `SYSTEM` leaves a site.
-    """
-
-    source = SYSTEM
+    @property
+    def source(self) -> str:
+        """Where the bits come from: `SYSTEM`, or a test, whatever a subclass changes."""
+        return SYSTEM if type(self) is Randomness else "test"
 
     def bits(self, count: int) -> bytes:
         """So many bytes."""
@@ -52,7 +50,3 @@ class Randomness:
     def below(self, count: int) -> int:
         """A whole number from 0 to count - 1; with 64 bits its bias is below count / 2^64."""
         return int.from_bytes(self.bits(8), "big") % count
-
-    def generator(self) -> torch.Generator:
-        """A fresh generator for what need not be secret, only independent of data and order: 64 bits seed it."""
-        return torch.Generator().manual_seed(int.from_bytes(self.bits(8), "big") >> 1)

@@ -27,6 +27,11 @@ class PrivacyConfig(Config):
     epsilon: float | None = Field(
         None, gt=0, description="most that all updates of one run may spend at a site; null: as much as the noise gives"
     )
+    spare_rounds: int = Field(
+        1,
+        ge=0,
+        description="rounds that the noise for epsilon leaves room for beyond federation.rounds: repeated ones",
+    )
     delta: Delta = Field(1e-5, description="chance that epsilon doesn't hold; smaller than 1 / patients of any site")
     clip_norm: float = Field(1.0, gt=0, description="L2 norm that a patient's gradient is shortened to in each sum")
     sampling_rate: float = Field(

@@ -48,6 +48,7 @@ class PrivacyStatement(Config):
     Attributes:
         sites: one each.
         clip_norm, sampling_rate: as in the study.
+        spare_rounds: that the noise had room for beyond those of the study; 0 where the noise was given.
         accountant: how epsilon was computed.
         selection: how the model was chosen, which no epsilon covers where it is by an error that a site has told.
         assumptions: what epsilon rests on.
@@ -57,6 +58,7 @@ class PrivacyStatement(Config):
     sites: tuple[SitePrivacy, ...]
     clip_norm: float
     sampling_rate: float
+    spare_rounds: int
     accountant: str
     selection: str
     assumptions: tuple[str, ...] = ASSUMPTIONS

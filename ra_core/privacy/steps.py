@@ -24,8 +24,8 @@ from ra_core.privacy.settings import PrivacyConfig
 
 __all__ = ["Draw", "PrivateSteps", "require_apart"]
 
-Draw = Callable[[Sequence[int], torch.Generator], Tensor]
-"""Images by index, changed at random: (N, 1, H, W) in [0, 1] on the method's device."""
+Draw = Callable[[Sequence[int], Callable[[int, int], Tensor]], Tensor]
+"""Images by index, changed by uniform numbers in [0, 1] of a shape: (N, 1, H, W) in [0, 1] on the method's device."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class PrivateSteps:
         config: clipping norm and chance of a patient.
         noise_multiplier: spread of the noise over the clipping norm.
         batch_size: images looked at together, at most; and what a sum is divided by.
-        randomness: of patients, images and noise.
+        randomness: of patients, images, their augmentation, and noise.
     """
 
     patients: Sequence[Sequence[int]]
@@ -59,9 +59,9 @@ class PrivateSteps:
         return terms
 
     def _take(self, turn: Turn, method: GradientMethod, draw: Draw, state: StepState) -> dict[str, float]:
-        drawn, changes = self.drawn(), self.randomness.generator()
+        drawn = self.drawn()
         chunks = [
-            self._bounded(turn, method, draw(drawn[start : start + self.batch_size], changes), state)
+            self._bounded(turn, method, draw(drawn[start : start + self.batch_size], self._uniform), state)
             for start in range(0, len(drawn), self.batch_size)
         ]
         moved = {id(p) for p in state.parameters(*turn.parts)}
@@ -85,6 +85,9 @@ class PrivateSteps:
         """A sum, float64 of any shape, with noise, over the batch size."""
         noise = torch.from_numpy(self.randomness.normal(total.numel())).reshape(total.shape)
         return (total + self.noise_multiplier * self.config.clip_norm * noise) / self.batch_size
+
+    def _uniform(self, *shape: int) -> Tensor:
+        return torch.from_numpy(self.randomness.uniform(*shape)).float()
 
     def _bounded(self, turn: Turn, method: GradientMethod, x: Tensor, state: StepState) -> Bounded:
         return bounded_sum(method, turn, x, state, self.config.clip_norm, self.randomness)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from server.rounds.outcome import Outcome
 from server.rounds.progress import LedgerHead, Progress, RoundRecord
 from server.run_files import RESULT
 
-__all__ = ["Account"]
+__all__ = ["Account", "known_ledgers"]
 
 CRITERION = "validation_error, lower is better"
 
@@ -112,6 +113,20 @@ def _round(record: RoundRecord) -> dict[str, Any]:
 def _ledgers(heads: Mapping[str, LedgerHead]) -> dict[str, Any]:
     """With these a site's `ra-client ledger verify` shows that its ledger is still the one that the server knew."""
     return {site: {"length": length, "head": head} for site, (length, head) in sorted(heads.items())}
+
+
+def known_ledgers(runs: Path) -> dict[str, LedgerHead]:
+    """What the latest runs were told of each site's ledger; a record that can't be read tells nothing.
+
+    Args:
+        runs: folder that has those of all runs.
+    """
+    found: dict[str, LedgerHead] = {}
+    for file in sorted(runs.glob(f"*/{RESULT}"), key=lambda file: file.stat().st_mtime):
+        with suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
+            told = json.loads(file.read_bytes())["ledgers"]
+            found |= {site: (int(head["length"]), str(head["head"])) for site, head in told.items()}
+    return found
 
 
 def _untold(metrics: Mapping[str, Mapping[str, float]]) -> dict[str, str]:

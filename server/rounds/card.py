@@ -96,6 +96,7 @@ def _privacy(study: StudyConfig, progress: Progress) -> PrivacyStatement | None:
         ),
         clip_norm=study.dp.clip_norm,
         sampling_rate=study.dp.sampling_rate,
+        spare_rounds=study.dp.spare_rounds if study.dp.noise_multiplier is None else 0,
         accountant=METHOD,
         selection="lowest validation error that sites have told" if by_error else "the latest model",
     )
@@ -111,8 +112,8 @@ def _outside(site: str, progress: Progress) -> list[str]:
 
 
 def _errors(progress: Progress) -> Iterable[dict[str, object]]:
-    """Validation error at each site that tells it, or with secure aggregation over all, as the model was judged."""
-    judged = [record for record in progress.records if record.round == progress.best_round + 1]
+    """Validation error at each site that tells it, or over all with secure aggregation, as the model was judged."""
+    judged = [record for record in progress.records if record.round == progress.best_round + 1 and record.answered]
     together = [("all sites together", record.means) for record in judged if record.means]
     for site, metrics in [*(pair for record in judged for pair in record.by_site.items()), *together]:
         if "validation_error" in metrics:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
+from dataclasses import replace
+
+from flwr.app import RecordDict
 
 from ra_core.daemons.events import moment
 from ra_core.messages import JoinOrder
 from server.rounds.post import POLL_SECONDS, Post, Waiting
+from server.rounds.progress import LedgerHead
 from server.rounds.roster import Roster, Tell
 
 __all__ = ["Joining"]
@@ -28,11 +33,20 @@ class Joining:
         order: what they are asked.
         seconds: longest wait for all agreed sites, at the start.
         tell: takes events.
+        ledgers: what is known of sites' ledgers; a node is asked with it where its site is sure by its key.
     """
 
-    def __init__(self, post: Post, roster: Roster, order: JoinOrder, seconds: float, tell: Tell) -> None:
+    def __init__(
+        self,
+        post: Post,
+        roster: Roster,
+        order: JoinOrder,
+        seconds: float,
+        tell: Tell,
+        ledgers: Mapping[str, LedgerHead],
+    ) -> None:
         self._post, self._roster, self._tell = post, roster, tell
-        self._record, self._seconds = order.to_record(), seconds
+        self._order, self._seconds, self._ledgers = order, seconds, ledgers
         self._waiting: Waiting = {}
         self._asked: dict[int, float] = {}  # node -> when, last
 
@@ -76,11 +90,15 @@ class Joining:
         ]
         new = {node for node in nodes if node not in self._asked}
         if nodes and seconds > 0:
-            sent = self._post.send(dict.fromkeys(nodes, self._record), "query", seconds)
+            sent = self._post.send({node: self._record(node) for node in nodes}, "query", seconds)
             self._waiting |= sent
             self._roster.silent.update(sent.values())
             self._asked |= dict.fromkeys(nodes, now)
         return new
+
+    def _record(self, node: int) -> RecordDict:
+        length, head = self._ledgers.get(self._roster.known([node]).get(node, ""), (0, ""))
+        return replace(self._order, ledger_length=length, ledger_head=head).to_record()
 
     def _take(self) -> bool:
         """Take what has arrived; whether anything has."""

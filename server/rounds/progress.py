@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +64,11 @@ class RoundRecord:
     means: Mapping[str, float] = field(default_factory=dict)
     totals: Mapping[str, int] = field(default_factory=dict)
 
+    def void(self) -> RoundRecord:
+        """The same exchange where too few sites had privacy left for it: no answer counts, and what was told stays."""
+        missing = dict(self.missing) | dict.fromkeys(self.answered, "too few others have privacy left for the round")
+        return replace(self, answered=(), missing=missing, n_images=0, validation_error=math.inf)
+
 
 @dataclass
 class Progress:
@@ -112,6 +117,11 @@ class Progress:
     def closed(self) -> bool:
         """Whether the last model has been judged, so that only the delivery is left."""
         return bool(self.records) and self.records[-1].closing
+
+    @property
+    def spent(self) -> bool:
+        """Whether the last round was void, so that only the closing exchange and the delivery are left."""
+        return bool(self.records) and self.records[-1].round > self.round and not self.closed
 
     def has_stalled(self, patience: int) -> bool:
         """Whether no better model was found for so many rounds; never with a patience of 0, or before there is one."""

@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
 
 from flwr.serverapp import Grid
 
 from ra_core.config import StudyConfig
 from ra_core.daemons.events import moment
-from ra_core.errors import NonFiniteError, QuorumError
+from ra_core.errors import NonFiniteError, PrivacyBudgetError, QuorumError
 from ra_core.masking.terms import require_threshold
 from ra_core.messages import RoundOrder
 from server.rounds.delivery import deliver
@@ -26,10 +27,12 @@ from server.rounds.masked_rounds import MaskedRounds, Seconds
 from server.rounds.optimizer import start, step
 from server.rounds.orders import Orders, model_digest
 from server.rounds.post import POLL_SECONDS, Post
-from server.rounds.progress import Progress, RoundRecord
+from server.rounds.progress import LedgerHead, Progress, RoundRecord
 from server.rounds.roster import Roster, Tell
 
 __all__ = ["FederatedAveraging"]
+
+_SPENT = f"reports {PrivacyBudgetError.__name__}"
 
 
 class FederatedAveraging:
@@ -47,6 +50,7 @@ class FederatedAveraging:
         tell: takes events.
         on_masking: called with the number of a round before any masked figures of it are asked for; the place to note
             that it can't be made again.
+        ledgers: what is known of sites' ledgers before anybody has joined.
     """
 
     def __init__(
@@ -61,13 +65,14 @@ class FederatedAveraging:
         registered: Mapping[int, str] | None = None,
         tell: Tell = lambda event, **fields: None,  # noqa: ARG005
         on_masking: Callable[[int], None] = lambda number: None,  # noqa: ARG005
+        ledgers: Mapping[str, LedgerHead] = MappingProxyType({}),
     ) -> None:
         self.federation, self.selectable, self.on_progress = study.federation, selectable, on_progress
         self.deadline = deadline or study.federation.deadline_seconds
         self._tell, self._post, self._orders = tell, Post(grid), Orders(study, run)
         self._roster = Roster(study, sites, registered or {}, tell)
         seconds = deadline or study.federation.join_seconds
-        self._joining = Joining(self._post, self._roster, self._orders.join(), seconds, tell)
+        self._joining = Joining(self._post, self._roster, self._orders.join(), seconds, tell, ledgers)
         # Less a hair: 0.55 * 20 is a little more than 11.
         self._needed = max(1, math.ceil(study.federation.quorum * len(self._roster.sites) - 1e-9))
         self._masking: MaskedRounds | None = None
@@ -83,7 +88,8 @@ class FederatedAveraging:
         """Go on from `progress` to the end: rounds, the closing exchange that lets the last one win too, delivery.
 
         All agreed sites are waited for at the start, as many as the quorum needs before later exchanges; at most as
-        long as the deadline. A run that is done already only delivers, to those who lack the model.
+        long as the deadline. A run that is done already only delivers, to those who lack the model. A round for which
+        too few sites have privacy left is void, and the last.
 
         Raises:
             QuorumError: too few sites joined, or answered usably in a round.
@@ -95,7 +101,7 @@ class FederatedAveraging:
             self._joining.open()
             progress.take_in(self._roster.joined)
             self._require_quorum(progress.round + 1, self._roster.joined, "joined")
-            while progress.round < rounds and not progress.has_stalled(patience):
+            while progress.round < rounds and not (progress.has_stalled(patience) or progress.spent):
                 self._exchange(progress, steps)
             self._exchange(progress, 0)
         if deliver(self._post, self._roster, self._joining, self._orders, progress, self.deadline, self._tell):
@@ -112,15 +118,19 @@ class FederatedAveraging:
         )
         record = fold.record({site: self._roster.why_absent(site) for site in self._roster.sites})
         progress.unfinished = record
-        self._require_quorum(record.round, record.answered, "gave a usable answer", record.missing)
+        if steps and self._lacks_privacy(record, progress):
+            record = record.void()
+        else:
+            self._require_quorum(record.round, record.answered, "gave a usable answer", record.missing)
         progress.records.append(record)
         progress.unfinished = None
         for site, head in record.ledgers.items():
             progress.note_ledger(site, head)
-        if self.selectable(order.start_step) and _is_better(record.validation_error, progress.best_error):
+        judged = record.answered and self.selectable(order.start_step)
+        if judged and _is_better(record.validation_error, progress.best_error):
             progress.best, progress.best_round = progress.model, progress.round
             progress.best_error = record.validation_error
-        if steps:
+        if steps and record.answered:
             self._step(progress, fold)
         self.on_progress(progress)
         self._tell_done(progress, record, time.monotonic() - began)
@@ -171,6 +181,12 @@ class FederatedAveraging:
         except ValueError as error:
             raise NonFiniteError(str(error), "lower federation.optimizer.learning_rate in a new run") from None
         progress.round += 1
+
+    def _lacks_privacy(self, record: RoundRecord, progress: Progress) -> bool:
+        """Whether a round failed only because privacy is spent, and there is a model to end with."""
+        spent = sum(why == _SPENT for why in record.missing.values())
+        lacks = len(record.answered) < self._needed <= len(record.answered) + spent
+        return lacks and progress.round > 0 and self.selectable(progress.round * self.federation.local_steps)
 
     def _require_quorum(
         self, number: int, there: Collection[str], what: str, reasons: Mapping[str, str] | None = None

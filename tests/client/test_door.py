@@ -1,6 +1,7 @@
 """Whole federations of sites with policies and ledgers: what is refused, what is recorded, what is acknowledged."""
 
 import json
+import shutil
 
 import pytest
 from federating import answer_of, train_hospitals
@@ -112,6 +113,17 @@ class TestTheServersRecord:
         done = train_hospitals(sites, tiny_federation())
         assert done.ledgers["anna"][0] == 5
         assert done.ledgers["berta"][0] == 10
+
+    def test_an_older_ledger_than_the_server_knows_of_from_another_run_lets_nothing_out(self, hospitals, tmp_path):
+        done = train_hospitals(hospitals(), tiny_federation())
+        length, head = done.ledgers["anna"]
+        order = JoinOrder(
+            study=tiny_federation(), run="later", package_hash=package_hash(), ledger_length=length, ledger_head=head
+        )
+        settings = hospitals()[0].settings(RuntimeConfig(threads=1))
+        assert not answer_of(settings, order, "query").has_error()
+        shutil.rmtree(tmp_path / "state" / "anna" / "ledger")
+        assert answer_of(settings, order, "query").error.reason == "LedgerError at anna"
 
 
 def test_with_a_full_disk_nothing_leaves_but_that(hospitals, tmp_path, monkeypatch):

@@ -15,7 +15,7 @@ from client.cli import app
 from client.ledger import appending, book
 from client.ledger.book import Ledger
 from client.ledger.chain import EMPTY, LONGEST_LINE, Entry, Head
-from ra_core.errors import LedgerError
+from ra_core.errors import ConfigError, LedgerError
 
 SEEN = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -237,6 +237,13 @@ def test_two_processes_write_one_chain(tmp_path):
     assert check(Ledger.of(tmp_path, "anna")).length == 30
 
 
+def test_nobody_finds_a_line_by_its_hash(tmp_path, monkeypatch):
+    monkeypatch.setattr(book, "moment", lambda: "2026-01-01T00:00:00Z")
+    first, second = (json.loads(written(tmp_path / name, 1).file.read_text()) for name in "ab")
+    assert {key for key in first if first[key] != second[key]} == {"salt", "hash"}
+    assert len(bytes.fromhex(first["salt"])) == 16
+
+
 def test_a_ledger_that_another_keeps_is_an_error(tmp_path, monkeypatch):
     found = written(tmp_path)
     monkeypatch.setattr(book, "PATIENCE", 0.1)
@@ -279,6 +286,28 @@ class TestCommands:
             self.run("verify", site[0], "--length", 6, "--head", "a" * 64)
         with pytest.raises(LedgerError, match="the operator knows of 7 lines"):
             self.run("verify", site[0], "--length", 7, "--head", "a" * 64)
+
+    def test_a_beginning_is_said_once_and_may_be_in_place_of_a_lost_ledger(self, site):
+        self.run("begin", site[0])
+        with pytest.raises(ConfigError, match="this ledger has begun"):
+            self.run("begin", site[0])
+        lost = Head(50, "a" * 64)
+        with site[1].opened() as opened:
+            assert opened.begun
+            with pytest.raises(LedgerError, match="the server knows of 50 lines, and it has 7"):
+                opened.acknowledge(lost)
+        self.run("begin", site[0], "--length", lost.length, "--head", lost.hash)
+        with site[1].opened() as opened:
+            opened.acknowledge(lost)
+            assert opened.ledger.acknowledged.length == 4
+            opened.acknowledge(opened.head)
+            assert opened.ledger.acknowledged.length == 8
+        told = self.run("show", site[0], "--last", 2).output.splitlines()
+        assert "nothing was spent before it" in told[0]
+        assert "in place of one of 50 lines, lost" in told[1]
+        assert "2 | statements that the account of privacy begins" in self.run("report", site[0]).output
+        with pytest.raises(ConfigError, match="belong together"):
+            self.run("begin", site[0], "--length", 3)
 
     def test_the_report_is_one_page_and_text(self, site, tmp_path):
         out = self.run("report", site[0], "--out", tmp_path / "page.html").output

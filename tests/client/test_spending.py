@@ -15,6 +15,7 @@ from torch.optim import SGD
 import client.app as client_app
 from client.door import Door
 from client.ledger.book import Ledger
+from client.ledger.chain import EMPTY, Entry
 from client.ledger.listing import told
 from client.ledger.report import make_report
 from client.policy import release
@@ -27,11 +28,14 @@ from ra_core.errors import PrivacyBudgetError, QuorumError, ReleaseError
 from ra_core.fixed_point import decode
 from ra_core.installed import package_hash
 from ra_core.messages import JoinOrder, RoundOrder, RoundReply
+from ra_core.models.ra import RA
 from ra_core.models.vae import VAE
 from ra_core.privacy.accounting import Releases, epsilon_of
+from ra_core.privacy.randomness import SYSTEM, Randomness
 from ra_core.privacy.steps import PrivateSteps
 from ra_core.settings import load_config
 from server.rounds.card import model_card
+from server.rounds.outcome import outcome
 from simulation.engines import InProcessGrid
 
 ONE_THREAD = RuntimeConfig(threads=1)
@@ -44,6 +48,10 @@ def private_study(federation=(), method=None, **dp):
     settings = SETTINGS | {"method": method or {"name": "vae", "channels": [4, 8], "latent": 4}}
     settings |= {"federation": SETTINGS["federation"] | dict(federation), "dp": DP | dp}
     return StudyConfig.model_validate(settings)
+
+
+def plain_study():
+    return StudyConfig.model_validate(private_study().model_dump() | {"dp": None})
 
 
 def order(study, **changes):
@@ -65,6 +73,13 @@ def ledger(tmp_path):
 def lines(found):
     with found.opened() as book:
         return list(book.lines())
+
+
+@pytest.fixture
+def begun(ledger):
+    """The site's word that its account begins with its ledger, given as the command gives it."""
+    with ledger.opened() as book:
+        book.append(Entry(kind="begin", what={"length": 0, "head": EMPTY.hash}, policy=""))
 
 
 def spendings(found):
@@ -92,7 +107,7 @@ class TestAFederation:
         assert set(done.records[0].fingerprints.values()) == {"0" * 64}
         assert (done.joined["anna"].n_images, done.joined["anna"].n_val_patients) == (0, 0)
         withheld = lines(ledger)[2].what["withheld"]
-        assert {"policy.dp_tells: validation_error", "policy.dp_tells: n_patients"} <= set(withheld)
+        assert withheld == ["policy.dp_tells: metrics", "policy.dp_tells: counts"]
         other = PRVAccountant()
         other.history = [(1.0, 0.3, 4)]
         assert other.get_epsilon(1e-5) <= epsilon <= 1.5 * other.get_epsilon(1e-5)
@@ -119,21 +134,55 @@ class TestAFederation:
         apart = train_hospitals(hospitals(anna=told), private_study())
         assert apart.records[0].answered == ("anna", "berta")
 
-    def test_a_run_ends_with_a_clear_state_where_a_budget_does(self, hospitals, ledger):
+    @pytest.fixture
+    def crashing(self, hospitals, ledger):
+        """Runs a federation in which a second round of one site is paid for, and lost."""
+
+        def run(study):
+            def crash(progress):
+                if len(progress.records) == 1:
+                    with ledger.opened() as book:
+                        spend(book, PolicyConfig(), order(study, round=2, start_step=2), SYSTEM)
+
+            return train_hospitals(hospitals(), study, on_round=crash)
+
+        return run
+
+    @pytest.mark.parametrize(("spare", "done", "state"), [(1, 3, "completed"), (0, 2, "degraded")])
+    def test_a_run_with_a_target_has_room_for_repeated_rounds(self, crashing, ledger, spare, done, state):
+        study = private_study(noise_multiplier=None, epsilon=2.0, spare_rounds=spare, federation={"rounds": 3})
+        found = crashing(study)
+        assert (found.round, outcome(found).state, found.delivered) == (done, state, ("anna", "berta"))
+        assert model_card(study, found).privacy.spare_rounds == spare
+        assert epsilon_of([s.releases for s in spendings(ledger)], 1e-5) <= 2.0
+
+    def test_where_a_budget_ends_the_last_model_is_judged_and_delivered(self, crashing, ledger):
         study = private_study(epsilon=epsilon_of([ROUND] * 2, 1e-5), federation={"rounds": 2})
-
-        def repeat(progress):  # as after a crash: the round is paid for a second time
-            if progress.round == 1:
-                answered(lambda **_: nodes, order(study, run=lines(ledger)[0].run))
-
-        nodes = hospitals()
-        with pytest.raises(QuorumError, match="anna: reports PrivacyBudgetError"):
-            train_hospitals(nodes, study, on_round=repeat)
+        done = crashing(study)
+        void, closing = done.records[1:]
+        assert (void.round, void.answered, void.closing) == (2, (), False)
+        assert (closing.round, closing.answered, closing.closing) == (2, ("anna", "berta"), True)
+        assert outcome(done).reasons == (
+            "round 2: anna: reports PrivacyBudgetError",
+            "round 2: berta: too few others have privacy left for the round",
+        )
+        assert (done.delivered, done.best_round) == (("anna", "berta"), 1)
         assert len(spendings(ledger)) == 2
-        assert lines(ledger)[-1].what["withheld"][0].startswith("dp.epsilon: too little is left in this run")
+        refused = next(line for line in lines(ledger) if line.kind == "error")
+        assert refused.what["withheld"][0].startswith("dp.epsilon: too little is left in this run")
+        berta = model_card(study, done).privacy.sites[1]
+        assert berta.epsilon == epsilon_of([ROUND] * 2, 1e-5), "what is void was told all the same"
+
+    def test_a_first_round_that_nobody_can_pay_for_leaves_no_model_to_deliver(self, hospitals, ledger):
+        study = private_study(epsilon=epsilon_of([ROUND], 1e-5), federation={"rounds": 1})
+        with ledger.opened() as book:
+            spend(book, PolicyConfig(), order(study), SYSTEM)
+        with pytest.raises(QuorumError, match="anna: reports PrivacyBudgetError"):
+            train_hospitals(hospitals(), study)
 
 
 class TestJoining:
+    @pytest.mark.usefixtures("begun")
     @pytest.mark.parametrize(
         ("policy", "reason"),
         [
@@ -146,22 +195,55 @@ class TestJoining:
         facts = answered(hospitals, sent, "query", **policy).content.config_records["facts"]
         assert facts.get("reason", "") == reason
 
+    def test_an_empty_ledger_is_no_full_budget(self, hospitals, ledger):
+        sent, policy = JoinOrder(study=private_study(), run="run", package_hash=package_hash()), {"dp_epsilon": 100.0}
+        for _ in range(2):  # the refusal's own line is no beginning
+            facts = answered(hospitals, sent, "query", **policy).content.config_records["facts"]
+            assert facts["reason"].startswith("policy.dp_epsilon: nobody has said that nothing was spent before")
+        assert answered(hospitals, order(private_study()), **policy).error.reason == "ReleaseError at anna"
+        assert spendings(ledger) == []
+        assert "reason" not in answered(hospitals, sent, "query").content.config_records["facts"]
+
+    @pytest.mark.parametrize("required", [False, True])
+    def test_a_budget_refuses_a_study_without_differential_privacy(self, hospitals, required):
+        policy = {"dp_epsilon": 1.0, "dp_required": required}
+        sent = JoinOrder(study=plain_study(), run="run", package_hash=package_hash())
+        facts = answered(hospitals, sent, "query", **policy).content.config_records["facts"]
+        key = "dp_required" if required else "dp_epsilon"
+        assert facts["reason"] == f"policy.{key}: the study has no differential privacy"
+        assert answered(hospitals, order(plain_study()), **policy).error.reason == "ReleaseError at anna"
+
     def test_a_required_budget_has_to_be_given(self):
         with pytest.raises(ValidationError, match="dp_required without dp_epsilon"):
             PolicyConfig(dp_required=True)
+
+    def test_who_comes_back_after_a_crash_is_let_in_though_not_all_rounds_are_left(self, hospitals, ledger):
+        study = private_study(noise_multiplier=None, epsilon=2.0, spare_rounds=0, federation={"rounds": 5})
+        with ledger.opened() as book:
+            spend(book, PolicyConfig(), order(study), SYSTEM)
+        sent = JoinOrder(study=study, run="run", package_hash=package_hash())
+        assert "reason" not in answered(hospitals, sent, "query").content.config_records["facts"]
 
     def test_what_other_runs_have_spent_is_gone(self, ledger):
         study, policy = private_study(), PolicyConfig(dp_epsilon=epsilon_of([ROUND] * 2, 1e-5) * 1.001)
         assert beyond_budget(policy, study, "run", [], Releases(0.3, 1.0, 4)) == []
         with ledger.opened() as book:
-            spend(book, policy, order(study, run="another"), "operating system")
+            spend(book, policy, order(study, run="another"), SYSTEM)
             assert beyond_budget(policy, study, "run", book.spendings, Releases(0.3, 1.0, 4)) != []
 
+    def test_a_runs_budget_is_of_its_study_alone(self, ledger):
+        study = private_study(epsilon=epsilon_of([ROUND] * 2, 1e-5) * 1.001)
+        with ledger.opened() as book:
+            spend(book, PolicyConfig(), order(private_study(clip_norm=0.4)), SYSTEM)
+            assert beyond_budget(PolicyConfig(), study, "run", book.spendings, Releases(0.3, 1.0, 4)) == []
+            spend(book, PolicyConfig(), order(study), SYSTEM)
+            assert beyond_budget(PolicyConfig(), study, "run", book.spendings, Releases(0.3, 1.0, 4)) != []
+
     def test_noise_is_found_for_a_target_epsilon(self, ledger):
-        study = private_study(noise_multiplier=None, epsilon=2.0)
+        study = private_study(noise_multiplier=None, epsilon=2.0, spare_rounds=0)
         with ledger.opened() as book:
             found = [spend(book, PolicyConfig(), order(study, round=n, start_step=2 * n - 2), "") for n in (1, 2)]
-            assert 1.8 < epsilon_of(found, 1e-5) <= 2.0
+            assert 1.8 < epsilon_of([spending.releases for spending in found], 1e-5) <= 2.0
             with pytest.raises(PrivacyBudgetError, match=r"dp\.epsilon"):
                 spend(book, PolicyConfig(), order(study, round=2, start_step=2), "")
 
@@ -181,6 +263,13 @@ class TestTheAccount:
         assert [spending.releases for spending in spendings(ledger)] == [ROUND, ROUND]
         assert reply.epsilon == epsilon_of([ROUND] * 2, 1e-5)
 
+    def test_a_line_tells_nothing_of_who_was_drawn(self, hospitals, ledger, monkeypatch):
+        for drawn in ([], [3]):
+            monkeypatch.setattr(PrivateSteps, "drawn", lambda _, drawn=drawn: drawn)
+            answered(hospitals, order(private_study()))
+        nobody, somebody = (line.what["withheld"] for line in lines(ledger) if line.kind == "round")
+        assert nobody == somebody
+
     def test_a_repeated_round_and_another_run_only_add(self, hospitals, ledger):
         study = private_study()
         answers = [RoundReply.from_record(answered(hospitals, order(study)).content) for _ in range(2)]
@@ -189,6 +278,7 @@ class TestTheAccount:
         assert [reply.epsilon for reply in answers] == [once, twice, once]
         assert lines(ledger)[-1].privacy["epsilon_total"] == epsilon_of([ROUND] * 3, 1e-5)
 
+    @pytest.mark.usefixtures("begun")
     def test_a_round_beyond_the_budget_computes_nothing(self, hospitals, ledger, monkeypatch):
         monkeypatch.setattr(PrivateSteps, "step", lambda *_: pytest.fail("a step was taken"))
         sent = answered(hospitals, order(private_study()), dp_epsilon=0.1)
@@ -217,6 +307,18 @@ class TestTheAccount:
             (section,) = [s for s in make_report(book, config, []).sections if s.title == "Privacy"]
         ((*_, epsilon),) = section.rows
         assert float(epsilon) == pytest.approx(epsilon_of([ROUND], 1e-5), rel=1e-3)
+
+    def test_updates_without_it_are_counted_and_leave_no_epsilon_of_all_runs(self, hospitals, ledger):
+        for study in (private_study(), plain_study(), private_study()):
+            answered(hospitals, order(study))
+        totals = [line.privacy["epsilon_total"] for line in lines(ledger) if line.kind == "round" and line.privacy]
+        assert totals == [epsilon_of([ROUND], 1e-5), None]
+        assert "none of all runs (1 updates without differential privacy)" in told(lines(ledger)[-1])
+        config = load_config(hospitals()[0].site_config, SiteConfig)
+        with ledger.opened() as book:
+            (section,) = [s for s in make_report(book, config).sections if s.title == "Privacy"]
+        assert section.rows[-1][0] == "all runs"
+        assert section.rows[-1][-1] == "none: 1 updates without differential privacy"
 
 
 @pytest.fixture
@@ -247,16 +349,24 @@ class TestTheDoor:
         sent = order(private_study())
         reply = site.answer(sent)
         with ledger.opened() as book:  # for another round
-            spend(book, PolicyConfig(), order(private_study(), round=2), "operating system")
+            spend(book, PolicyConfig(), order(private_study(), round=2), SYSTEM)
         with pytest.raises(ReleaseError, match="no privacy was spent"):
             let_out(reply, sent)
 
-    def test_what_is_paid_for_leaves_once(self, site, let_out, ledger):
+    def test_an_update_that_another_was_paid_for_stays(self, site, let_out, ledger):
         sent = order(private_study())
         reply = site.answer(sent)
-        with ledger.opened() as book:
-            spend(book, PolicyConfig(), sent, "operating system")
-        assert RoundReply.from_record(let_out(reply, sent).content).noise_multiplier == 1.0
+        with ledger.opened() as book:  # for the same round, as by another process
+            spend(book, PolicyConfig(), sent, SYSTEM)
+        with pytest.raises(ReleaseError, match="no privacy was spent for this update"):
+            let_out(reply, sent)
+
+    def test_what_is_paid_for_leaves_once(self, site, let_out):
+        sent = order(private_study())
+        site.randomness = Randomness()
+        reply = site.answer(sent)
+        found = RoundReply.from_record(let_out(reply, sent).content)
+        assert (found.noise_multiplier, found.spending) == (1.0, 1)
         with pytest.raises(ReleaseError, match="no privacy was spent"):
             let_out(reply, sent)
 
@@ -271,18 +381,26 @@ class TestWhatLeaves:
         def plain_descent(method):
             return {name: SGD(part.parameters()) for name, part in method.shared_parts().items()}
 
-        monkeypatch.setattr(VAE, "optimizers", plain_descent)
+        for method in (VAE, RA):
+            monkeypatch.setattr(method, "optimizers", plain_descent)
 
-    def sum_of(self, site, study):
-        """The noisy sum that an update of one step tells."""
+    def sum_of(self, site, study, *parts):
+        """The noisy sum that an update of one step tells, of all parts or of some."""
         update = site.answer(order(study, steps=1)).update
-        return np.concatenate([decode(codes).ravel() for codes in update.values()]) * -self.BATCH / self.RATE
+        found = [decode(codes).ravel() for name, codes in update.items() if name.startswith(parts or "")]
+        return np.concatenate(found) * -self.BATCH / self.RATE
 
     @pytest.mark.parametrize(("noise", "clip"), [(1.0, 1.0), (3.0, 1.0), (2.0, 5.0)])
     def test_its_noise_is_the_declared_one(self, site, noise, clip):
         found = self.sum_of(site, private_study(noise_multiplier=noise, clip_norm=clip, sampling_rate=1e-9))
         assert found.std() == pytest.approx(noise * clip, rel=0.02)
         assert abs(found.mean()) < 5 * noise * clip / np.sqrt(found.size)
+
+    @pytest.mark.parametrize("part", ["encoder", "decoder"])
+    def test_its_noise_is_the_declared_one_in_each_part_of_an_adversarial_step(self, site, part):
+        method = {"channels": [4, 8], "latent": 4, "warmup_steps": 0, "learning_rate": self.RATE}
+        found = self.sum_of(site, private_study(method=method, sampling_rate=1e-9, noise_multiplier=3.0), part)
+        assert found.std() == pytest.approx(3.0 * 0.5, rel=0.03)
 
     @pytest.mark.parametrize("clip", [0.05, 0.2])
     def test_a_patient_adds_no_more_than_the_declared_norm(self, site, monkeypatch, clip):
@@ -296,7 +414,7 @@ class TestWhatLeaves:
     def test_a_patient_with_many_images_is_one(self, site, monkeypatch):
         rows = site.images.train.rows
         site.images.train.rows = (*(replace(row, patient_id="one") for row in rows[:9]), *rows[9:])
-        monkeypatch.setattr(site.randomness, "uniform", np.zeros)  # all are drawn
+        monkeypatch.setattr(site.randomness, "uniform", lambda *shape: np.zeros(shape))  # all are drawn
         looked_at = []
         images = site.images.train.images
         monkeypatch.setattr(site.images.train, "images", lambda found: looked_at.extend(found) or images(found))

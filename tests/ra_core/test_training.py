@@ -171,7 +171,7 @@ def test_each_image_is_seen_once_an_epoch(runtime):
 def test_augmentation_stays_in_range(seed, rotate, shift, scale, flip):
     config = AugmentationConfig(rotate_degrees=rotate, shift=shift, scale=scale, flip=flip)
     x = torch.rand(3, 1, 16, 16, generator=generator(seed, "x"))
-    out = augment(x, config, generator(seed, "a"))
+    out = augment(x, config, torch.rand(len(x), 5, generator=generator(seed, "a")))
     assert out.shape == x.shape
     assert out.min() >= 0
     assert out.max() <= 1 + 1e-6
@@ -180,13 +180,15 @@ def test_augmentation_stays_in_range(seed, rotate, shift, scale, flip):
 def test_augmentation_with_all_ranges_zero_is_the_identity():
     x = torch.rand(3, 1, 16, 16)
     config = AugmentationConfig(rotate_degrees=0, shift=0, scale=0, flip=False)
-    torch.testing.assert_close(augment(x, config, generator(0, "a")), x, atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        augment(x, config, torch.rand(len(x), 5, generator=generator(0, "a"))), x, atol=1e-5, rtol=0
+    )
 
 
 def test_flip_mirrors_left_and_right_of_about_half():
     x = torch.rand(64, 1, 8, 8)
     config = AugmentationConfig(rotate_degrees=0, shift=0, scale=0, flip=True)
-    out = augment(x, config, generator(0, "a"))
+    out = augment(x, config, torch.rand(len(x), 5, generator=generator(0, "a")))
     mirrored = [torch.allclose(o, i.flip(-1), atol=1e-5) for o, i in zip(out, x, strict=True)]
     kept = [torch.allclose(o, i, atol=1e-5) for o, i in zip(out, x, strict=True)]
     assert all(m or k for m, k in zip(mirrored, kept, strict=True))

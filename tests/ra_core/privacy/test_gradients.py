@@ -1,11 +1,11 @@
 """A patient's part: its own gradient, as if it were alone, no longer than the norm."""
 
 import math
+from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
-from private import METHODS, Seeded, build
+from private import METHODS, Rows, Seeded, build
 
 from ra_core.privacy import gradients
 from ra_core.privacy.gradients import bounded_sum, each_gradient
@@ -17,28 +17,16 @@ def images(n=3):
     return torch.rand(n, 1, 32, 32, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.fixture
-def constant_noise(monkeypatch):
-    """The same noise for each image, whichever way it is computed."""
-
-    def noise(self, name, *shape):
-        draws = np.random.default_rng(len(name)).standard_normal(shape)  # torch's own would differ by image
-        return torch.from_numpy(draws).float()
-
-    monkeypatch.setattr(gradients._OwnNoise, "noise", noise)
-
-
 @pytest.mark.parametrize(("name", "step"), TURNS)
-@pytest.mark.usefixtures("constant_noise")
 def test_each_gradient_is_that_of_an_image_alone(name, step):
     method, state = build(name, step)
     x = images()
     for turn in method.turns(step):
-        found, terms = each_gradient(method, turn, x, state, Seeded())
+        found, terms = each_gradient(method, turn, x, state, Rows(0, 1, 2))
         parameters = {n: p for n, p in method.named_parameters() if n.startswith(turn.parts)}
         assert found.keys() == parameters.keys()
         for place in range(len(x)):
-            alone = gradients._OwnNoise.of(state)
+            alone = gradients._OwnNoise.of(state, Rows(place), 1, torch.tensor([0]))
             loss, _ = turn.loss(x[place : place + 1], alone)
             expected = torch.autograd.grad(loss, list(parameters.values()))
             assert float(terms[turn.name][place]) == pytest.approx(float(loss.detach()), rel=1e-4)
@@ -48,21 +36,42 @@ def test_each_gradient_is_that_of_an_image_alone(name, step):
                 torch.testing.assert_close(found[key][place], gradient, rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.usefixtures("constant_noise")
-def test_who_else_is_there_changes_nothing():
-    method, state = build("ra")
+@pytest.mark.parametrize("name", METHODS)
+def test_who_else_is_there_and_where_changes_nothing_of_a_patients_part(name):
+    method, state = build(name)
     for turn in method.turns(5):
-        together, _ = each_gradient(method, turn, images(), state, Seeded())
-        reversed_, _ = each_gradient(method, turn, images().flip(0)[1:], state, Seeded())
-        for name, found in together.items():
-            torch.testing.assert_close(found[:2].flip(0), reversed_[name], rtol=1e-3, atol=1e-5)
+        together, _ = each_gradient(method, turn, images(), state, Rows(0, 1, 2))
+        without_first, _ = each_gradient(method, turn, images().flip(0)[:2], state, Rows(2, 1))
+        for key, found in together.items():
+            torch.testing.assert_close(found[1:].flip(0), without_first[key], rtol=1e-3, atol=1e-5)
 
 
-def test_each_image_has_noise_of_its_own():
-    method, state = build("vae")
-    (turn,) = method.turns(0)
-    found, _ = each_gradient(method, turn, images(1).expand(2, -1, -1, -1), state, Seeded())
-    assert not torch.allclose(found["decoder.tail.weight"][0], found["decoder.tail.weight"][1])
+def test_no_random_number_is_of_torchs_generators(monkeypatch):
+    method, state = build("ra")
+    x, before = images(), torch.random.get_rng_state()
+    for name in ("Generator", "manual_seed"):
+        monkeypatch.setattr(torch, name, lambda *_: pytest.fail("a seed"))
+    for turn in method.turns(5):
+        bounded_sum(method, turn, x, state, 1.0, Seeded())
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_each_image_has_noise_of_its_own_each_time(name):
+    method, state = build(name)
+    draws = Seeded()
+    for turn in method.turns(5):
+        twice = [each_gradient(method, turn, images(1).expand(2, -1, -1, -1), state, draws)[0] for _ in range(2)]
+        parts = torch.cat([torch.cat([g.flatten(1) for g in found.values()], 1) for found in twice])
+        assert len({tuple(part.tolist()) for part in parts}) == 4
+
+
+def test_all_is_in_float32_whatever_the_machines_precision():
+    method, state = build("ra")
+    half = replace(state, autocast=lambda: torch.autocast("cpu", torch.bfloat16))
+    for turn in method.turns(5):
+        found, expected = (bounded_sum(method, turn, images(), s, 1.0, Rows(0, 1, 2)).sums for s in (half, state))
+        assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
 @pytest.mark.parametrize("name", ["ra", "vae"])
@@ -82,9 +91,9 @@ def test_a_patient_whose_gradient_is_not_finite_adds_nothing():
     (turn,) = method.turns(0)
     bad = images(2)
     bad[1] = math.nan
-    found = bounded_sum(method, turn, bad, state, 0.1, Seeded())
+    found = bounded_sum(method, turn, bad, state, 0.01, Seeded())
     norm = math.sqrt(sum(float(s.square().sum()) for s in found.sums.values()))
-    assert norm == pytest.approx(0.1)
+    assert norm == pytest.approx(0.01)
     assert found.terms["vae"].shape == (1,)
 
 

@@ -1,10 +1,14 @@
 """Steps with noise: who is drawn, how much noise there is, what happens without anybody."""
 
+import os
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from private import Seeded, build
 from pydantic import ValidationError
+from scipy import stats
 from support import Tensors
 from torch import nn
 
@@ -12,6 +16,7 @@ from ra_core.config import StudyConfig, TrainingConfig
 from ra_core.errors import ConfigError
 from ra_core.models.configs import BetaVAEConfig, VAEConfig
 from ra_core.models.registry import build_method
+from ra_core.privacy.randomness import Randomness
 from ra_core.privacy.settings import PrivacyConfig
 from ra_core.privacy.steps import PrivateSteps, require_apart
 from ra_core.training import LocalTrainer
@@ -37,28 +42,68 @@ def test_patients_are_drawn_each_by_itself_with_one_image():
     assert {image for found in draws for image in found if image <= 20} == set(range(21))
 
 
-def test_the_noise_that_the_optimizer_follows_is_the_declared_one():
-    method, state = build("vae")
-    private = steps(noise=2.0, sampling_rate=1e-9, clip_norm=0.5, batch_size=4)
-    followed = []
-    object.__setattr__(state, "follow", lambda gradients, *_: followed.extend(gradients))
-    private.step(method, None, state)
-    found = torch.cat([gradient.flatten() for gradient in followed]).double().numpy()
-    assert len(found) == sum(p.numel() for p in method.parameters())
-    assert found.std() == pytest.approx(2.0 * 0.5 / 4, rel=0.03)
-    assert abs(found.mean()) < 5 * found.std() / np.sqrt(len(found))
+def followed(private, name, draw=None):
+    """The gradients that a step follows, by the parts of each of its turns."""
+    method, state = build(name)
+    found = {}
+    object.__setattr__(state, "follow", lambda gradients, *parts: found.update({parts: gradients}))
+    private.step(method, draw, state)
+    return {parts: torch.cat([g.flatten() for g in gradients]).double().numpy() for parts, gradients in found.items()}
+
+
+@pytest.mark.parametrize(("name", "turns"), [("vae", [("encoder", "decoder")]), ("ra", [("encoder",), ("decoder",)])])
+def test_the_noise_that_the_optimizer_follows_is_the_declared_one_in_each_turn(name, turns):
+    found = followed(steps([], noise=2.0, clip_norm=0.5, batch_size=4), name)
+    method, _ = build(name)
+    assert list(found) == turns
+    assert sum(map(len, found.values())) == sum(p.numel() for p in method.parameters())
+    for noise in found.values():
+        assert noise.std() == pytest.approx(2.0 * 0.5 / 4, rel=0.03)
+        assert abs(noise.mean()) < 5 * noise.std() / np.sqrt(len(noise))
+
+
+def test_the_noise_of_two_turns_and_of_two_steps_is_independent():
+    private = steps([])
+    turns = [noise for _ in range(2) for noise in followed(private, "ra").values()]
+    length = min(map(len, turns))
+    correlation = np.corrcoef([noise[:length] for noise in turns])
+    assert np.abs(correlation - np.eye(4)).max() < 5 / np.sqrt(length)
+
+
+def test_the_noise_is_made_of_the_systems_bits(monkeypatch):
+    asked, urandom = [], os.urandom
+    monkeypatch.setattr(os, "urandom", lambda count: asked.append(count) or urandom(count))
+    private = replace(steps([]), randomness=Randomness())
+    first, second = followed(private, "ra"), followed(private, "ra")
+    method, _ = build("ra")
+    assert sum(asked) == 2 * 4 * 8 * sum(p.numel() for p in method.parameters())
+    assert all((first[turn] != second[turn]).all() for turn in first)
+
+
+def test_each_turn_draws_patients_and_augmentation_of_its_own():
+    looked_at, changes = [], []
+
+    def draw(indices, uniform):
+        looked_at.append(list(indices))
+        changes.append(uniform(len(indices), 5))
+        return torch.rand(len(indices), 1, 32, 32)
+
+    private = steps([[i] for i in range(40)], batch_size=40)
+    for _ in range(2):
+        followed(private, "ra", draw)
+    assert len({tuple(found) for found in looked_at}) == 4
+    numbers = torch.cat(changes).flatten().tolist()
+    assert len(set(numbers)) == len(numbers)
+    assert stats.kstest(numbers, "uniform").pvalue > 0.01
 
 
 def test_a_step_adds_bounded_parts_of_any_number_of_patients_and_noise():
-    method, state = build("vae")
     x = torch.rand(5, 1, 32, 32)
-    draws = {"sampling_rate": 1.0, "clip_norm": 0.01}
-    private = steps([[i] for i in range(5)], noise=1e-9, **draws)
-    followed = []
-    object.__setattr__(state, "follow", lambda gradients, *_: followed.extend(gradients))
-    private.step(method, lambda indices, _: x[list(indices)], state)
-    norm = torch.nn.utils.get_total_norm(followed)
-    assert 0.01 / 2 < float(norm) <= 5 * 0.01 / 2 * (1 + 1e-5)  # five patients in chunks of two, over a size of two
+    private = steps([[i] for i in range(5)], noise=1e-9, sampling_rate=1.0, clip_norm=0.01)
+    (found,) = followed(private, "vae", lambda indices, _: x[list(indices)]).values()
+    assert (
+        0.01 / 2 < np.linalg.norm(found) <= 5 * 0.01 / 2 * (1 + 1e-5)
+    )  # five patients in chunks of two, over a size of two
 
 
 @pytest.mark.parametrize("name", ["ra", "vae"])

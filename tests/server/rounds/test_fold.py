@@ -61,6 +61,20 @@ def test_clipping_shortens_updates_and_keeps_their_weights():
         np.testing.assert_allclose(done.model[name], before + mean[name], rtol=1e-6, atol=1e-7)
 
 
+def test_with_differential_privacy_all_sites_weigh_alike_whatever_counts_they_tell():
+    def private(site, order):
+        spent = {"epsilon": 1.0, "delta": 1e-5, "noise_multiplier": 1.0} if order.steps else {}
+        return good_reply(site, order, **spent)
+
+    done = federate(dict.fromkeys(SITES, private), dp={"noise_multiplier": 1.0}, rounds=1)
+    assert done.records[0].images == COUNTS
+    mean = mean_of(updates(), None)
+    for name, before in start().items():
+        np.testing.assert_allclose(done.model[name], before + mean[name], rtol=1e-6, atol=1e-7)
+    errors = [metrics["validation_error"] for metrics in done.records[0].by_site.values()]
+    assert done.records[0].validation_error == pytest.approx(np.mean(errors))
+
+
 def test_clipping_lets_nothing_in_that_is_out_of_range():
     def far(site, order):
         return good_reply(site, order, update={n: np.full(a.shape, 2**30, np.int32) for n, a in order.model.items()})

@@ -189,6 +189,25 @@ def test_nodes_that_are_no_sites_of_the_run_are_not_even_asked_where_keys_tell()
     assert {place for _, place in grid.asked} == {0, 1}
 
 
+def test_a_node_is_asked_with_what_is_known_of_its_sites_ledger_where_keys_tell():
+    asked = {}
+
+    def joins(site, order):
+        asked[site] = (order.ledger_length, order.ledger_head)
+        return good_join(site, order)
+
+    grid = Coming(answering_app(joining=dict.fromkeys(SITES, joins)), {})
+    keys, known = {1000: "anna", 1001: "berta"}, {"anna": (7, "a" * 64), "clara": (9, "c" * 64)}
+    for registered in (keys, {}):
+        asked.clear()
+        settings = {"registered": registered, "ledgers": known}
+        FederatedAveraging(grid, study(), ("anna", "berta"), lambda _: True, lambda _: None, **settings).run(
+            Progress(start())
+        )
+        assert asked["anna"] == ((7, "a" * 64) if registered else (0, ""))
+        assert asked["berta"] == (0, "")
+
+
 def test_flowers_own_error_is_no_refusal_and_the_site_is_asked_again(monkeypatch):
     monkeypatch.setattr(joining, "RETRY_SECONDS", 0.0)
     answers = iter([Error(5, "Node Unavailable")])
