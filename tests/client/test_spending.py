@@ -1,5 +1,6 @@
 """Differential privacy at a site: paid for before a round and never taken back; what was not paid for stays."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 from torch.optim import SGD
 
 import client.app as client_app
+from client import rounds
 from client.door import Door
 from client.ledger.book import Ledger
 from client.ledger.chain import EMPTY, Entry
@@ -269,6 +271,12 @@ class TestTheAccount:
             answered(hospitals, order(private_study()))
         nobody, somebody = (line.what["withheld"] for line in lines(ledger) if line.kind == "round")
         assert nobody == somebody
+
+    def test_a_metric_that_is_not_finite_hinders_nothing_where_it_stays(self, hospitals, ledger, monkeypatch):
+        monkeypatch.setattr(rounds, "validation_error", lambda *_: math.nan)
+        assert not answered(hospitals, order(private_study())).has_error()
+        assert answered(hospitals, order(plain_study())).error.reason == "ReleaseError at anna"
+        assert not answered(hospitals, order(plain_study()), metrics="none").has_error()
 
     def test_a_repeated_round_and_another_run_only_add(self, hospitals, ledger):
         study = private_study()
