@@ -179,6 +179,18 @@ class Book:
             content = json.dumps(head._asdict()).encode()
             write_atomically(self.ledger.folder / "acknowledged.json", content, mode=0o600)
 
+    def begin(self, lost: Head, policy: str) -> None:
+        """Note that the account of privacy begins with this ledger.
+
+        Args:
+            lost: end of a ledger in whose place it is; `EMPTY` where there was none.
+            policy: digest of the site's.
+
+        Raises:
+            OSError: as `append`.
+        """
+        self.append(Entry(kind="begin", what={"length": lost.length, "head": lost.hash}, policy=policy))
+
     def append(self, entry: Entry) -> Head:
         """Write a line, and see it safe on the disk.
 

@@ -17,7 +17,7 @@ import client.app as client_app
 from client import rounds
 from client.door import Door
 from client.ledger.book import Ledger
-from client.ledger.chain import EMPTY, Entry
+from client.ledger.chain import EMPTY
 from client.ledger.listing import told
 from client.ledger.report import make_report
 from client.policy import release
@@ -79,9 +79,9 @@ def lines(found):
 
 @pytest.fixture
 def begun(ledger):
-    """The site's word that its account begins with its ledger, given as the command gives it."""
+    """The site's word that its account begins with its ledger."""
     with ledger.opened() as book:
-        book.append(Entry(kind="begin", what={"length": 0, "head": EMPTY.hash}, policy=""))
+        book.begin(EMPTY, "")
 
 
 def spendings(found):
