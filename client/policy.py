@@ -105,9 +105,9 @@ def release(reply: Sent | Failure, order: Order | None, door: Door | None, messa
         checked, withheld = _permitted(reply, order, door, book)
         _require_finite(checked)
         paid = None
-        if order.study.dp and isinstance(checked, RoundReply) and checked.update:
-            paid = paid_for(book, door.policy, order, checked)
-            checked = replace(checked, **private_facts(paid))
+        if order.study.dp and isinstance(checked, RoundReply):
+            paid = paid_for(book, door.policy, order, checked) if checked.update else None
+            checked = replace(checked, **private_facts(book, door.policy, order))
         head = book.append(_entry(checked, order, door, withheld, paid))
     return Message(replace(checked, ledger_length=head.length, ledger_head=head.hash).to_record(), reply_to=message)
 

@@ -84,13 +84,17 @@ class Fold:
             raise MessageError("a negative validation error")
 
     def _check_privacy(self, reply: RoundReply) -> None:
-        """An update of a private study tells what it has spent, and nothing else does."""
-        numbers = (reply.epsilon, reply.delta, reply.noise_multiplier)
-        if self._private and self.order.steps:
+        """An update of a private study tells what the site has spent, not less private than the study asks for."""
+        dp, numbers = self.order.study.dp, (reply.epsilon, reply.delta, reply.noise_multiplier)
+        if dp is None:
+            if any(numbers):
+                raise MessageError("tells of privacy where none was spent")
+        elif self.order.steps or any(numbers):
             if not (all(0 < number < math.inf for number in numbers) and reply.delta < 1):
                 raise MessageError("the privacy that it has spent can't be true")
-        elif any(numbers):
-            raise MessageError("tells of privacy where none was spent")
+            within = reply.epsilon <= (dp.epsilon or math.inf) and reply.delta <= dp.delta
+            if not within or reply.noise_multiplier < (dp.noise_multiplier or 0):
+                raise MessageError("has less privacy than the study asks for")
 
     def _bounded(self, reply: RoundReply) -> Mapping[str, Codes]:
         """The update, within the study's norms."""

@@ -103,7 +103,7 @@ class TestAFederation:
         assert [spending.releases for spending in spendings(ledger)] == [ROUND] * 2
         epsilon = epsilon_of([ROUND] * 2, 1e-5)
         assert done.records[1].privacy["anna"] == (epsilon, 1e-5, 1.0)
-        assert done.records[2].privacy == {}
+        assert done.records[2].privacy == done.records[1].privacy, "the closing exchange tells it too"
         assert all(metrics == {} for record in done.records for metrics in record.by_site.values())
         assert set(done.records[0].images.values()) == {0}
         assert set(done.records[0].fingerprints.values()) == {"0" * 64}
@@ -135,6 +135,18 @@ class TestAFederation:
         assert done.records[0].n_images == 23
         apart = train_hospitals(hospitals(anna=told), private_study())
         assert apart.records[0].answered == ("anna", "berta")
+
+    def test_the_card_has_what_was_paid_for_though_it_never_counted(self, hospitals):
+        study = private_study()
+
+        def late(progress):  # the last round of a site is paid for once more, and none of it arrives
+            if progress.round == 2 and not progress.closed:
+                answered(lambda **_: nodes, order(study, run="run", round=2, start_step=2))
+
+        nodes = hospitals()
+        done = train_hospitals(nodes, study, on_round=late)
+        anna, berta = model_card(study, done).privacy.sites
+        assert (anna.epsilon, berta.epsilon) == (epsilon_of([ROUND] * 3, 1e-5), epsilon_of([ROUND] * 2, 1e-5))
 
     @pytest.fixture
     def crashing(self, hospitals, ledger):
