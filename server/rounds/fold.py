@@ -90,7 +90,7 @@ class Fold:
             if any(numbers):
                 raise MessageError("tells of privacy where none was spent")
         elif self.order.steps or any(numbers):
-            if not (all(0 < number < math.inf for number in numbers) and reply.delta < 1):
+            if not (0 <= reply.epsilon < math.inf and 0 < reply.delta < 1 and 0 < reply.noise_multiplier < math.inf):
                 raise MessageError("the privacy that it has spent can't be true")
             within = reply.epsilon <= (dp.epsilon or math.inf) and reply.delta <= dp.delta
             if not within or reply.noise_multiplier < (dp.noise_multiplier or 0):
@@ -132,7 +132,7 @@ class Fold:
             privacy={
                 name: (reply.epsilon, reply.delta, reply.noise_multiplier)
                 for name, reply in sorted(self._replies.items())
-                if reply.epsilon
+                if reply.noise_multiplier
             },
             files={name: (self._replies[name].n_used, self._replies[name].n_declared) for name in names},
             fingerprints={name: self._replies[name].fingerprint for name in names},

@@ -82,7 +82,8 @@ def test_with_differential_privacy_all_sites_weigh_alike_whatever_counts_they_te
         ({"noise_multiplier": 0.9}, "less privacy than the study asks for"),
         ({"delta": 2e-5}, "less privacy than the study asks for"),
         ({"epsilon": 3.1}, "less privacy than the study asks for"),
-        ({"epsilon": 0.0}, "can't be true"),
+        ({"epsilon": math.nan}, "can't be true"),
+        ({"delta": 0.0}, "can't be true"),
         ({"noise_multiplier": math.inf}, "can't be true"),
     ],
 )
