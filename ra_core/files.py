@@ -8,7 +8,7 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-__all__ = ["cache_folder", "sweep", "write_atomically"]
+__all__ = ["cache_folder", "sweep", "sync_folder", "write_atomically"]
 
 
 def cache_folder() -> Path:
@@ -38,6 +38,19 @@ def write_atomically(path: Path, content: bytes, mode: int = 0o666) -> None:
         half_written.replace(path)
     finally:
         half_written.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """See to it that a file that is new in a folder, or has replaced another, is there after the power was lost.
+
+    Raises:
+        OSError: it isn't safe.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def sweep(folder: Path, pattern: str = "") -> None:

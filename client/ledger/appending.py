@@ -6,6 +6,8 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from ra_core.files import sync_folder
+
 __all__ = ["append"]
 
 
@@ -29,19 +31,10 @@ def append(path: Path, content: bytes) -> None:
                 written += os.write(handle, content[written:])
             os.fsync(handle)
             if is_new:
-                _sync_folder(path.parent)
+                sync_folder(path.parent)
         except OSError:
             with suppress(OSError):
                 os.ftruncate(handle, size)
             raise
-    finally:
-        os.close(handle)
-
-
-def _sync_folder(folder: Path) -> None:
-    """A new file is there after a crash only if its folder is safe too."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
     finally:
         os.close(handle)

@@ -10,12 +10,12 @@ __all__ = ["ALWAYS_OUTSIDE", "ASSUMPTIONS", "PrivacyStatement", "SitePrivacy"]
 ASSUMPTIONS = (
     "Neighbours are a site's training images with and without all images of one patient, as patient_id tells patients "
     "apart. Who is a patient at two sites under two ids has the sum of both epsilons.",
-    "Each step draws each patient with the same secret chance, from the operating system's generator, and takes one "
+    "Each step draws each patient in secret, with the same chance, from the operating system's generator, and takes an "
     "image of each; the noise on each sum of clipped gradients is normal and from the same generator.",
     "Encoder and decoder steps draw patients of their own and count as two releases; a step of both together as one.",
     "Epsilon is of all that the site has paid for in this run, as it last told, with an update that counted or in the "
-    "closing exchange; rounds that were repeated or came to nothing count. Other runs at the site add to it, and are in "
-    "its ledger.",
+    "closing exchange; rounds that were repeated or came to nothing count. Other runs at the site add up: its ledger "
+    "has them.",
     "Arithmetic is in floating point: no proof covers its rounding.",
 )
 
