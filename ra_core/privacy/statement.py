@@ -14,8 +14,8 @@ ASSUMPTIONS = (
     "image of each; the noise on each sum of clipped gradients is normal and from the same generator.",
     "Encoder and decoder steps draw patients of their own and count as two releases; a step of both together as one.",
     "Epsilon is of all that the site has paid for in this run, as it last told, with an update that counted or in the "
-    "closing exchange; rounds that were repeated or came to nothing count. Other runs at the site add up: its ledger "
-    "has them.",
+    "closing exchange; rounds that were repeated or came to nothing count. Other runs add to it: the site's ledger "
+    "has all.",
     "Arithmetic is in floating point: no proof covers its rounding.",
 )
 
