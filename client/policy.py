@@ -113,10 +113,11 @@ def release(reply: Sent | Failure, order: Order | None, door: Door | None, messa
     _require_listed(reply)
     with door.ledger.opened() as book:
         checked, withheld = _permitted(reply, order, door, book)
+        _require_finite(checked)
         paid = None
-        if order.study.dp and isinstance(checked, RoundReply) and checked.update:
-            paid = paid_for(book, door.policy, order, checked)
-            checked = replace(checked, **private_facts(paid))
+        if order.study.dp and isinstance(checked, RoundReply):
+            paid = paid_for(book, door.policy, order, checked) if checked.update else None
+            checked = replace(checked, **private_facts(book, door.policy, order))
         if isinstance(checked, RoundReply):
             _require_first(checked, book)
         sent: Sent | MaskedReply = checked
@@ -194,9 +195,13 @@ def _require_listed(reply: Sent | MaskedReply | Failure) -> None:
     unknown = sorted(set(vars(reply)) - ALLOWED_FIELDS.get(type(reply), frozenset()))
     if unknown:
         raise ReleaseError(f"field '{unknown[0]}' is not on the list of what may leave", "see client/policy.py")
+    for name in sorted(reply.metrics.keys() - ALLOWED_METRICS) if isinstance(reply, RoundReply) else ():
+        raise ReleaseError(f"metric '{name}' is not on the list of what may leave", "see client/policy.py")
+
+
+def _require_finite(reply: Sent) -> None:
+    """Of what does leave: that a withheld metric isn't finite would be told by a refusal."""
     for name, value in reply.metrics.items() if isinstance(reply, RoundReply) else ():
-        if name not in ALLOWED_METRICS:
-            raise ReleaseError(f"metric '{name}' is not on the list of what may leave", "see client/policy.py")
         if not math.isfinite(value):
             raise ReleaseError(f"metric '{name}' is not finite", "look at the site's own training log")
 

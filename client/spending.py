@@ -6,7 +6,7 @@ and a repetition among it, has been paid for; nothing ever takes a note back.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from client.ledger.book import Book
@@ -116,8 +116,8 @@ def paid_for(book: Book, policy: PolicyConfig, order: Order, reply: RoundReply) 
         reply: that holds the update, and says by which spending it was made.
 
     Returns:
-        `line`: number of the spending's; `epsilon` of the run so far and `epsilon_total` of all runs, at `delta`, the
-        latter None where `unbounded` updates have left without differential privacy; `noise_multiplier`; `accountant`.
+        `line`: number of the spending's; what `private_facts` has; `epsilon_total` of all runs, None where `unbounded`
+        updates have left without differential privacy; `accountant`.
 
     Raises:
         ReleaseError: nothing was spent for this update, an update has left since, or its noise was not the system's.
@@ -128,21 +128,27 @@ def paid_for(book: Book, policy: PolicyConfig, order: Order, reply: RoundReply) 
         raise ReleaseError("no privacy was spent for this update", "this is a fault of the program: report it")
     if paid.source != SYSTEM:
         raise ReleaseError(f"the noise is of a {paid.source}", "only the operating system's noise leaves")
-    delta = _delta(dp, policy)
-    return {
+    return private_facts(book, policy, order) | {
         "line": paid.number,
-        "epsilon": epsilon_of(_all(_of_run(book.spendings, order.run, order.study)), delta),
-        "epsilon_total": None if book.unbounded else epsilon_of(_all(book.spendings), delta),
+        "epsilon_total": None if book.unbounded else epsilon_of(_all(book.spendings), _delta(dp, policy)),
         "unbounded": book.unbounded,
-        "delta": delta,
-        "noise_multiplier": paid.releases.noise_multiplier,
         "accountant": METHOD,
     }
 
 
-def private_facts(paid: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a reply that tell what `paid_for` found."""
-    return {name: paid[name] for name in ("epsilon", "delta", "noise_multiplier")}
+def private_facts(book: Book, policy: PolicyConfig, order: Order) -> dict[str, Any]:
+    """The fields of a round's reply that tell what its run has spent, whatever became of it; none where nothing was.
+
+    Args:
+        book: the ledger, open.
+        policy: of the site.
+        order: of a study with differential privacy.
+    """
+    found, delta = _of_run(book.spendings, order.run, order.study), _delta(_of(order.study), policy)
+    if not found:
+        return {}
+    noise = found[-1].releases.noise_multiplier
+    return {"epsilon": epsilon_of(_all(found), delta), "delta": delta, "noise_multiplier": noise}
 
 
 def _of(study: StudyConfig) -> PrivacyConfig:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ra_core.privacy.settings import Delta, Outside
+from ra_core.privacy.settings import Delta, Noise, Outside
 from ra_core.settings import Config
 
 __all__ = ["PolicyConfig", "UpdateType"]
@@ -59,8 +59,8 @@ class PolicyConfig(Config):
         description="most that all updates of all runs may spend; null: any, and a study without dp",
     )
     dp_delta: Delta = Field(1e-5, description="delta of dp_epsilon, and of a study that asks for a larger one")
-    dp_noise_multiplier: float | None = Field(
-        None, gt=0, description="least noise multiplier; a study with less gets this one here; null: a study's"
+    dp_noise_multiplier: Noise | None = Field(
+        None, description="least noise multiplier; a study with less gets this one here; null: a study's"
     )
     dp_tells: tuple[Outside, ...] = Field(
         (), description="what may leave with differential privacy though no epsilon covers it: metrics, counts"

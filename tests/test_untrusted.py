@@ -29,12 +29,16 @@ WHOLE = {
     "client/member/reach.py": "the site's own key",
     "client/doctor/machine.py": "written by our own daemon",
     "client/rounds.py": "the site's own secret, of 32 bytes",
+    "client/leak/outcome.py": "written by ourselves beside a stored model",
+    "client/seat.py": "the site's own signing key and masking state, in its folders",
     "client/models.py": "written by ourselves beside a stored model",
     "client/score/table.py": "our own table, which is written over",
     "server/bundle.py": "files of the installed package",
     "server/dashboard/": "files of the installed package",
     "server/operation/": "written by our own commands and app, in the consortium's folder",
     "server/provisioning/": "written by our own commands, in the consortium's folder",
+    "server/rounds/account.py": "written by our own app, in the consortium's folder",
+    "server/rounds/once.py": "likewise",
     "simulation/": "the researcher's own machine and files",
 }
 """Where a file is read whole without a bound, and why nobody else has a say in how large it is."""

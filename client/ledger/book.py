@@ -18,7 +18,7 @@ from client.ledger.chain import EMPTY, Entry, Head, Line, Spending, Spent, fault
 from ra_core.config import DIGEST
 from ra_core.daemons.events import moment
 from ra_core.errors import LedgerError
-from ra_core.files import write_atomically
+from ra_core.files import sync_folder, write_atomically
 
 __all__ = ["Book", "Ledger"]
 
@@ -73,7 +73,7 @@ class Ledger:
             LedgerError: it was changed, it can't be read or written, or another process keeps it.
         """
         try:
-            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._make_folder()
             with FileLock(self.folder / ".lock").acquire(timeout=PATIENCE):
                 yield Book.read(self)
         except Timeout:
@@ -83,6 +83,13 @@ class Ledger:
                 f"the ledger can't be read or written ({error.strerror or type(error).__name__})",
                 "see to the room on the disk and to the rights of the state folder; until then nothing leaves",
             ) from None
+
+    def _make_folder(self) -> None:
+        """Safe on the disk, as all folders above that are made for it: a lost one would lose the ledger."""
+        missing = [folder for folder in (self.folder, *self.folder.parents) if not folder.exists()]
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for folder in missing:
+            sync_folder(folder.parent)
 
 
 @dataclass
@@ -180,6 +187,18 @@ class Book:
         if head.length > self.ledger.acknowledged.length and head not in self.replaced:
             content = json.dumps(head._asdict()).encode()
             write_atomically(self.ledger.folder / "acknowledged.json", content, mode=0o600)
+
+    def begin(self, lost: Head, policy: str) -> None:
+        """Note that the account of privacy begins with this ledger.
+
+        Args:
+            lost: end of a ledger in whose place it is; `EMPTY` where there was none.
+            policy: digest of the site's.
+
+        Raises:
+            OSError: as `append`.
+        """
+        self.append(Entry(kind="begin", what={"length": lost.length, "head": lost.hash}, policy=policy))
 
     def append(self, entry: Entry) -> Head:
         """Write a line, and see it safe on the disk.

@@ -81,8 +81,7 @@ def begin(
     consortium's operator has it with `--length` and `--head`: what it had spent is then in no account any more, so
     lower `dp_epsilon` by it. The ledger keeps the statement.
     """
-    from client.ledger.chain import Entry  # noqa: PLC0415 - as above
-    from client.ledger.report import state_of  # noqa: PLC0415
+    from client.ledger.report import state_of  # noqa: PLC0415 - as above
     from ra_core.errors import ConfigError  # noqa: PLC0415
 
     lost = _head(length, head)
@@ -90,7 +89,7 @@ def begin(
     with found.opened() as book:
         if lost in book.replaced:
             raise ConfigError("this ledger has begun", "`ra-client ledger show` has when")
-        book.append(Entry(kind="begin", what={"length": lost.length, "head": lost.hash}, policy=config.policy.digest()))
+        book.begin(lost, config.policy.digest())
         typer.echo(state_of(book))
 
 

@@ -75,10 +75,10 @@ class RoundReply(Reply):
         n_used: of these, the files that are used.
         metrics: numbers by name: validation_error of the received model, mean loss terms of the local steps.
         update: fixed-point codes by "part.name"; empty in the closing exchange.
-        epsilon, delta: differential privacy of a patient in all updates of the site in this run, repeated ones too; 0
-            where the study has none, and in the closing exchange.
-        noise_multiplier: of this round; likewise.
-        spending: line of the site's ledger by which the update was paid for; likewise.
+        epsilon, delta: differential privacy of a patient in all that the site has paid for in this run, whether it
+            arrived or not; 0 where the study has none, or nothing was paid for.
+        noise_multiplier: of the latest round; likewise.
+        spending: line of the site's ledger by which the update was paid for; 0 without an update too.
 
     In a study with differential privacy counts may be 0, which tells nothing of them, and so may a fingerprint.
     """

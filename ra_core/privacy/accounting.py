@@ -20,6 +20,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from ra_core.errors import ConfigError
+from ra_core.privacy.settings import MOST_NOISE
 
 __all__ = ["METHOD", "Releases", "epsilon_of", "noise_for"]
 
@@ -28,8 +29,8 @@ METHOD = "Rényi differential privacy (Opacus)"
 ORDERS = (*(1 + x / 10 for x in range(1, 100)), *range(12, 64), 80, 96, 128, 192, 256, 512, 1024)
 """Orders of the Rényi divergence, of which the best is taken: Opacus' own, and larger ones for much noise."""
 
-LEAST_NOISE, MOST_NOISE = 0.05, 1e4
-"""Noise multipliers among which one is looked for: with less all is told, with more nothing is learned."""
+LEAST_NOISE = 0.05
+"""Noise multiplier from which one is looked for: with less all is told."""
 
 
 class Releases(NamedTuple):
@@ -47,7 +48,7 @@ class Releases(NamedTuple):
 
 
 def epsilon_of(found: Iterable[Releases], delta: float) -> float:
-    """Epsilon of all releases together, above 0; 0 of none.
+    """Epsilon of all releases together, at least 0; 0 of none.
 
     Args:
         found: in any order.
@@ -72,7 +73,7 @@ def _epsilon(found: frozenset[Releases], delta: float) -> float:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Optimal order is the")  # still a bound, if not the least
         epsilon, _ = rdp.get_privacy_spent(orders=ORDERS, rdp=total, delta=delta)
-    return float(epsilon)
+    return max(float(epsilon), 0.0)  # Opacus' is negative where delta alone covers all
 
 
 @lru_cache(maxsize=64)

@@ -8,9 +8,15 @@ from pydantic import Field, model_validator
 
 from ra_core.settings import Config
 
-__all__ = ["Delta", "Outside", "PrivacyConfig"]
+__all__ = ["MOST_NOISE", "Delta", "Noise", "Outside", "PrivacyConfig"]
 
 Delta = Annotated[float, Field(gt=0, lt=1)]
+
+MOST_NOISE = 1e4
+"""With more nothing is learned, and the accountant takes long or fails."""
+
+Noise = Annotated[float, Field(gt=0, le=MOST_NOISE)]
+"""A noise multiplier."""
 
 Outside = Literal["metrics", "counts"]
 """What no epsilon covers: means over a site's images; counts of images, patients and files, with the fingerprint."""
@@ -19,10 +25,8 @@ Outside = Literal["metrics", "counts"]
 class PrivacyConfig(Config):
     """Differential privacy of each patient of each site. Without it there is none."""
 
-    noise_multiplier: float | None = Field(
-        None,
-        gt=0,
-        description="spread of the noise over clip_norm, in each sum of gradients; null: what epsilon needs",
+    noise_multiplier: Noise | None = Field(
+        None, description="spread of the noise over clip_norm, in each sum of gradients; null: what epsilon needs"
     )
     epsilon: float | None = Field(
         None, gt=0, description="most that all updates of one run may spend at a site; null: as much as the noise gives"

@@ -10,11 +10,12 @@ __all__ = ["ALWAYS_OUTSIDE", "ASSUMPTIONS", "PrivacyStatement", "SitePrivacy"]
 ASSUMPTIONS = (
     "Neighbours are a site's training images with and without all images of one patient, as patient_id tells patients "
     "apart. Who is a patient at two sites under two ids has the sum of both epsilons.",
-    "Each step draws each patient with the same secret chance, from the operating system's generator, and takes one "
+    "Each step draws each patient in secret, with the same chance, from the operating system's generator, and takes an "
     "image of each; the noise on each sum of clipped gradients is normal and from the same generator.",
     "Encoder and decoder steps draw patients of their own and count as two releases; a step of both together as one.",
-    "Epsilon is of all updates of this run, as the site last told with one that arrived; rounds that were repeated "
-    "count again. Other runs at the site add to it: the site's ledger has all.",
+    "Epsilon is of all that the site has paid for in this run, as it last told, with an update that counted or in the "
+    "closing exchange; rounds that were repeated or came to nothing count. Other runs add to it: the site's ledger "
+    "has all.",
     "Arithmetic is in floating point: no proof covers its rounding.",
 )
 
@@ -30,8 +31,8 @@ class SitePrivacy(Config):
 
     Attributes:
         site: its name.
-        epsilon, delta: of all its updates in the run.
-        noise_multiplier: of its last update; a policy may raise it.
+        epsilon, delta: of all that it has paid for in the run.
+        noise_multiplier: of its last round; a policy may raise it.
         outside: what it has told in the run that no epsilon covers.
     """
 

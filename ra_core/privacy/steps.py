@@ -27,6 +27,9 @@ __all__ = ["Draw", "PrivateSteps", "require_apart"]
 Draw = Callable[[Sequence[int], Callable[[int, int], Tensor]], Tensor]
 """Images by index, changed by uniform numbers in [0, 1] of a shape: (N, 1, H, W) in [0, 1] on the method's device."""
 
+TOGETHER = 16
+"""Images looked at together, at most: each has a gradient of its own in memory, and a study must not exhaust it."""
+
 
 @dataclass(frozen=True)
 class PrivateSteps:
@@ -36,7 +39,7 @@ class PrivateSteps:
         patients: of each, the indices of its images, at least one.
         config: clipping norm and chance of a patient.
         noise_multiplier: spread of the noise over the clipping norm.
-        batch_size: images looked at together, at most; and what a sum is divided by.
+        batch_size: what a sum is divided by.
         randomness: of patients, images, their augmentation, and noise.
     """
 
@@ -61,8 +64,8 @@ class PrivateSteps:
     def _take(self, turn: Turn, method: GradientMethod, draw: Draw, state: StepState) -> dict[str, float]:
         drawn = self.drawn()
         chunks = [
-            self._bounded(turn, method, draw(drawn[start : start + self.batch_size], self._uniform), state)
-            for start in range(0, len(drawn), self.batch_size)
+            self._bounded(turn, method, draw(drawn[start : start + TOGETHER], self._uniform), state)
+            for start in range(0, len(drawn), TOGETHER)
         ]
         moved = {id(p) for p in state.parameters(*turn.parts)}
         named = {id(p): name for name, p in method.named_parameters() if id(p) in moved}
@@ -115,6 +118,6 @@ def require_apart(method: GradientMethod) -> None:
 
 
 def _means(chunks: Sequence[Bounded]) -> dict[str, float]:
-    if not chunks or not any(len(values) for values in chunks[0].terms.values()):
-        return {}
-    return {name: float(torch.cat([chunk.terms[name] for chunk in chunks]).mean()) for name in chunks[0].terms}
+    names = chunks[0].terms if chunks else {}
+    found = {name: torch.cat([chunk.terms[name] for chunk in chunks]) for name in names}
+    return {name: float(values.mean()) for name, values in found.items() if len(values)}

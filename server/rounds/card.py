@@ -17,7 +17,7 @@ from ra_core.models.shared import load_shared, shared_tensors
 from ra_core.privacy.accounting import METHOD
 from ra_core.privacy.statement import PrivacyStatement, SitePrivacy
 from ra_core.runtime import software_versions
-from server.rounds.progress import Progress
+from server.rounds.progress import Privacy, Progress
 
 __all__ = ["common", "model_card", "save_model"]
 
@@ -77,10 +77,12 @@ def _summary(reply: JoinReply) -> DataSummary:
 
 
 def _privacy(study: StudyConfig, progress: Progress) -> PrivacyStatement | None:
-    """Of every site that an update has come from, in the model or not; None without differential privacy."""
+    """Of every site that has told what it spent, in the model or not; None without differential privacy."""
     if study.dp is None:
         return None
-    told = {site: numbers for record in progress.records for site, numbers in record.privacy.items()}
+    told: dict[str, Privacy] = {}
+    for site, numbers in (pair for record in progress.records for pair in record.privacy.items()):
+        told[site] = max(numbers, told.get(site, numbers))  # the largest epsilon
     told_of = (found for record in progress.records for found in (*record.by_site.values(), record.means))
     by_error = any("validation_error" in found for found in told_of)
     return PrivacyStatement(

@@ -120,7 +120,7 @@ class Fold:
             privacy={
                 name: (reply.epsilon, reply.delta, reply.noise_multiplier)
                 for name, reply in sorted(self._replies.items())
-                if reply.epsilon
+                if reply.noise_multiplier
             },
             files={name: (self._replies[name].n_used, self._replies[name].n_declared) for name in names},
             fingerprints={name: self._replies[name].fingerprint for name in names},
@@ -147,12 +147,21 @@ class Fold:
 
 
 def privacy_problem(reply: RoundReply | MaskedReply, order: RoundOrder) -> str:
-    """What is wrong with what an answer tells of privacy, as updates of a private study do; empty where nothing is."""
-    numbers = (reply.epsilon, reply.delta, reply.noise_multiplier)
-    if order.study.dp is not None and order.steps:
-        true = all(0 < number < math.inf for number in numbers) and reply.delta < 1
-        return "" if true else "the privacy that it has spent can't be true"
-    return "tells of privacy where none was spent" if any(numbers) else ""
+    """What is wrong with what an answer tells of privacy, as all of a private study do; empty where nothing is.
+
+    An update has to tell what the site has spent, and that it is not less private than the study asks for.
+    """
+    dp, numbers = order.study.dp, (reply.epsilon, reply.delta, reply.noise_multiplier)
+    if dp is None:
+        return "tells of privacy where none was spent" if any(numbers) else ""
+    if not order.steps and not any(numbers):
+        return ""
+    if not (0 <= reply.epsilon < math.inf and 0 < reply.delta < 1 and 0 < reply.noise_multiplier < math.inf):
+        return "the privacy that it has spent can't be true"
+    within = reply.epsilon <= (dp.epsilon or math.inf) and reply.delta <= dp.delta
+    if not within or reply.noise_multiplier < (dp.noise_multiplier or 0):
+        return "has less privacy than the study asks for"
+    return ""
 
 
 def _combiner(shapes: Mapping[str, tuple[int, ...]], federation: FederationConfig) -> Combiner:

@@ -146,7 +146,7 @@ class MaskedFold:
             privacy={
                 name: (reply.epsilon, reply.delta, reply.noise_multiplier)
                 for name, reply in sorted(self._replies.items())
-                if reply.epsilon
+                if reply.noise_multiplier
             },
             means=dict(sorted(totals.metrics.items())) if totals else {},
             totals=counts,

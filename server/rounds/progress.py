@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ra_core.messages import JoinReply
 
-__all__ = ["LedgerHead", "Model", "Progress", "RoundRecord"]
+__all__ = ["LedgerHead", "Model", "Privacy", "Progress", "RoundRecord"]
 
 Model = dict[str, NDArray[np.float32]]
 """Shared arrays by "part.name"."""
@@ -38,8 +38,8 @@ class RoundRecord:
             those whose policy lets it out. Infinite where none does.
         by_site: metrics of each site.
         images: training images that each site counts.
-        privacy: of each site with differential privacy, epsilon of its updates in this run, delta, and its noise
-            multiplier.
+        privacy: of each site with differential privacy, epsilon of all that it has paid for in this run, delta, and its
+            noise multiplier.
         files: of each site, those used and those that ought to be images.
         fingerprints: of each site's data; another one than before tells that the data changed.
         ledgers: of each site, the length of its ledger and the hash of its last line, which is about this answer. They

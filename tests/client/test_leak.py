@@ -148,7 +148,9 @@ def test_other_images_than_the_cards_are_told(site):
 def test_whether_it_may_be_told_is_the_policys(site, policy, private, said):
     change(site, policy=policy)
     each = SitePrivacy(site="anna", epsilon=7.5, delta=1e-5, noise_multiplier=1.0, outside=())
-    statement = PrivacyStatement(sites=(each,), clip_norm=1, sampling_rate=0.1, accountant="a", selection="latest")
+    statement = PrivacyStatement(
+        sites=(each,), clip_norm=1, sampling_rate=0.1, spare_rounds=0, accountant="a", selection="latest"
+    )
     model = model_at(site, privacy=statement if private else None)
     text = leak(site, model)
     assert said in text

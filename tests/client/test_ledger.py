@@ -244,6 +244,15 @@ def test_nobody_finds_a_line_by_its_hash(tmp_path, monkeypatch):
     assert len(bytes.fromhex(first["salt"])) == 16
 
 
+def test_folders_that_are_new_with_a_ledger_are_safe_on_the_disk(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(book, "sync_folder", synced.append)
+    found = written(tmp_path / "state", 1)
+    assert synced == [tmp_path / "state" / "anna", tmp_path / "state", tmp_path]
+    check(found)
+    assert len(synced) == 3
+
+
 def test_a_ledger_that_another_keeps_is_an_error(tmp_path, monkeypatch):
     found = written(tmp_path)
     monkeypatch.setattr(book, "PATIENCE", 0.1)

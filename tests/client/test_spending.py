@@ -1,5 +1,6 @@
 """Differential privacy at a site: paid for before a round and never taken back; what was not paid for stays."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -13,9 +14,10 @@ from pydantic import ValidationError
 from torch.optim import SGD
 
 import client.app as client_app
+from client import rounds
 from client.door import Door
 from client.ledger.book import Ledger
-from client.ledger.chain import EMPTY, Entry
+from client.ledger.chain import EMPTY
 from client.ledger.listing import told
 from client.ledger.report import make_report
 from client.policy import release
@@ -77,9 +79,9 @@ def lines(found):
 
 @pytest.fixture
 def begun(ledger):
-    """The site's word that its account begins with its ledger, given as the command gives it."""
+    """The site's word that its account begins with its ledger."""
     with ledger.opened() as book:
-        book.append(Entry(kind="begin", what={"length": 0, "head": EMPTY.hash}, policy=""))
+        book.begin(EMPTY, "")
 
 
 def spendings(found):
@@ -101,7 +103,7 @@ class TestAFederation:
         assert [spending.releases for spending in spendings(ledger)] == [ROUND] * 2
         epsilon = epsilon_of([ROUND] * 2, 1e-5)
         assert done.records[1].privacy["anna"] == (epsilon, 1e-5, 1.0)
-        assert done.records[2].privacy == {}
+        assert done.records[2].privacy == done.records[1].privacy, "the closing exchange tells it too"
         assert all(metrics == {} for record in done.records for metrics in record.by_site.values())
         assert set(done.records[0].images.values()) == {0}
         assert set(done.records[0].fingerprints.values()) == {"0" * 64}
@@ -133,6 +135,18 @@ class TestAFederation:
         assert done.records[0].n_images == 23
         apart = train_hospitals(hospitals(anna=told), private_study())
         assert apart.records[0].answered == ("anna", "berta")
+
+    def test_the_card_has_what_was_paid_for_though_it_never_counted(self, hospitals):
+        study = private_study()
+
+        def late(progress):  # the last round of a site is paid for once more, and none of it arrives
+            if progress.round == 2 and not progress.closed:
+                answered(lambda **_: nodes, order(study, run="run", round=2, start_step=2))
+
+        nodes = hospitals()
+        done = train_hospitals(nodes, study, on_round=late)
+        anna, berta = model_card(study, done).privacy.sites
+        assert (anna.epsilon, berta.epsilon) == (epsilon_of([ROUND] * 3, 1e-5), epsilon_of([ROUND] * 2, 1e-5))
 
     @pytest.fixture
     def crashing(self, hospitals, ledger):
@@ -270,6 +284,12 @@ class TestTheAccount:
         nobody, somebody = (line.what["withheld"] for line in lines(ledger) if line.kind == "round")
         assert nobody == somebody
 
+    def test_a_metric_that_is_not_finite_hinders_nothing_where_it_stays(self, hospitals, ledger, monkeypatch):
+        monkeypatch.setattr(rounds, "validation_error", lambda *_: math.nan)
+        assert not answered(hospitals, order(private_study())).has_error()
+        assert answered(hospitals, order(plain_study())).error.reason == "ReleaseError at anna"
+        assert not answered(hospitals, order(plain_study()), metrics="none").has_error()
+
     def test_a_repeated_round_and_another_run_only_add(self, hospitals, ledger):
         study = private_study()
         answers = [RoundReply.from_record(answered(hospitals, order(study)).content) for _ in range(2)]
@@ -316,7 +336,7 @@ class TestTheAccount:
         assert "none of all runs (1 updates without differential privacy)" in told(lines(ledger)[-1])
         config = load_config(hospitals()[0].site_config, SiteConfig)
         with ledger.opened() as book:
-            (section,) = [s for s in make_report(book, config).sections if s.title == "Privacy"]
+            (section,) = [s for s in make_report(book, config, []).sections if s.title == "Privacy"]
         assert section.rows[-1][0] == "all runs"
         assert section.rows[-1][-1] == "none: 1 updates without differential privacy"
 

@@ -60,5 +60,6 @@ def test_every_method_is_pooled_and_federated(name):
 
 @pytest.mark.parametrize("name", DEEP)
 def test_three_are_trained_in_all_ways(name):
-    expected = {(m, arm, seed) for m in ("ra", "soft_intro_vae", "vae") for arm in ARMS for seed in range(3)}
+    expected = {(m, arm, 0) for m in ("ra", "soft_intro_vae", "vae") for arm in ARMS}
+    expected |= {("ra", arm, seed) for arm in ARMS for seed in (1, 2)}
     assert asked(f"grid_{name}_arms") == expected

@@ -1,5 +1,7 @@
 """A hospital's policy and ledger in a real federation: what leaves is in the ledger, and what stays is told."""
 
+import shutil
+
 import pytest
 from federation import Federation
 
@@ -34,6 +36,16 @@ def test_what_left_is_in_the_ledger_that_the_server_knows(federation):
     said = federation.client("ledger", "show", federation.config("anna"))
     assert "kept back: policy.metrics: " in said
     assert "policy.metrics" not in federation.client("ledger", "show", federation.config("berta"))
+
+
+def test_a_lost_ledger_lets_nothing_out_in_another_run(federation):
+    folder = federation.state("anna") / "anna" / "ledger"
+    folder.rename(folder.with_name("away"))
+    said = federation.server("run", federation.study("lost", **FEDERATION), code=QuorumError.exit_code)
+    assert "anna: reports LedgerError" in said
+    assert "the server knows of 5 lines" in (federation.state("anna") / "daemon.jsonl").read_text()
+    shutil.rmtree(folder)
+    folder.with_name("away").rename(folder)
 
 
 def test_a_study_that_asks_for_more_is_refused_before_its_first_round(federation):

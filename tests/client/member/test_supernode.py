@@ -247,7 +247,7 @@ def test_a_refusal_has_a_line_in_the_ledger_and_without_one_says_only_that(stati
     supernode._verify(station, events, fab(), {})
     with Ledger.of(station.state, station.site).opened() as book:
         (line,) = book.lines()
-    assert (line.kind, line.what["facts"]) == ("error", {"kind": "BundleError", "site": "anna"})
+    assert (line.kind, line.what["facts"]) == ("error", {"kind": "BundleError", "site": "anna", "about": ""})
     assert line.what["withheld"] == [f"server.allowed: not the app bundle {HASH}"]
     file = Ledger.of(station.state, station.site).file
     file.write_bytes(file.read_bytes().replace(b"BundleError", b"OtherError!"))

@@ -2,7 +2,9 @@
 
 import pytest
 from opacus.accountants import PRVAccountant
+from pydantic import ValidationError
 
+from ra_core.config import PolicyConfig, PrivacyConfig
 from ra_core.errors import ConfigError
 from ra_core.privacy.accounting import Releases, epsilon_of, noise_for
 
@@ -40,6 +42,17 @@ def test_noise_for_an_epsilon_is_enough_and_hardly_more(epsilon):
     noise = noise_for(epsilon, DELTA, 0.05, 300)
     assert epsilon_of([Releases(0.05, noise, 300)], DELTA) <= epsilon
     assert epsilon_of([Releases(0.05, noise * 0.98, 300)], DELTA) > epsilon
+
+
+def test_epsilon_is_never_negative():
+    assert epsilon_of([Releases(0.05, 1e4, 100)], 0.9) == 0
+
+
+@pytest.mark.parametrize(("kind", "key"), [(PrivacyConfig, "noise_multiplier"), (PolicyConfig, "dp_noise_multiplier")])
+def test_more_noise_than_the_accountant_can_count_is_refused(kind, key):
+    assert getattr(kind(**{key: 1e4}), key) == 1e4
+    with pytest.raises(ValidationError, match="less than or equal to 10000"):
+        kind(**{key: 1.1e4})
 
 
 def test_an_epsilon_that_no_noise_gives_is_refused():

@@ -16,6 +16,7 @@ from ra_core.config import StudyConfig, TrainingConfig
 from ra_core.errors import ConfigError
 from ra_core.models.configs import BetaVAEConfig, VAEConfig
 from ra_core.models.registry import build_method
+from ra_core.privacy import steps as private_steps
 from ra_core.privacy.randomness import Randomness
 from ra_core.privacy.settings import PrivacyConfig
 from ra_core.privacy.steps import PrivateSteps, require_apart
@@ -88,7 +89,7 @@ def test_each_turn_draws_patients_and_augmentation_of_its_own():
         changes.append(uniform(len(indices), 5))
         return torch.rand(len(indices), 1, 32, 32)
 
-    private = steps([[i] for i in range(40)], batch_size=40)
+    private = steps([[i] for i in range(16)])
     for _ in range(2):
         followed(private, "ra", draw)
     assert len({tuple(found) for found in looked_at}) == 4
@@ -97,13 +98,34 @@ def test_each_turn_draws_patients_and_augmentation_of_its_own():
     assert stats.kstest(numbers, "uniform").pvalue > 0.01
 
 
-def test_a_step_adds_bounded_parts_of_any_number_of_patients_and_noise():
+def test_a_step_adds_bounded_parts_of_any_number_of_patients_and_noise(monkeypatch):
+    monkeypatch.setattr(private_steps, "TOGETHER", 2)
     x = torch.rand(5, 1, 32, 32)
     private = steps([[i] for i in range(5)], noise=1e-9, sampling_rate=1.0, clip_norm=0.01)
     (found,) = followed(private, "vae", lambda indices, _: x[list(indices)]).values()
     assert (
         0.01 / 2 < np.linalg.norm(found) <= 5 * 0.01 / 2 * (1 + 1e-5)
     )  # five patients in chunks of two, over a size of two
+
+
+def test_no_more_images_are_looked_at_together_than_memory_is_set_aside_for():
+    sizes = []
+
+    def draw(indices, _):
+        sizes.append(len(indices))
+        return torch.rand(len(indices), 1, 32, 32)
+
+    followed(steps([[i] for i in range(40)], batch_size=1000, sampling_rate=1.0), "vae", draw)
+    assert sizes == [16, 16, 8]
+
+
+def test_terms_are_of_all_patients_though_the_first_ones_have_none(monkeypatch):
+    monkeypatch.setattr(private_steps, "TOGETHER", 1)
+    method, state = build("vae")
+    x = torch.rand(2, 1, 32, 32)
+    x[0] = torch.nan
+    private = steps([[0], [1]], sampling_rate=1.0)
+    assert {"vae", "error"} <= private.step(method, lambda indices, _: x[list(indices)], state).keys()
 
 
 @pytest.mark.parametrize("name", ["ra", "vae"])

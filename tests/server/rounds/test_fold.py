@@ -1,5 +1,6 @@
 """Bounds on updates, and how they are combined; each kind of bad answer is in test_strategy.py."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -73,6 +74,30 @@ def test_with_differential_privacy_all_sites_weigh_alike_whatever_counts_they_te
         np.testing.assert_allclose(done.model[name], before + mean[name], rtol=1e-6, atol=1e-7)
     errors = [metrics["validation_error"] for metrics in done.records[0].by_site.values()]
     assert done.records[0].validation_error == pytest.approx(np.mean(errors))
+
+
+@pytest.mark.parametrize(
+    ("told", "why"),
+    [
+        ({"noise_multiplier": 0.9}, "less privacy than the study asks for"),
+        ({"delta": 2e-5}, "less privacy than the study asks for"),
+        ({"epsilon": 3.1}, "less privacy than the study asks for"),
+        ({"epsilon": math.nan}, "can't be true"),
+        ({"delta": 0.0}, "can't be true"),
+        ({"noise_multiplier": math.inf}, "can't be true"),
+    ],
+)
+def test_an_answer_with_less_privacy_than_the_study_is_rejected(told, why):
+    spent = {"epsilon": 3.0, "delta": 1e-5, "noise_multiplier": 1.0}
+
+    def behaviour(**changes):
+        return lambda site, order: good_reply(site, order, **spent | changes)
+
+    behaviours = dict.fromkeys(SITES, behaviour()) | {"berta": behaviour(**told)}
+    done = federate(behaviours, dp={"noise_multiplier": 1.0, "epsilon": 3.0}, rounds=1, quorum=0.75)
+    for record in done.records:  # the closing exchange tells it too
+        assert record.answered == ("anna", "clara", "dora")
+        assert why in record.missing["berta"]
 
 
 def test_clipping_lets_nothing_in_that_is_out_of_range():
