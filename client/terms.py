@@ -43,6 +43,7 @@ def objections(
     return [
         *_to_software(policy),
         *_to_study(policy, order.study),
+        *_to_drawn(policy, order),
         *_to_rounds(policy, order, spent),
         *_to_privacy(policy, order, spendings, begun),
     ]
@@ -91,6 +92,14 @@ def _to_tensors(allowed: tuple[str, ...], study: StudyConfig) -> Iterator[str]:
     refused = [name for name in shared_tensors(method, study.federation) if not name.startswith(allowed)]
     if refused:
         yield f"policy.tensors doesn't let out {refused[0]} ({len(refused)} such tensors), which the study shares"
+
+
+def _to_drawn(policy: PolicyConfig, order: Order) -> Iterator[str]:
+    """By what the order itself asks for: a server may ask for fewer steps than its study has."""
+    study = order.study
+    steps = study.federation.local_steps if isinstance(order, JoinOrder) else getattr(order, "steps", 0)
+    if steps and not study.method.fitted and steps * study.training.batch_size < policy.min_images_drawn:
+        yield f"policy.min_images_drawn: a round of {steps} steps on {study.training.batch_size} images draws fewer"
 
 
 def _to_rounds(policy: PolicyConfig, order: Order, spent: Sequence[Spent]) -> Iterator[str]:

@@ -43,6 +43,11 @@ class PolicyConfig(Config):
     min_count: int = Field(
         1, ge=1, description="smallest count of images, patients or files that may leave, and behind a mean that may"
     )
+    min_images_drawn: int = Field(
+        1,
+        ge=1,
+        description="steps of a round x images of a step, below which its update stays: that of few shows them",
+    )
     rounds_per_day: int | None = Field(
         None, ge=1, description="updates that may leave within 24 hours, of all runs together; null: any number"
     )

@@ -23,7 +23,7 @@ from client.ledger.chain import Head, Spent
 from client.policy import ALLOWED_FIELDS, _narrowed, failed, release
 from client.seat import Seat
 from ra_core.clipping import update_norm
-from ra_core.config import PolicyConfig, StudyConfig
+from ra_core.config import PolicyConfig, StudyConfig, TrainingConfig
 from ra_core.daemons.events import Events, read_events
 from ra_core.errors import LedgerError, ReleaseError
 from ra_core.fixed_point import RESOLUTION, encode
@@ -245,6 +245,27 @@ class TestWhatThePolicyRefuses:
         )
         assert "dp_required" in refused.reason
         assert "parts" in refused.reason
+
+
+class TestImagesDrawn:
+    @pytest.mark.parametrize(("least", "objects"), [(1, False), (24, False), (25, True)])
+    def test_a_study_of_few_images_a_round_is_refused_at_joining(self, least, objects):
+        asked = study(local_steps=3).model_copy(update={"training": TrainingConfig(batch_size=8)})
+        found = terms.objections(PolicyConfig(min_images_drawn=least), join_order(asked), [])
+        assert bool(found) is objects
+        assert not objects or "min_images_drawn: a round of 3 steps on 8 images draws fewer" in found[0]
+
+    def test_what_counts_is_what_the_order_asks_for(self, door, let_out):
+        batch = round_order(steps=1).study.training.batch_size
+        with pytest.raises(ReleaseError, match="a round of 1 steps"):
+            let_out(round_reply(update=UPDATE), door(min_images_drawn=2 * batch), round_order(steps=1))
+        assert let_out(round_reply(update=UPDATE), door(min_images_drawn=2 * batch), round_order(steps=2))
+        assert let_out(round_reply(update={}), door(min_images_drawn=2 * batch), round_order(steps=0))
+
+    def test_methods_that_need_no_steps_are_not_meant(self):
+        one = {"rounds": 1, "local_steps": 1}
+        asked = StudyConfig.model_validate({"method": {"name": "pca"}, "training": {"steps": 1}, "federation": one})
+        assert terms.objections(PolicyConfig(min_images_drawn=10**6), join_order(asked), []) == []
 
 
 class TestRounds:
