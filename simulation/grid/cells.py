@@ -59,7 +59,11 @@ class Cell:
         Raises:
             WeightsError: the method needs a pretrained network that is nowhere on this machine.
         """
-        facts = [self.study.model_dump(mode="json"), self.arm, list(self.variant.sites), data]
+        settings = self.study.model_dump(mode="json")
+        for holder, feature in ((settings, "dp"), (settings["federation"], "secure_aggregation")):
+            if holder[feature] is None:  # a study without what came after the first cells is the same as then
+                del holder[feature]
+        facts = [settings, self.arm, list(self.variant.sites), data]
         facts += [network] if (network := network_hash(self.study.method)) else []
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 

@@ -32,7 +32,15 @@ class MethodEntry(Config):
 
     settings: MethodConfig = Field(description="the method's settings, its `name` among them")
     steps: int | None = Field(None, ge=1, description="optimizer steps; a method computed in one pass has one")
+    rounds: int | None = Field(None, ge=1, description="that the steps are shared out over where sites train together")
+    keep_optimizer: bool = Field(False, description="sites keep their optimizers' state between rounds")
     batch_size: int | None = Field(None, ge=1, description="images a step")
+
+    @property
+    def own_budget(self) -> str:
+        """For its rows: what its cells may cost beside others'; empty where it is the same."""
+        own = (f"{count:,} {what}" for count, what in ((self.steps, "steps"), (self.rounds, "rounds")) if count)
+        return ", ".join(own)
 
 
 class Block(Config):
@@ -145,10 +153,12 @@ class GridConfig(Config):
         entry, federation = self.methods[method], dict(ARMS[arm].federation or {})
         fitted = entry.settings.fitted
         steps = 1 if fitted else entry.steps or self.study.training.steps
-        rounds = 1 if fitted else self.study.federation.rounds
+        rounds = 1 if fitted else entry.rounds or self.study.federation.rounds
         if steps % rounds:
             raise ValueError(f"methods: {method}: {steps} steps can't be shared out over {rounds} rounds")
         federation |= {"rounds": rounds, "local_steps": steps // rounds}
+        if entry.keep_optimizer:
+            federation["keep_optimizer"] = True
         training: dict[str, Any] = {"steps": steps}
         if entry.batch_size:
             training["batch_size"] = entry.batch_size

@@ -134,13 +134,13 @@ class StudyData:
         """For tables; says which method is classical, and which has a budget of its own."""
         if method in self.classical:
             return f"{method} (classical)"
-        steps = self.config.methods[method].steps
-        return f"{method} ({steps:,} steps)" if steps else method
+        own = self.config.methods[method].own_budget
+        return f"{method} ({own})" if own else method
 
     @cached_property
     def ranked(self) -> list[str]:
-        """Methods that have the same budget: those with steps of their own stand in tables, and lead no ranking."""
-        return [name for name in self.methods if not self.config.methods[name].steps]
+        """Methods that have the same budget: those with one of their own stand in tables, and lead no ranking."""
+        return [name for name in self.methods if not self.config.methods[name].own_budget]
 
     def kind(self, method: str) -> str:
         """Of a table's row."""
