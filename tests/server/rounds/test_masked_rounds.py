@@ -128,25 +128,28 @@ class TestTooFew:
             train_hospitals(hospitals[:2], secure(**ONCE))
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("learns")
+
+
+@pytest.fixture(scope="module")
+def seen():
+    """Every answer that reaches the server, by site and stage."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def done(site_root, folder, seen):
+    def meddle(site, stage, message, answer):
+        sent = answer()
+        seen.setdefault((site, stage), sent.content)
+        return sent
+
+    return train_hospitals(secure_hospitals(site_root, folder), secure(**ONCE), app=between(meddle))
+
+
 class TestWhatTheServerLearns:
-    @pytest.fixture(scope="class")
-    def folder(self, tmp_path_factory):
-        return tmp_path_factory.mktemp("learns")
-
-    @pytest.fixture(scope="class")
-    def seen(self):
-        """Every answer that reaches the server, by site and stage."""
-        return {}
-
-    @pytest.fixture(scope="class")
-    def done(self, site_root, folder, seen):
-        def meddle(site, stage, message, answer):
-            sent = answer()
-            seen.setdefault((site, stage), sent.content)
-            return sent
-
-        return train_hospitals(secure_hospitals(site_root, folder), secure(**ONCE), app=between(meddle))
-
     def test_no_single_count_and_no_single_metric(self, done, tmp_path):
         assert all(reply.n_images == reply.n_used == reply.n_val_patients == 0 for reply in done.joined.values())
         assert all(record.by_site == record.images == record.files == {} for record in done.records)
