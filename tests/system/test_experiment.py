@@ -92,6 +92,7 @@ def test_a_run_killed_in_any_round_goes_on_to_the_same_table(undisturbed, study_
     assert study_desk.outcome() == undisturbed.outcome()
 
 
+@pytest.mark.night
 @pytest.mark.parametrize("engine", ["flower", "in-process"])
 def test_flower_killed_in_a_round_goes_on_in_either_engine_to_the_same_table(undisturbed, study_desk, end_when, engine):
     killed = end_when(study_desk, lambda: rounds_done(study_desk) >= 1, signal.SIGKILL, "--engine", "flower")

@@ -87,6 +87,7 @@ def test_sites_may_come_late_and_in_another_order(federation, done, expected):
     assert federation.hashes("late") == expected
 
 
+@pytest.mark.night
 def test_what_fails_in_flower_itself_leaves_a_site_by_kind_alone(federation):
     fault = federation.fault("carla", "flwr.supernode.runtime.run_clientapp:install_from_fab", "raise", text=PATIENT)
     federation.study("texts", quorum=0.6)
