@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import secrets
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,9 +33,8 @@ def contents(reply: Reply | Failure, withheld: Sequence[str], figures: Reply | N
 
     Returns:
         `facts`: fields by name; with secure aggregation also `said`, the signed message without its shares, and of a
-        masked one the counts under the masks and `salt`, so that nobody finds them by the line's hash, which the server
-        gets; `metrics`: by name; `tensors`: name, shape, dtype, L2 norm and bytes of each;
-        `norm`: L2, of all of them; `bytes`: of all that, as the tensors' values and JSON; `sha256`: over facts, metrics
+        masked one the counts under the masks; `metrics`: by name; `tensors`: name, shape, dtype, L2 norm and bytes of
+        each; `norm`: L2, of all of them; `bytes`: of all that, as the tensors' values and JSON; `sha256`: over facts, metrics
         and the tensors' digest, as JSON with sorted keys and without spaces; `withheld`.
     """
     facts = {name: value for name, value in vars(reply).items() if name not in _APART}
@@ -44,7 +42,7 @@ def contents(reply: Reply | Failure, withheld: Sequence[str], figures: Reply | N
     if isinstance(reply, StageReply | MaskedReply):
         facts["said"] = _said(reply.message)
     if isinstance(reply, MaskedReply):
-        facts |= {name: getattr(figures, name) for name in COUNTS} | {"salt": secrets.token_hex(16)}
+        facts |= {name: getattr(figures, name) for name in COUNTS}
     digest = tensor_digest({name: torch.from_numpy(codes) for name, codes in update.items()})
     sizes = [codes.nbytes for codes in update.values()]
     text = json.dumps([facts, metrics, digest], sort_keys=True, separators=(",", ":")).encode()
