@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from flwr.app import Message
@@ -19,7 +20,7 @@ from server.rounds.orders import model_digest
 from server.rounds.progress import RoundRecord
 from server.rounds.roster import TOO_LATE, counts_problem, printable, reported
 
-__all__ = ["Fold", "privacy_problem"]
+__all__ = ["Fold", "privacy_problem", "record_of"]
 
 LARGEST_METRIC = 1e12
 """No mean over a site's images is larger; what is would drown all others in the weighted mean."""
@@ -104,27 +105,19 @@ class Fold:
         Args:
             absent: reasons of agreed sites that were not asked.
         """
-        names = tuple(sorted(self._replies))
-        silent = dict.fromkeys(self.asked.values(), TOO_LATE)
-        reasons = {**absent, **silent, **self._rejected}
-        return RoundRecord(
-            round=self.order.round,
-            closing=not self.order.steps,
-            asked=tuple(sorted(self.asked.values())),
-            answered=names,
-            missing={name: reasons[name] for name in self.sites if name not in names},
-            n_images=sum(reply.n_images for reply in self._replies.values()) if self.order.steps else 0,
+        replies = dict(sorted(self._replies.items()))
+        return record_of(
+            self.order,
+            self.sites,
+            self.asked.values(),
+            replies,
+            {**absent, **self._rejected},
+            n_images=sum(reply.n_images for reply in replies.values()) if self.order.steps else 0,
             validation_error=self._validation_error(),
-            by_site={name: self.metrics(name) for name in names},
-            images={name: self._replies[name].n_images for name in names},
-            privacy={
-                name: (reply.epsilon, reply.delta, reply.noise_multiplier)
-                for name, reply in sorted(self._replies.items())
-                if reply.noise_multiplier
-            },
-            files={name: (self._replies[name].n_used, self._replies[name].n_declared) for name in names},
-            fingerprints={name: self._replies[name].fingerprint for name in names},
-            ledgers={name: (self._replies[name].ledger_length, self._replies[name].ledger_head) for name in names},
+            by_site={name: self.metrics(name) for name in replies},
+            images={name: reply.n_images for name, reply in replies.items()},
+            files={name: (reply.n_used, reply.n_declared) for name, reply in replies.items()},
+            ledgers={name: (reply.ledger_length, reply.ledger_head) for name, reply in replies.items()},
         )
 
     def _validation_error(self) -> float:
@@ -144,6 +137,41 @@ class Fold:
             ValueError: no site has answered.
         """
         return self._combiner.mean()
+
+
+def record_of(
+    order: RoundOrder,
+    sites: Sequence[str],
+    asked: Collection[str],
+    replies: Mapping[str, RoundReply | MaskedReply],
+    reasons: Mapping[str, str],
+    **told: Any,
+) -> RoundRecord:
+    """What happened in an exchange.
+
+    Args:
+        order: that was sent.
+        sites: agreed names.
+        asked: sites that it was sent to.
+        replies: that count, by site in the order of the names.
+        reasons: why other sites are missing; who was asked and is not among them was too late.
+        told: the fields of a `RoundRecord` that masks hide, or tell otherwise.
+    """
+    why = {**dict.fromkeys(asked, TOO_LATE), **reasons}
+    return RoundRecord(
+        round=order.round,
+        closing=not order.steps,
+        asked=tuple(sorted(asked)),
+        answered=tuple(replies),
+        missing={name: why[name] for name in sites if name not in replies},
+        fingerprints={name: reply.fingerprint for name, reply in replies.items()},
+        privacy={
+            name: (reply.epsilon, reply.delta, reply.noise_multiplier)
+            for name, reply in replies.items()
+            if reply.noise_multiplier
+        },
+        **told,
+    )
 
 
 def privacy_problem(reply: RoundReply | MaskedReply, order: RoundOrder) -> str:

@@ -25,7 +25,7 @@ from ra_core.masking import (
 )
 from ra_core.masking.messages import Signed
 from ra_core.messages import MaskedReply, MessageError, RoundOrder, StageReply
-from server.rounds.fold import privacy_problem
+from server.rounds.fold import privacy_problem, record_of
 from server.rounds.orders import model_digest
 from server.rounds.progress import LedgerHead, RoundRecord
 from server.rounds.roster import TOO_LATE, printable, reported
@@ -125,29 +125,21 @@ class MaskedFold:
         Args:
             absent: reasons of agreed sites that were not asked.
         """
-        names = tuple(sorted(self._replies))
-        reasons = {**absent, **dict.fromkeys(self.asked.values(), TOO_LATE), **self.why}
         totals = self._totals
         # With differential privacy each site counts as one, which is no number of images.
         counts = {} if totals is None or self.order.study.dp else dict(totals.counts)
-        return RoundRecord(
-            round=self.order.round,
-            closing=not self.order.steps,
-            asked=tuple(sorted(self.asked.values())),
-            answered=names,
-            missing={name: reasons[name] for name in self.sites if name not in names},
+        return record_of(
+            self.order,
+            self.sites,
+            self.asked.values(),
+            dict(sorted(self._replies.items())),
+            {**absent, **self.why},
             n_images=counts.get("n_images", 0) if self.order.steps else 0,
             validation_error=totals.metrics.get("validation_error", math.inf) if totals else math.inf,
             by_site={},
             images={},
             files={},
-            fingerprints={name: self._replies[name].fingerprint for name in names},
-            ledgers={name: self.heads[name] for name in names},
-            privacy={
-                name: (reply.epsilon, reply.delta, reply.noise_multiplier)
-                for name, reply in sorted(self._replies.items())
-                if reply.noise_multiplier
-            },
+            ledgers={name: self.heads[name] for name in sorted(self._replies)},
             means=dict(sorted(totals.metrics.items())) if totals else {},
             totals=counts,
         )
