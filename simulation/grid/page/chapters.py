@@ -181,13 +181,13 @@ def _federation(data: StudyData) -> Chapter:
 
 
 def _pooled(data: StudyData) -> Chapter:
-    models = [(name, arm) for name in data.methods for arm in FEDERATED if data.has(name, arm, "pooled")]
+    models = [(name, arm) for name in data.methods if data.pooled_of(name) for arm in FEDERATED if data.has(name, arm)]
     asked = measured(data, COMPARED)
     rows = [
         Wanted(
             f"{data.label(name)}, {arm}",
             data.kind(name),
-            by_title(asked, partial(minus, data, a=(name, arm), b=(name, "pooled"))),
+            by_title(asked, partial(minus, data, a=(name, arm), b=(data.pooled_of(name), "pooled"))),
         )
         for name, arm in models
     ]

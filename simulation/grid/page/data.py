@@ -142,6 +142,16 @@ class StudyData:
         """Methods that have the same budget: those with one of their own stand in tables, and lead no ranking."""
         return [name for name in self.methods if not self.config.methods[name].own_budget]
 
+    def pooled_of(self, method: str) -> str:
+        """The method whose pooled model a federated one is held against: itself, or one that differs in rounds alone.
+
+        Empty where neither is finished: in one place there are no rounds.
+        """
+        methods = self.config.methods
+        alone = methods[method].model_copy(update={"rounds": None, "keep_optimizer": False})
+        same = (name for name in self.methods if methods[name] == alone)
+        return next((name for name in (method, *same) if self.has(name, "pooled")), "")
+
     def kind(self, method: str) -> str:
         """Of a table's row."""
         return "ours" if method == self.subject else "baseline" if method in self.classical else "ra"

@@ -135,6 +135,20 @@ def test_every_gap_to_pooled_is_that_of_its_cells(page, mean):
         assert told(cell) == pytest.approx(expected, abs=6e-4)
 
 
+def test_rounds_of_its_own_are_held_against_the_pooled_model_of_the_same_settings(study, tmp_path, mean):
+    ra = study.config.methods["RA"]
+    methods = {**study.config.methods, "VAE": ra.model_copy(update={"rounds": 77, "keep_optimizer": True})}
+    left = [result for result in study.results if (result.method, result.arm) != ("VAE", "pooled")]
+    often = replace(study, config=study.config.model_copy(update={"methods": methods}), results=left)
+    assert [often.pooled_of(name) for name in ("RA", "VAE", "PCA")] == ["RA", "RA", "PCA"]
+    write_study(tmp_path, often)
+    found = columns(Page((tmp_path / PAGE).read_text()), f"Federated minus pooled, {MEAN}")
+    [cell] = [c for row, column, c in found if (row, column) == ("VAE (77 rounds), fedavg", "Image AUROC")]
+    expected = mean("VAE", "fedavg", *COLUMNS["Image AUROC"], seeds=[0])
+    expected -= mean("RA", "pooled", *COLUMNS["Image AUROC"], seeds=[0])
+    assert told(cell) == pytest.approx(expected, abs=6e-4)
+
+
 def test_every_number_at_sites_without_a_part_is_that_of_its_cell(page, raw, study, number_of):
     for caption in ("Image AUROC at each left-out site", "Image AUROC at held-out sites"):
         for row, place, cell in columns(page, caption):
