@@ -34,8 +34,8 @@ def contents(reply: Reply | Failure, withheld: Sequence[str], figures: Reply | N
     Returns:
         `facts`: fields by name; with secure aggregation also `said`, the signed message without its shares, and of a
         masked one the counts under the masks; `metrics`: by name; `tensors`: name, shape, dtype, L2 norm and bytes of
-        each; `norm`: L2, of all of them; `bytes`: of all that, as the tensors' values and JSON; `sha256`: over facts, metrics
-        and the tensors' digest, as JSON with sorted keys and without spaces; `withheld`.
+        each; `norm`: L2, of all of them; `bytes`: of all that, as the tensors' values and JSON; `sha256`: over facts,
+        metrics and the tensors' digest, as JSON with sorted keys and without spaces; `withheld`.
     """
     facts = {name: value for name, value in vars(reply).items() if name not in _APART}
     metrics, update = (dict(figures.metrics), figures.update) if isinstance(figures, RoundReply) else ({}, {})
