@@ -59,7 +59,7 @@ def state_folder(site: Path) -> Path:
     """
     state = load_config(site, SiteConfig).state
     if state is None:
-        raise ConfigError(f"{site}: state is not set", "set it to a folder: models are stored there")
+        raise ConfigError(f"{site}: state is not set", "set it to a folder: models and the ledger lie there")
     return state.absolute()
 
 

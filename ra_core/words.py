@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["duration", "listed", "ranges"]
+__all__ = ["counted", "duration", "listed", "ranges"]
 
 
 def duration(seconds: float) -> str:
@@ -20,6 +20,11 @@ def duration(seconds: float) -> str:
 def listed(items: Sequence[str]) -> str:
     """For example "a, b and c"."""
     return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
+
+
+def counted(n: int, what: str) -> str:
+    """For example "1 site" or "2,000 sites"."""
+    return f"{n:,} {what}" + ("" if n == 1 else "s")
 
 
 def ranges(numbers: Sequence[int]) -> str:

@@ -19,6 +19,7 @@ from ra_core.config import DIGEST
 from ra_core.daemons.events import moment
 from ra_core.errors import LedgerError
 from ra_core.files import sync_folder, write_atomically
+from ra_core.words import counted
 
 __all__ = ["Book", "Ledger"]
 
@@ -169,7 +170,7 @@ class Book:
         if head in self.replaced:
             return
         if head.length > len(self.hashes):
-            raise faulty(f"{who} knows of {head.length} lines, and it has {len(self.hashes)}")
+            raise faulty(f"{who} knows of {counted(head.length, 'line')}, and it has {len(self.hashes)}")
         if head.length and self.hashes[head.length - 1] != head.hash:
             raise faulty(f"line {head.length} is not the one that {who} knows of")
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from client.ledger.chain import Line
+from ra_core.words import counted
 
 __all__ = ["told"]
 
@@ -19,7 +20,9 @@ def told(line: Line) -> str:
         run = f"{line.run}, round {line.round}"
         return f"{line.number}  {line.time}  spending  {run}  {times} releases at a rate of {rate:g}, noise {noise:g}"
     if lost := line.replaced:
-        place = f"in place of one of {lost.length} lines, lost" if lost.length else "nothing was spent before it"
+        place = (
+            f"in place of one of {counted(lost.length, 'line')}, lost" if lost.length else "nothing was spent before it"
+        )
         return f"{line.number}  {line.time}  begin  the account of privacy begins with this ledger: {place}"
     what = line.what
     run = f"{line.run or 'unknown run'}, round {line.round}" if line.round else line.run or "unknown run"

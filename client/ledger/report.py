@@ -13,6 +13,7 @@ from client.ledger.chain import Line, Spending
 from ra_core.config import PolicyConfig, SiteConfig
 from ra_core.daemons.events import moment
 from ra_core.privacy.accounting import epsilon_of
+from ra_core.words import counted
 
 if TYPE_CHECKING:
     from client.models import Stored  # it brings torch along, which verifying a ledger doesn't need
@@ -145,7 +146,7 @@ def make_report(book: Book, config: SiteConfig, models: Sequence[Stored]) -> Rep
         parts.update({tensor["name"].partition(".")[0] for tensor in line.what["tensors"]})
         metrics.update(line.what["metrics"].keys())
     sections = [
-        Section("Messages", f"{book.head.length} lines.", ("number", "what"), _counted(kinds)),
+        Section("Messages", f"{counted(book.head.length, 'line')}.", ("number", "what"), _counted(kinds)),
         Section("Runs", "", _RUN, [_run(*key, run) for key, run in runs.items()]),
         Section("Parts of models", "Whose weights' changes have left.", ("messages", "part"), _named(parts)),
         Section("Means", "Over all of the site's images each time.", ("messages", "mean"), _named(metrics)),
@@ -163,8 +164,8 @@ def state_of(book: Book) -> str:
     acknowledged = book.ledger.acknowledged.length
     left = f" A crash left {book.torn_bytes} bytes of a further line; its message never left."
     return (
-        f"The chain of {book.head.length} lines is whole, and the server has acknowledged {acknowledged} of them; "
-        f"head {book.head.hash}.{left if book.torn_bytes else ''}"
+        f"The chain of {counted(book.head.length, 'line')} is whole, and the server has acknowledged {acknowledged} of "
+        f"them; head {book.head.hash}.{left if book.torn_bytes else ''}"
     )
 
 
@@ -227,7 +228,7 @@ def _attacked(model: Stored) -> tuple[str, ...]:
 def _policy(policy: PolicyConfig, used: Mapping[str, int]) -> Section:
     now = policy.digest()
     others = sum(count for digest, count in used.items() if digest != now)
-    text = f"As the site config has it now, digest {now}; {others} lines were written under another."
+    text = f"As the site config has it now, digest {now}; {counted(others, 'line')} of another."
     rows = [
         (name, _value(getattr(policy, name)), field.description or "")
         for name, field in type(policy).model_fields.items()

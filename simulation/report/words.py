@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ra_core.words import listed
+from ra_core.words import counted, listed
 from simulation.report.cells import Verdict, compare
 from simulation.report.findings import Findings, Line, Place
 
-__all__ = ["Comparison", "capital", "comparisons", "counted", "headline", "introduction"]
+__all__ = ["Comparison", "capital", "comparisons", "headline", "introduction"]
 
 
 @dataclass(frozen=True)
@@ -90,11 +90,6 @@ def _comparison(findings: Findings, metric: str, line: Line) -> Comparison | Non
         return None
     alone = next(iter(by_site)) if len(by_site) == 1 else None
     return Comparison(line.label, overall or alone, " ".join(capital(sentence) for sentence in sentences))
-
-
-def counted(n: int, what: str) -> str:
-    """For example "1 site" or "2,000 sites"."""
-    return f"{n:,} {what}" + ("" if n == 1 else "s")
 
 
 def capital(text: str) -> str:

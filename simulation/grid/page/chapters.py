@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from ra_core.metrics import Estimate
-from ra_core.words import listed
+from ra_core.words import counted, listed
 from simulation.grid.answers import MARGIN
 from simulation.grid.arms import ARMS
 from simulation.grid.page.chapter import (
@@ -30,7 +30,7 @@ from simulation.grid.page.words import budget, far_from_pooled, helped
 from simulation.report.cells import Cell
 from simulation.report.sections import Section
 from simulation.report.tables import Table, Wanted, table
-from simulation.report.words import capital, counted
+from simulation.report.words import capital
 
 __all__ = ["chapters"]
 

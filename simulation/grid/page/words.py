@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ra_core.metrics import Estimate
-from ra_core.words import listed
+from ra_core.words import counted, listed
 from simulation.grid.answers import Paired, Verdict
 from simulation.grid.page.data import FEDERATED, StudyData
 from simulation.grid.page.numbers import AUROC, PIXEL, Asked, measured
 from simulation.report.cells import Cell
 from simulation.report.sections import QUESTIONS
-from simulation.report.words import capital, counted
+from simulation.report.words import capital
 
 __all__ = ["Card", "Point", "banner", "budget", "far_from_pooled", "headline", "helped", "inner", "introduction"]
 

@@ -13,7 +13,7 @@ import yaml
 from ra_core.files import write_atomically
 from ra_core.pages import page_bytes, page_environment
 from ra_core.results import COLUMNS, ResultRow, write_results
-from ra_core.words import duration
+from ra_core.words import counted, duration
 from simulation.grid.answers import FEW, FEWEST, MARGIN
 from simulation.grid.arms import ARMS
 from simulation.grid.page.chapters import chapters
@@ -25,7 +25,7 @@ from simulation.grid.page.words import banner, headline, introduction
 from simulation.grid.pictures import BRIGHTEST
 from simulation.report.cells import unbroken
 from simulation.report.metrics import METRICS
-from simulation.report.words import capital, counted
+from simulation.report.words import capital
 
 __all__ = ["PAGE", "RESULTS", "TABLES", "write_study"]
 
