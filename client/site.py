@@ -47,13 +47,13 @@ class Survey:
         self._refuse_lost(site)
         rows = self.rows
         frames = {entry.path: [picture.frame for picture in entry.pictures] for entry in self.scan.accepted}
-        train, val, test = (
+        train, val, test, calibration = (
             ImageSet(
                 [row for row in rows if row.split == split], self.scan.root, preprocessing, cache, site.limits, frames
             )
-            for split in ("train", "val", "test")
+            for split in ("train", "val", "test", "calibration")
         )
-        return SiteImages(site.data.site, train, val, test, declared=self.declared, used=len(rows))
+        return SiteImages(site.data.site, train, val, test, calibration, declared=self.declared, used=len(rows))
 
     def _refuse_lost(self, site: SiteConfig) -> None:
         if self.scan.lost_share <= site.limits.max_lost:

@@ -7,7 +7,7 @@ from ra_core.data.geometry import Geometry
 from ra_core.data.image import Image, load_image, prepare
 from ra_core.data.manifest import Label, Manifest, Row, Split, manifest_bytes
 from ra_core.data.readers import RawImage, Reading, open_source, read_pixels
-from ra_core.data.site_images import KnownBoxes, KnownMasks, SiteImages
+from ra_core.data.site_images import KnownBoxes, KnownMasks, SiteImages, halves
 
 __all__ = [
     "ArrayCache",
@@ -26,6 +26,7 @@ __all__ = [
     "Split",
     "boxes_text",
     "content_hash",
+    "halves",
     "load_image",
     "manifest_bytes",
     "open_source",

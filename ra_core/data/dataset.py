@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from functools import lru_cache
 from pathlib import Path
 
@@ -88,6 +89,14 @@ class ImageSet:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def of_patients(self, wanted: Callable[[str], bool]) -> ImageSet:
+        """Those of the patients whose ids are wanted, in the same order."""
+        found = copy(self)
+        kept = [index for index, row in enumerate(self.rows) if wanted(row.patient_id)]
+        found.rows = tuple(self.rows[index] for index in kept)
+        found.frames = tuple(self.frames[index] for index in kept)
+        return found
 
     def images(self, indices: Sequence[int]) -> Tensor:
         """Float32 (N, 1, S, S) in [0, 1].

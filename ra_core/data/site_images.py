@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from ra_core.data.dataset import ImageSet
 from ra_core.data.geometry import Place
 
-__all__ = ["KnownBoxes", "KnownMasks", "SiteImages"]
+__all__ = ["KnownBoxes", "KnownMasks", "SiteImages", "halves"]
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,13 @@ class KnownBoxes:
 
 @dataclass(frozen=True)
 class SiteImages:
-    """One site's images by split: train and val are healthy, test is healthy and anomalous.
+    """One site's images by split: train, val and calibration are healthy, test is healthy and anomalous.
 
     Attributes:
         site: its id.
         train, val, test: its images.
+        calibration: those that choose neither weights nor scoring, so that thresholds can be set on them; empty where
+            the site has none of that split.
         declared: files that ought to be images of the site; 0 where nobody counted.
         used: those of them that are.
     """
@@ -79,8 +82,16 @@ class SiteImages:
     train: ImageSet
     val: ImageSet
     test: ImageSet
+    calibration: ImageSet
     declared: int = 0
     used: int = 0
+
+    def kept_back(self) -> SiteImages:
+        """With images to calibrate on: where none are of that split, every second validation patient's, by a hash."""
+        if len(self.calibration):
+            return self
+        val, calibration = halves(self.val)
+        return replace(self, val=val, calibration=calibration)
 
     @cached_property
     def lesions(self) -> KnownMasks:
@@ -91,3 +102,17 @@ class SiteImages:
     def boxes(self) -> KnownBoxes:
         """Of the test images."""
         return KnownBoxes.of(self.test)
+
+
+def halves(images: ImageSet) -> tuple[ImageSet, ImageSet]:
+    """Two halves by patient, the first at least as large as the second; the same whoever looks, in whichever order.
+
+    Patients are ordered by SHA-256 over "federated-ra half", a zero byte and their id, and dealt out in turn.
+    """
+    order = sorted({row.patient_id for row in images.rows}, key=_drawn)
+    first = set(order[::2])
+    return images.of_patients(first.__contains__), images.of_patients(lambda patient: patient not in first)
+
+
+def _drawn(patient: str) -> str:
+    return hashlib.sha256(b"federated-ra half\0" + patient.encode(errors="surrogateescape")).hexdigest()

@@ -30,7 +30,7 @@ def images(site_root, tiny_study):
     manifest = Manifest.load(site_root / "manifest.csv", site_root)
     splits = (
         ImageSet(manifest.select(split=split), site_root, tiny_study.preprocessing, None)
-        for split in ("train", "val", "test")
+        for split in ("train", "val", "test", "calibration")
     )
     return SiteImages("discs", *splits)
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 from ra_core.data.checks.finding import Code, Finding, Level
 from ra_core.data.checks.pictures import Pictures
 from ra_core.data.manifest import LABELS
+from ra_core.thresholds import patients_needed
 
-__all__ = ["FEWEST", "check_enough", "patients_for"]
+__all__ = ["FEWEST", "check_enough"]
 
 FEWEST = {"train": 8, "val": 4}
 """Fewer healthy images than these can't train or validate anything."""
@@ -34,22 +34,10 @@ def check_enough(pictures: Pictures, image_fpr: float) -> Iterator[Finding]:
         )
 
 
-def patients_for(fpr: float) -> int:
-    """Fewest healthy patients n whose scores hold a threshold that a new one exceeds with probability at most `fpr`.
-
-    The threshold is the k-th smallest of n scores, k = ceil((n + 1)(1 - fpr)) (split conformal prediction, Vovk et al.
-    2005); there is one if k <= n, which is n >= ceil(1 / fpr) - 1.
-
-    Args:
-        fpr: in (0, 1).
-    """
-    return math.ceil(round(1 / fpr, 9)) - 1  # 1 / 0.05 is a hair over 20 on some machines
-
-
 def _threshold(pictures: Pictures, fpr: float) -> Iterator[Finding]:
     split = "calibration" if (pictures.splits == "calibration").any() else "val"
     found = len(set(pictures.patients[pictures.splits == split]))
-    needed = patients_for(fpr)
+    needed = patients_needed(fpr)
     if found < needed:
         yield Finding(
             Level.WARNING,

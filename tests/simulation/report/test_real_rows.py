@@ -27,7 +27,7 @@ def evaluated(site_root, tiny_study):
     manifest = Manifest.load(site_root / "manifest.csv", site_root)
     splits = (
         ImageSet(manifest.select(split=split), site_root, tiny_study.preprocessing, None)
-        for split in ("train", "val", "test")
+        for split in ("train", "val", "test", "calibration")
     )
     images, table = SiteImages("discs", *splits), Table("federated", "mr_t1+mr_t2", "mr_t1", 3, tiny_study.evaluation)
     method = build_method(tiny_study.method, tiny_study.preprocessing.size, 0)

@@ -1,37 +1,17 @@
 """Whether images are enough, fair and healthy: enough.py, shortcuts.py, healthy.py, text.py, check.py."""
 
-import math
-
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from ra_core.config import SiteConfig, StudyConfig
 from ra_core.data.checks import Code, Level, Pictures, check
-from ra_core.data.checks.enough import check_enough, patients_for
+from ra_core.data.checks.enough import check_enough
 from ra_core.data.checks.healthy import check_healthy, unlikeness
 from ra_core.data.checks.shortcuts import check_shortcuts
 from ra_core.data.checks.text import check_text
 from ra_core.data.readers.refusal import Reason
 
 SITE = SiteConfig.model_validate({"name": "A", "anatomy": "chest", "modality": "CR", "data": {"site": "a"}})
-
-
-@given(st.integers(2, 400))
-def test_the_fewest_patients_are_those_for_which_the_quantile_exists(k):
-    fpr = 1 / k
-
-    def exists(n):
-        return math.ceil(round((n + 1) * (1 - fpr), 9)) <= n
-
-    needed = patients_for(fpr)
-    assert exists(needed)
-    assert not exists(needed - 1)
-
-
-def test_nineteen_patients_allow_five_percent():
-    assert (patients_for(0.05), patients_for(0.01), patients_for(0.3)) == (19, 99, 3)
 
 
 def test_enough_is_enough(site):

@@ -1,0 +1,105 @@
+"""What a federation has found out about thresholds and accuracy, as it stands on a model's card: counts, no score."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from ra_core.scorings import ScoringConfig
+from ra_core.settings import Config
+from ra_core.thresholds.conformal import Promise
+from ra_core.thresholds.figures import Binned
+from ra_core.thresholds.histogram import EDGES_NAME, Histogram
+from ra_core.thresholds.shrinkage import Reference
+from ra_core.thresholds.units import Unit
+
+__all__ = ["Achieved", "FederatedCalibration", "Figure", "SiteThresholds", "Way"]
+
+Way = Literal["local", "pooled", "shrunken"]
+"""How a threshold is set: from a site's own scores, from all sites' as one, or between the two."""
+
+
+class Achieved(Config):
+    """How often healthy patients who set no threshold were above one.
+
+    Attributes:
+        threshold: that was tried.
+        above: patients whose score was greater.
+        n: patients.
+        low, high: 95 % interval of the rate (Clopper and Pearson 1934).
+    """
+
+    threshold: float = Field(ge=0)
+    above: int = Field(ge=0)
+    n: int = Field(ge=1)
+    low: float
+    high: float
+
+
+class SiteThresholds(Config):
+    """Of one site.
+
+    Attributes:
+        site: its name.
+        local: from the first half of its calibration patients alone, in histogram cells: at most a cell too high.
+        shrunken: between that and the consortium's; None where it can't be told. No finite-sample guarantee.
+        achieved: on the second half, by way; empty where the site didn't tell.
+    """
+
+    site: str
+    local: Promise
+    shrunken: float | None
+    achieved: dict[Way, Achieved] = Field(default_factory=dict)
+
+
+class Figure(Config):
+    """A federated number.
+
+    Attributes:
+        metric: auroc, auprc or detection_rate, the last at the shrunken threshold of each site.
+        where: a site, "within sites" (mean over sites) or "across sites" (all patients as if of one site).
+        number: with its bound and interval.
+    """
+
+    metric: Literal["auroc", "auprc", "detection_rate"]
+    where: str
+    number: Binned
+
+
+class FederatedCalibration(Config):
+    """Thresholds of a federation.
+
+    Attributes:
+        scoring: of all scores here.
+        unit: an alarm is about.
+        rate: of false alarms asked.
+        edges: name of the published edges.
+        reference: what all sites' scores say together.
+        healthy: (first cell, last cell, count) of the first halves of all sites, added up.
+        sites: one each, sorted by name.
+        figures: federated metrics, where sites let out what they need.
+        absent: why sites are missing here, by name.
+    """
+
+    scoring: ScoringConfig
+    unit: Unit
+    rate: float = Field(gt=0, lt=1)
+    edges: str = EDGES_NAME
+    reference: Reference
+    healthy: tuple[tuple[int, int, int], ...]
+    sites: tuple[SiteThresholds, ...]
+    figures: tuple[Figure, ...] = ()
+    absent: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _cells_are_of_our_edges(self) -> FederatedCalibration:
+        if self.edges != EDGES_NAME:
+            raise ValueError(f"histogram edges '{self.edges:.20}' are not ours ({EDGES_NAME})")
+        Histogram(self.healthy)
+        return self
+
+    @property
+    def histogram(self) -> Histogram:
+        """Of all sites' healthy scores."""
+        return Histogram(self.healthy)
