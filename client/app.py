@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from client.delivery import take_delivery
 from client.door import Door
+from client.histograms.answers import check, histogram
 from client.policy import Sent, release
 from client.rounds import Site
 from client.seat import Seat
@@ -25,7 +26,18 @@ from ra_core.config import PreprocessingConfig, RuntimeConfig, SiteConfig, Study
 from ra_core.data import SiteImages
 from ra_core.errors import ConfigError, LedgerError, MaskingError, PrivacyBudgetError, ReleaseError
 from ra_core.files import cache_folder
-from ra_core.messages import DeliveryOrder, Failure, JoinOrder, JoinReply, MaskedOrder, Order, RoundOrder, StageOrder
+from ra_core.messages import (
+    CheckOrder,
+    DeliveryOrder,
+    Failure,
+    HistogramOrder,
+    JoinOrder,
+    JoinReply,
+    MaskedOrder,
+    Order,
+    RoundOrder,
+    StageOrder,
+)
 from ra_core.runtime import Runtime
 from ra_core.settings import load_config
 
@@ -67,6 +79,18 @@ def train_masked(message: Message, context: Context) -> Message:
 def speak(message: Message, context: Context) -> Message:
     """Answer a short exchange of secure aggregation: announce, deal, confirm or reveal."""
     return _answered(message, context, StageOrder, lambda place, order: place.seat.speak(order))
+
+
+@app.query("histogram")
+def tell_histogram(message: Message, context: Context) -> Message:
+    """Tell how healthy patients score with the chosen model, in counts."""
+    return _answered(message, context, HistogramOrder, lambda place, order: histogram(_site(place, order.study), order))
+
+
+@app.query("check")
+def tell_check(message: Message, context: Context) -> Message:
+    """Tell how many healthy patients are above thresholds."""
+    return _answered(message, context, CheckOrder, lambda place, order: check(_site(place, order.study), order))
 
 
 @app.query("deliver")
@@ -165,6 +189,8 @@ def _site(place: _Place, study: StudyConfig) -> Site:
         images = open_site(config, study.preprocessing, root, cache)
     else:
         images = _of_manifest(config, study.preprocessing, root, cache, manifest.stat().st_mtime_ns)
+    if study.calibration:  # whose scores set thresholds have no say in the model
+        images = images.kept_back()
     state = place.state / config.data.site
     return Site(config, images, Runtime.resolve(runtime, study.training.precision), state)
 

@@ -13,12 +13,12 @@ from ra_core.artifact import Artifact, Card, model_hash
 from ra_core.config import SiteConfig
 from ra_core.errors import StateError
 from ra_core.hashing import tensor_digest
-from ra_core.messages import DeliveryOrder, DeliveryReply, MessageError
+from ra_core.messages import ChosenOrder, DeliveryOrder, DeliveryReply, MessageError
 from ra_core.models.method import Method
 from ra_core.models.registry import build_method
 from ra_core.models.shared import load_shared, shared_tensors
 
-__all__ = ["take_delivery"]
+__all__ = ["assembled", "take_delivery"]
 
 
 def take_delivery(order: DeliveryOrder, config: SiteConfig, state: Path) -> DeliveryReply:
@@ -34,21 +34,36 @@ def take_delivery(order: DeliveryOrder, config: SiteConfig, state: Path) -> Deli
         StateError: layers of this site belong to the model, and are lost.
         OSError: the disk is full or the folder can't be written.
     """
-    study = order.study
     card = _card(order)
     tensors = {name: torch.from_numpy(array) for name, array in order.model.items()}
     if tensor_digest(tensors) != order.model_hash:
         raise MessageError("the model is not what its hash says")
-    method = build_method(study.method, study.preprocessing.size, study.seed)
-    if shared_tensors(method).keys() != tensors.keys():
-        _add_own_layers(method, order, Kept.of(state / config.data.site, study, order.run))
-    try:
-        load_shared(method, study.federation, tensors)
-    except ValueError as error:
-        raise MessageError(str(error)) from None
+    method = assembled(order, state / config.data.site)
     whole = card.model_copy(update={"model_hash": model_hash(method)})
     store_model(state, Artifact(method.eval(), whole), f"run {order.run}")
     return DeliveryReply(site=config.data.site, model_hash=order.model_hash)
+
+
+def assembled(order: ChosenOrder, kept: Path) -> Method:
+    """The chosen model, with layers that never left this site.
+
+    Args:
+        order: with the shared tensors.
+        kept: the site's folder of what rounds have left.
+
+    Raises:
+        MessageError: the model's tensors are not the study's.
+        StateError: layers of this site belong to the model, and are lost.
+    """
+    study = order.study
+    method = build_method(study.method, study.preprocessing.size, study.seed)
+    if shared_tensors(method).keys() != order.model.keys():
+        _add_own_layers(method, order, Kept.of(kept, study, order.run))
+    try:
+        load_shared(method, study.federation, {name: torch.from_numpy(array) for name, array in order.model.items()})
+    except ValueError as error:
+        raise MessageError(str(error)) from None
+    return method
 
 
 def _card(order: DeliveryOrder) -> Card:
@@ -62,7 +77,7 @@ def _card(order: DeliveryOrder) -> Card:
     return card
 
 
-def _add_own_layers(method: Method, order: DeliveryOrder, kept: Kept) -> None:
+def _add_own_layers(method: Method, order: ChosenOrder, kept: Kept) -> None:
     if not order.base_round:
         raise StateError(
             "layers of each site's own belong to this model, and this site was in no round up to it",

@@ -14,6 +14,7 @@ from typing import Any
 from flwr.app import Error, Message
 
 from client.door import Door, require_none
+from client.histograms.terms import narrowed
 from client.ledger.book import Book
 from client.ledger.chain import Entry
 from client.ledger.contents import contents
@@ -23,8 +24,10 @@ from ra_core.clipping import clipped, truncated
 from ra_core.config import PolicyConfig, StudyConfig
 from ra_core.errors import LedgerError, MaskingError, ReleaseError
 from ra_core.messages import (
+    CheckReply,
     DeliveryReply,
     Failure,
+    HistogramReply,
     JoinRefusal,
     JoinReply,
     MaskedOrder,
@@ -49,10 +52,15 @@ ALLOWED_FIELDS: Mapping[type, frozenset[str]] = {
     MaskedReply: _HEAD
     | {"round", "study_digest", "model_hash", "fingerprint", "message", "masked"}
     | {"epsilon", "delta", "noise_multiplier"},
+    HistogramReply: _HEAD | {"study_digest", "model_hash", "network", "n", "withheld", "scores"},
+    CheckReply: _HEAD
+    | {"study_digest", "model_hash", "local", "pooled", "shrunken", "n", "withheld", "withheld_test"}
+    | {"above_local", "above_pooled", "above_shrunken", "healthy", "anomalous"},
     DeliveryReply: _HEAD | {"model_hash"},
     Failure: frozenset({"kind", "site", "about"}),
 }
-"""Counts, names that the consortium gave, hashes; and in a round metrics and updates, of which more below."""
+"""Counts, names that the consortium gave, hashes; in a round metrics and updates, of which more below; in calibration
+histograms, which are counts too."""
 
 ALLOWED_METRICS = frozenset(
     {
@@ -76,10 +84,17 @@ ALLOWED_METRICS = frozenset(
 _DIGITS = {"float16": 11, "bfloat16": 8}
 """Binary digits of a number of each type."""
 
-_KINDS: Mapping[type, str] = {JoinReply: "join", JoinRefusal: "refusal", DeliveryReply: "delivery", Failure: "error"}
+_KINDS: Mapping[type, str] = {
+    JoinReply: "join",
+    JoinRefusal: "refusal",
+    HistogramReply: "histogram",
+    CheckReply: "check",
+    DeliveryReply: "delivery",
+    Failure: "error",
+}
 """What the ledger calls messages that are of no round."""
 
-Sent = JoinReply | JoinRefusal | RoundReply | StageReply | DeliveryReply
+Sent = JoinReply | JoinRefusal | RoundReply | StageReply | HistogramReply | CheckReply | DeliveryReply
 """What a site computes. A round's reply leaves as a `MaskedReply` where the study has secure aggregation."""
 
 
@@ -91,7 +106,8 @@ def release(reply: Sent | Failure, order: Order | None, door: Door | None, messa
     rounded towards zero as the policy says; with secure aggregation all of that is masked here, so that nothing is
     masked that could not have left. In a study with differential privacy an update leaves only if the ledger
     has its privacy as spent, and counts and metrics only if the policy says so. A failure leaves as kind and site
-    alone; it is all that can leave where the ledger can't be written, and its kind is `LedgerError` then.
+    alone; it is all that can leave where the ledger can't be written, and its kind is `LedgerError` then. Histograms
+    leave in cells as large as the policy wants them, and counts above thresholds likewise.
 
     Args:
         reply: what the site has computed.
@@ -120,6 +136,8 @@ def release(reply: Sent | Failure, order: Order | None, door: Door | None, messa
             checked = replace(checked, **private_facts(book, door.policy, order))
         if isinstance(checked, RoundReply):
             _require_first(checked, book)
+        if isinstance(checked, CheckReply) and door.policy.min_cell > 1:
+            _require_same(checked, book)
         sent: Sent | MaskedReply = checked
         if isinstance(order, MaskedOrder) and isinstance(checked, RoundReply):
             sent = door.seat.mask(order, checked)
@@ -160,6 +178,15 @@ def _require_first(reply: RoundReply, book: Book) -> None:
         raise MaskingError(
             "figures for this very model have left under masks before, and don't leave again",
             "begin another run, with another seed",
+        )
+
+
+def _require_same(reply: CheckReply, book: Book) -> None:
+    """Counts above ever other thresholds would tell what a policy's smallest cell is there to hide."""
+    if book.checks.get(reply.model_hash, thresholds := (reply.local, reply.pooled, reply.shrunken)) != thresholds:
+        raise ReleaseError(
+            "policy.min_cell: counts above other thresholds have left for this very model before",
+            "policy: in the site config is the hospital's to change",
         )
 
 
@@ -220,6 +247,8 @@ def _permitted(reply: Sent, order: Order, door: Door, book: Book) -> tuple[Sent,
     withheld: list[str] = []
     if isinstance(reply, RoundReply):
         checked, withheld = _narrowed(reply, order.study, door.policy)
+    if isinstance(reply, HistogramReply | CheckReply):
+        checked, withheld = narrowed(reply, order.study, door.policy)
     if isinstance(checked, JoinReply) and order.study.federation.secure_aggregation:
         hidden: dict[str, Any] = dict.fromkeys(COUNTS & vars(checked).keys(), 0)
         checked = replace(checked, **hidden)

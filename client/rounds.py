@@ -17,14 +17,14 @@ from client.kept import Kept, own_layers, restore_layers
 from client.ledger.book import Ledger
 from client.ledger.chain import Spending
 from client.spending import spend
-from ra_core.config import SiteConfig, StudyConfig
+from ra_core.config import PerceptualConfig, SiteConfig, StudyConfig
 from ra_core.data import ImageSet, SiteImages
 from ra_core.files import write_atomically
 from ra_core.fixed_point import Codes, encode
 from ra_core.hashing import tensor_digest
 from ra_core.installed import package_hash
 from ra_core.messages import JoinOrder, JoinReply, MessageError, RoundOrder, RoundReply
-from ra_core.models.features import network_hash
+from ra_core.models.features import network_hash, pretrained
 from ra_core.models.method import FittedMethod, GradientMethod, Method
 from ra_core.models.registry import build_method
 from ra_core.models.shared import load_shared, shared_tensors
@@ -60,9 +60,11 @@ class Site:
         """What this site has for the study, in counts.
 
         Raises:
-            WeightsError: the method looks at images through a pretrained network that this machine doesn't have.
+            WeightsError: method or scoring look at images through a pretrained network that this machine doesn't have.
+            ConfigError: the method has no such scoring as is to be calibrated.
         """
         network_hash(order.study.method)  # better told now than in the middle of a round
+        _require_scoring(order.study)
         train, val = self.images.train, self.images.val
         return JoinReply(
             site=self.config.data.site,
@@ -200,6 +202,15 @@ class Site:
         if not file.exists():
             write_atomically(file, os.urandom(32), mode=0o600)
         return hmac.new(file.read_bytes(), self.images.train.fingerprint().encode(), hashlib.sha256).hexdigest()
+
+
+def _require_scoring(study: StudyConfig) -> None:
+    """That the site can score as is to be calibrated."""
+    if study.calibration is None:
+        return
+    method = build_method(study.method, study.preprocessing.size, study.seed)
+    if study.calibration.scoring_of(method.scorings).is_perceptual:
+        pretrained(PerceptualConfig(net=study.perceptual.net), "cpu")
 
 
 def _patients(images: ImageSet) -> int:

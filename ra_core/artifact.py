@@ -27,6 +27,7 @@ from ra_core.models.shared import load_shared, shared_tensors
 from ra_core.privacy.statement import PrivacyStatement
 from ra_core.settings import Config, first_problem
 from ra_core.storage import load_tensors, save_tensors
+from ra_core.thresholds.record import FederatedCalibration
 
 __all__ = [
     "Arm",
@@ -75,9 +76,11 @@ class Card(Config):
             is no part of the model (`Perceptual.digest`); empty for others. Cards of format 3 have none.
         privacy: differential privacy of patients; None where there is none, and in cards before format 5.
         withdrawn: sites that have withdrawn since from what they gave to it; none in cards before format 5.
+        calibration: thresholds and accuracy over the federation's sites; None where there was none, and in cards before
+            format 6.
     """
 
-    format: Literal[3, 4, 5] = 5
+    format: Literal[3, 4, 5, 6] = 6
     method: MethodConfig
     preprocessing: PreprocessingConfig
     seed: int
@@ -96,6 +99,7 @@ class Card(Config):
     features: str = Field("", pattern="^([0-9a-f]{64})?$")
     privacy: PrivacyStatement | None = None
     withdrawn: tuple[str, ...] = ()
+    calibration: FederatedCalibration | None = None
 
     @model_validator(mode="after")
     def _features_are_told_where_there_are_any(self) -> Card:

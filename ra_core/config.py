@@ -13,6 +13,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from ra_core.address import split_address
+from ra_core.calibration_settings import CalibrationConfig
 from ra_core.models.configs import MethodConfig, PerceptualConfig, RAConfig
 from ra_core.policy import PolicyConfig
 from ra_core.privacy.settings import PrivacyConfig
@@ -23,6 +24,7 @@ __all__ = [
     "DIGEST",
     "SITE_NAME",
     "AugmentationConfig",
+    "CalibrationConfig",
     "DataConfig",
     "EvaluationConfig",
     "FederationConfig",
@@ -345,6 +347,9 @@ class StudyConfig(Config):
     dp: PrivacyConfig | None = Field(None, description="differential privacy of patients, in a federation; null: none")
     perceptual: PerceptualConfig = PerceptualConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    calibration: CalibrationConfig | None = Field(
+        None, description="thresholds and accuracy over all sites, in a federation; null: none"
+    )
 
     @model_validator(mode="after")
     def _steps_go_beyond_the_warmup(self) -> StudyConfig:
@@ -394,6 +399,15 @@ class StudyConfig(Config):
     def _privacy_suits_the_method(self) -> StudyConfig:
         if self.dp and self.method.why_not_private:
             raise ValueError(f"dp: {self.method.name} has none: {self.method.why_not_private}")
+        return self
+
+    @model_validator(mode="after")
+    def _histograms_are_of_single_sites(self) -> StudyConfig:
+        if self.calibration and self.federation.secure_aggregation:
+            raise ValueError(
+                "calibration: its score histograms are of single sites, which federation.secure_aggregation hides: "
+                "leave one of them out"
+            )
         return self
 
     @property

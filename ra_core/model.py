@@ -26,19 +26,13 @@ from ra_core.data.scan.rules import ScanRules
 from ra_core.errors import DataError, WeightsError
 from ra_core.finding import find
 from ra_core.models.features import FeatureDetector, pretrained
-from ra_core.models.method import Method
 from ra_core.perceptual import Perceptual
-from ra_core.scoring import SCORINGS, Scorer, ScoringConfig, image_scores
+from ra_core.scoring import Scorer, ScoringConfig, image_scores
+from ra_core.scorings import UNCALIBRATED, plain
 from ra_core.site_scorer import SiteScorer
 from ra_core.studies import Study, Terms, array_study, file_study, series_study
 
 __all__ = ["UNCALIBRATED", "Model", "Result", "load"]
-
-UNCALIBRATED: ScoringConfig = next(scoring for scoring in SCORINGS if scoring.name == "residual_top")
-"""The scoring of a model without a calibration: it needs neither a site's statistics nor a perceptual network.
-
-A model that measures a distance itself has that, and the mean of its highest values where it localises.
-"""
 
 UNCALIBRATED_SCALE = 0.3
 """Map value at the top of the colour scale where no threshold says more, as a share of the grey range."""
@@ -122,7 +116,7 @@ class Model:
         any_part: bool = False,
     ) -> None:
         self.card, self.calibration = artifact.card, calibration
-        self.scoring = calibration.scoring if calibration else _uncalibrated(artifact.method)
+        self.scoring = calibration.scoring if calibration else plain(artifact.method.scorings)
         asked = ("", "") if any_part else (self.card.anatomy, self.card.modality)
         self.terms = Terms(self.card.preprocessing, ScanRules(limits, *asked))
         self.scale = 3 * calibration.pixel_threshold if calibration else UNCALIBRATED_SCALE
@@ -249,12 +243,6 @@ def load(
     where = torch.device(device)
     _give_network(Path(model), artifact, weights, where)
     return Model(artifact, found, _perceptual(found, weights, where), where, limits, any_part)
-
-
-def _uncalibrated(method: Method) -> ScoringConfig:
-    if UNCALIBRATED in method.scorings:
-        return UNCALIBRATED
-    return [scoring for scoring in method.scorings if not scoring.standardise][-1]
 
 
 def _beside(model: Path) -> Path | None:

@@ -68,7 +68,16 @@ class PolicyConfig(Config):
         None, description="least noise multiplier; a study with less gets this one here; null: a study's"
     )
     dp_tells: tuple[Outside, ...] = Field(
-        (), description="what may leave with differential privacy though no epsilon covers it: metrics, counts"
+        (),
+        description="what may leave with differential privacy though no epsilon covers it: metrics, counts, histograms",
+    )
+    histograms: Literal["none", "healthy", "all"] = Field(
+        "healthy",
+        description="histograms of scores that may leave: none, of healthy calibration patients, or all: of test "
+        "patients by class too",
+    )
+    min_cell: int = Field(
+        1, ge=1, description="smallest count of a cell of a histogram that may leave, and of patients above a threshold"
     )
     secure_aggregation_required: bool = Field(False, description="join only studies with secure aggregation")
 

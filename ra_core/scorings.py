@@ -5,13 +5,14 @@ Reference: Bercea et al. 2024, arXiv 2401.10637, and the authors' code as descri
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field, model_validator
 
 from ra_core.settings import Config
 
-__all__ = ["DISTANCE_SCORINGS", "SCORINGS", "ScoringConfig"]
+__all__ = ["DISTANCE_SCORINGS", "SCORINGS", "UNCALIBRATED", "ScoringConfig", "plain"]
 
 Factor = Literal["residual", "signed_residual", "clahe_residual", "perceptual", "clahe_perceptual", "distance"]
 """`distance` is what a method without reconstruction measures itself; `signed_residual` is negative where the image is
@@ -96,3 +97,16 @@ DISTANCE_SCORINGS: tuple[ScoringConfig, ...] = (
     ScoringConfig(name="standardised_distance_top", factors=("distance",), smooth=1.0, standardise=True, pool="top"),
 )
 """The scorings of methods that measure a distance themselves."""
+
+UNCALIBRATED: ScoringConfig = next(scoring for scoring in SCORINGS if scoring.name == "residual_top")
+"""The scoring of a model without a calibration: it needs neither a site's statistics nor a perceptual network.
+
+A model that measures a distance itself has that, and the mean of its highest values where it localises.
+"""
+
+
+def plain(scorings: Sequence[ScoringConfig]) -> ScoringConfig:
+    """Of a method's scorings the one that needs nothing but the model."""
+    if UNCALIBRATED in scorings:
+        return UNCALIBRATED
+    return [scoring for scoring in scorings if not scoring.standardise][-1]

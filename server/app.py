@@ -93,6 +93,8 @@ class _Run:
         features_hash(study.method)  # the model's card needs it at the end
         method = build_method(study.method, study.preprocessing.size, study.seed)
         _require_selectable(method, study)
+        if study.calibration:
+            study.calibration.scoring_of(method.scorings)  # better refused now than after the last round
         checkpoints = Checkpoints(folder, study.digest(), settings.bundle)
         account = Account(folder, settings.run, study, settings.sites, settings.bundle)
         progress = checkpoints.resume(events.tell) or _start(method, study)

@@ -26,6 +26,7 @@ from ra_core.models.shared import load_shared
 from ra_core.runtime import Runtime
 from ra_core.site_scorer import batches
 from ra_core.storage import load_tensors, save_tensors
+from ra_core.thresholds.record import FederatedCalibration
 from ra_core.training import LocalTrainer
 from server.rounds.progress import Progress, RoundRecord
 from simulation.engines import Node, OnProgress, answered
@@ -94,6 +95,7 @@ class Trained:
         selected, units: which step of how many, or round.
         history: rows of `step` and loss terms.
         records: of a federation's exchanges; empty elsewhere.
+        calibration: thresholds and accuracy over a federation's sites; None where the study asks for none.
     """
 
     arm: Arm
@@ -102,6 +104,7 @@ class Trained:
     units: int
     history: Sequence[Mapping[str, float]]
     records: Sequence[RoundRecord] = ()
+    calibration: FederatedCalibration | None = None
 
     @property
     def selection(self) -> str:
@@ -206,7 +209,7 @@ def train_federated(
     method = build_method(study.method, study.preprocessing.size, study.seed)
     load_shared(method, study.federation, {name: torch.from_numpy(array) for name, array in progress.best.items()})
     history = _history(progress.records, study.federation.local_steps)
-    return Trained(arm, method, progress.best_round, progress.round, history, progress.records)
+    return Trained(arm, method, progress.best_round, progress.round, history, progress.records, progress.calibration)
 
 
 def _restore(trainer: LocalTrainer, checkpoint: Path) -> None:

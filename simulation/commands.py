@@ -36,7 +36,8 @@ def run_experiment(
     """Train, measure and write a page; returns what was measured."""
     reporter, image_cache = TerminalReporter(), _image_cache(cache)
     runtime = Runtime.resolve(config.runtime, config.study.training.precision)
-    places = open_places(config.sites, base, config.study.preprocessing, root, image_cache, reporter)
+    kept_back = config.study.calibration is not None
+    places = open_places(config.sites, base, config.study.preprocessing, root, image_cache, reporter, kept_back)
     for place in places:
         images, role = place.images, "" if place.trained or config.local == (place.name,) else ", held out"
         reporter.say(

@@ -250,6 +250,7 @@ class Experiment:
             ),
             model_hash=model.model_hash,
             features=features_hash(self.study.method),
+            calibration=model.calibration,
         )
 
     def _report(self, trained: Sequence[Trained], found: _Found, record: Mapping[str, Any]) -> ReportData:

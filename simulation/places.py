@@ -95,6 +95,7 @@ def open_places(
     root: Path | None,
     cache: Path | None,
     reporter: Reporter,
+    kept_back: bool = False,
 ) -> list[Place]:
     """All sites in their order.
 
@@ -105,6 +106,7 @@ def open_places(
         root: data root; None takes that of each site's config.
         cache: folder for preprocessed images.
         reporter: told what goes on.
+        kept_back: whether images are kept back for calibration, so that no model is chosen by them.
 
     Raises:
         ConfigError: a site config is bad, a site stands there twice, or healthy images are asked of no site there is.
@@ -122,7 +124,8 @@ def open_places(
     for entry, config, own_root in zip(entries, configs, roots, strict=True):
         if not entry.healthy_of:
             with reporter.counted(f"looking at {config.data.site}") as progress:
-                whole[config.data.site] = open_site(config, preprocessing, own_root, cache, progress)
+                images = open_site(config, preprocessing, own_root, cache, progress)
+            whole[config.data.site] = images.kept_back() if kept_back else images
     places = []
     for entry, file, config, own_root in zip(entries, files, configs, roots, strict=True):
         reference = entry.healthy_of or config.data.site

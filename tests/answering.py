@@ -6,7 +6,20 @@ from flwr.clientapp import ClientApp
 from hospitals import model_digest as digest
 
 from ra_core.fixed_point import encode
-from ra_core.messages import DeliveryOrder, DeliveryReply, JoinOrder, JoinReply, RoundOrder, RoundReply
+from ra_core.messages import (
+    ABSENT,
+    CheckOrder,
+    CheckReply,
+    DeliveryOrder,
+    DeliveryReply,
+    HistogramOrder,
+    HistogramReply,
+    JoinOrder,
+    JoinReply,
+    RoundOrder,
+    RoundReply,
+)
+from ra_core.thresholds import EDGES, Histogram
 
 SITES = ("anna", "berta", "clara", "dora")
 COUNTS = dict(zip(SITES, (10, 200, 3000, 7), strict=True))
@@ -51,7 +64,31 @@ def good_delivery(who, order, **changes):
     return DeliveryReply(**{"site": who, "model_hash": order.model_hash} | HEAD | changes)
 
 
-def answering_app(behaviour=None, joining=None, delivery=None):
+def scores_of(who):
+    """Of healthy patients, the first half and the second; and of test patients by class."""
+    rng = np.random.default_rng([7, SITES.index(who)])
+    scale = 1 + SITES.index(who) / 4
+    return scale * rng.gamma(4, size=40), scale * rng.gamma(4, size=39), rng.gamma(4, size=9), rng.gamma(9, size=11)
+
+
+def good_histogram(who, order, **changes):
+    found = Histogram.of(scores_of(who)[0])
+    fields = {"site": who, "study_digest": order.study.digest(), "model_hash": digest(order.model)}
+    return HistogramReply(**fields | HEAD | {"network": "", "n": found.n, "withheld": "", "scores": found} | changes)
+
+
+def good_check(who, order, **changes):
+    _, second, healthy, anomalous = scores_of(who)
+    fields = {"site": who, "study_digest": order.study.digest(), "model_hash": digest(order.model), "n": len(second)}
+    for way in ("local", "pooled", "shrunken"):
+        place = getattr(order, way)
+        above = ABSENT if place == ABSENT else int((second > EDGES[place]).sum())
+        fields |= {way: place, f"above_{way}": above}
+    tests = {"healthy": Histogram.of(healthy), "anomalous": Histogram.of(anomalous)}
+    return CheckReply(**fields | HEAD | tests | {"withheld": "", "withheld_test": ""} | changes)
+
+
+def answering_app(behaviour=None, joining=None, delivery=None, histograms=None, checks=None):
     """A ClientApp whose sites answer well, but for those with a behaviour: (site, order) -> reply or error."""
     client = ClientApp()
 
@@ -67,6 +104,14 @@ def answering_app(behaviour=None, joining=None, delivery=None):
     @client.train()
     def train(message, context):
         return answer(message, context, RoundOrder, behaviour, good_reply)
+
+    @client.query("histogram")
+    def histogram(message, context):
+        return answer(message, context, HistogramOrder, histograms, good_histogram)
+
+    @client.query("check")
+    def check(message, context):
+        return answer(message, context, CheckOrder, checks, good_check)
 
     @client.query("deliver")
     def deliver(message, context):

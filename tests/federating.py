@@ -39,8 +39,9 @@ def start():
     return {"encoder.w": rng.normal(size=(3, 2)).astype(np.float32), "decoder.b": np.zeros(4, np.float32)}
 
 
-def study(dp=None, **federation):
-    return StudyConfig.model_validate({"federation": {"rounds": 3, "local_steps": 10} | federation, "dp": dp})
+def study(dp=None, calibration=None, **federation):
+    federation = {"rounds": 3, "local_steps": 10} | federation
+    return StudyConfig.model_validate({"federation": federation, "dp": dp, "calibration": calibration})
 
 
 def federate(
@@ -53,11 +54,13 @@ def federate(
     agreed=SITES,
     joining=None,
     delivery=None,
+    histograms=None,
+    checks=None,
     tell=lambda event, **fields: None,
     registered=None,
     **federation,
 ):
-    app = answering_app(behaviour, joining, delivery)
+    app = answering_app(behaviour, joining, delivery, histograms, checks)
     grid = InProcessGrid(app, [{"name": site} for site in connected], order=order)
     settings = {"registered": registered, "tell": tell}
     strategy = FederatedAveraging(grid, study(**federation), agreed, selectable, on_round, **settings)

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from ra_core.messages import DeliveryReply, JoinRefusal, JoinReply, RoundReply
+from ra_core.messages import CheckReply, DeliveryReply, HistogramReply, JoinRefusal, JoinReply, RoundReply
+from ra_core.thresholds import Histogram
 
 COUNTS = {"n_images": 9, "n_patients": 3, "n_val": 4, "n_declared": 20, "n_used": 19}
 
@@ -34,3 +35,17 @@ def delivery_reply(**changes):
 
 def join_refusal(**changes):
     return JoinRefusal(**{"site": "anna", "reason": "policy.parts doesn't let out decoder"} | HEAD | changes)
+
+
+def histogram_reply(of=(0.5, 0.5, 2.0, 7.0), **changes):
+    found = Histogram.of(of)
+    fields = {"site": "anna", "study_digest": "a" * 64, "model_hash": "c" * 64, "network": "", "n": found.n}
+    return HistogramReply(**HEAD | fields | {"withheld": "", "scores": found} | changes)
+
+
+def check_reply(**changes):
+    fields = {"site": "anna", "study_digest": "a" * 64, "model_hash": "c" * 64, "n": 20}
+    edges = {"local": 600, "pooled": 590, "shrunken": 595}
+    above = {"above_local": 1, "above_pooled": 3, "above_shrunken": 2}
+    tests = {"healthy": Histogram.of([0.5, 1.0]), "anomalous": Histogram.of([3.0]), "withheld": "", "withheld_test": ""}
+    return CheckReply(**HEAD | fields | edges | above | tests | changes)

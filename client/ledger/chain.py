@@ -66,10 +66,10 @@ class Entry:
     """What a line tells.
 
     Attributes:
-        kind: of message: join, refusal, round, closing, delivery, error; with secure aggregation masked and
-            masked_closing in place of round and closing, and announce, deal, confirm, reveal; or a note of the ledger
-            itself: torn, or spending, privacy that is spent before a round is computed, or begin, the site's word that
-            nothing was spent before this ledger but what a lost one had.
+        kind: of message: join, refusal, round, closing, histogram, check, delivery, error; with secure aggregation
+            masked and masked_closing in place of round and closing, and announce, deal, confirm, reveal; or a note of
+            the ledger itself: torn, or spending, privacy that is spent before a round is computed, or begin, the site's
+            word that nothing was spent before this ledger but what a lost one had.
         what: what the message holds, as `client.ledger.contents` says; of a note, what it is about.
         policy: SHA-256 of the policy that let it out.
         run: its name; empty where it isn't known.
@@ -125,6 +125,14 @@ class Line(Entry):
     def masked_model(self) -> str:
         """Hash of the model for which it tells of figures under masks; empty where it tells of none."""
         return str(self.what["facts"]["model_hash"]) if self.kind in ("masked", "masked_closing") else ""
+
+    @property
+    def check(self) -> tuple[str, tuple[int, int, int]] | None:
+        """Hash of the model, and the thresholds, of which it tells how many patients are above; None where of none."""
+        if self.kind != "check":
+            return None
+        facts = self.what["facts"]
+        return str(facts["model_hash"]), (int(facts["local"]), int(facts["pooled"]), int(facts["shrunken"]))
 
     @property
     def spending(self) -> Spending | None:
@@ -183,7 +191,7 @@ def _line(text: bytes, number: int) -> Line:
         found.pop("hash")
         line = Line(**found)
         whole = line.content == text and isinstance(line.what, dict)
-        _ = line.spent, line.spending, line.replaced, line.masked_model
+        _ = line.spent, line.spending, line.replaced, line.masked_model, line.check
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
         whole = False
     if not whole:

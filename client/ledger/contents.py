@@ -12,14 +12,15 @@ import torch
 from ra_core.clipping import update_norm
 from ra_core.hashing import tensor_digest
 from ra_core.masking.figures import COUNTS
-from ra_core.messages import Failure, MaskedReply, Reply, RoundReply, StageReply
+from ra_core.messages import CheckReply, Failure, HistogramReply, MaskedReply, Reply, RoundReply, StageReply
+from ra_core.thresholds import Histogram
 
 __all__ = ["contents"]
 
 _HEAD = frozenset({"ledger_length", "ledger_head"})
 """Of the line itself, so it can't hold them."""
 
-_APART = _HEAD | {"metrics", "update", "message", "masked"}
+_APART = _HEAD | {"metrics", "update", "message", "masked", "scores", "healthy", "anomalous"}
 """Fields that are told in another way than as they are."""
 
 
@@ -32,13 +33,16 @@ def contents(reply: Reply | Failure, withheld: Sequence[str], figures: Reply | N
         figures: of a round; where the reply is masked, they are what is under the masks.
 
     Returns:
-        `facts`: fields by name; with secure aggregation also `said`, the signed message without its shares, and of a
+        `facts`: fields by name; of score histograms `histograms` by name, with patients, cells, the smallest count and
+        SHA-256 of each; with secure aggregation also `said`, the signed message without its shares, and of a
         masked one the counts under the masks; `metrics`: by name; `tensors`: name, shape, dtype, L2 norm and bytes of
         each; `norm`: L2, of all of them; `bytes`: of all that, as the tensors' values and JSON; `sha256`: over facts,
         metrics and the tensors' digest, as JSON with sorted keys and without spaces; `withheld`.
     """
     facts = {name: value for name, value in vars(reply).items() if name not in _APART}
     metrics, update = (dict(figures.metrics), figures.update) if isinstance(figures, RoundReply) else ({}, {})
+    if isinstance(reply, HistogramReply | CheckReply):
+        facts["histograms"] = {name: _counted(found) for name, found in reply.histograms.items() if found.cells}
     if isinstance(reply, StageReply | MaskedReply):
         facts["said"] = _said(reply.message)
     if isinstance(reply, MaskedReply):
@@ -64,6 +68,14 @@ def contents(reply: Reply | Failure, withheld: Sequence[str], figures: Reply | N
         "sha256": hashlib.sha256(text).hexdigest(),
         "withheld": list(withheld),
     }
+
+
+def _counted(found: Histogram) -> dict[str, Any]:
+    """A histogram without its cells."""
+    text = json.dumps(found.cells, separators=(",", ":")).encode()
+    smallest = min(count for *_, count in found.cells)
+    digest = hashlib.sha256(text).hexdigest()
+    return {"patients": found.n, "cells": len(found.cells), "smallest": smallest, "sha256": digest}
 
 
 def _said(message: str) -> dict[str, Any]:

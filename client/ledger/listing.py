@@ -8,7 +8,7 @@ from typing import Any
 from client.ledger.chain import Line
 from ra_core.words import counted
 
-__all__ = ["told"]
+__all__ = ["described", "told"]
 
 
 def told(line: Line) -> str:
@@ -31,6 +31,7 @@ def told(line: Line) -> str:
         parts.append(f"epsilon {line.privacy['epsilon']:.4g} of the run, {_total(line.privacy)}")
     if what["tensors"]:
         parts.append(f"{len(what['tensors'])} tensors, norm {what['norm']:.4g}")
+    parts += described(what["facts"])
     if reason := what["facts"].get("reason"):
         parts.append(reason)
     if kind := what["facts"].get("kind"):
@@ -38,6 +39,19 @@ def told(line: Line) -> str:
     if what["withheld"]:
         parts.append(f"kept back: {'; '.join(what['withheld'])}")
     return "  ".join(parts)
+
+
+def described(facts: Mapping[str, Any]) -> list[str]:
+    """Score histograms of a message, and counts above thresholds, each in words; none where there are none."""
+    whom = {"scores": "healthy patients", "healthy": "healthy test patients", "anomalous": "anomalous test patients"}
+    found = [
+        f"score histogram of {told['patients']} {whom[name]} in {counted(told['cells'], 'cell')}, smallest count "
+        f"{told['smallest']}"
+        for name, told in facts.get("histograms", {}).items()
+    ]
+    counts = {way: facts.get(f"above_{way}", -1) for way in ("local", "pooled", "shrunken")}
+    above = [f"{count} above its {way} threshold" for way, count in counts.items() if count >= 0]
+    return found + ([f"of {facts['n']} other healthy patients {', '.join(above)}"] if above else [])
 
 
 def _total(privacy: Mapping[str, Any]) -> str:

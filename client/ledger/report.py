@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from client.ledger.book import Book
 from client.ledger.chain import Line, Spending
+from client.ledger.listing import described
 from ra_core.config import PolicyConfig, SiteConfig
 from ra_core.daemons.events import moment
 from ra_core.privacy.accounting import epsilon_of
@@ -31,6 +32,8 @@ _KINDS: Mapping[str, str] = {
     "deal": "secrets of such a round in shares, each sealed for one other site",
     "confirm": "signatures under the list of sites whose figures are in a sum",
     "reveal": "shares that take the masks off a sum, and off nothing else",
+    "histogram": "histograms of healthy patients' scores with a finished model: counts alone",
+    "check": "counts of healthy patients whose score is above thresholds; maybe histograms of test patients' scores",
     "delivery": "receipts for a finished model: its hash",
     "error": "notices of a failure: its kind and the site's name, no more",
     "spending": "notes of privacy spent, before a round was computed that may have left or not",
@@ -52,6 +55,11 @@ PRIVACY = (
     "Differential privacy of a patient in all updates of a run, those of rounds among them that were paid for and "
     "never left. Runs without a row had none: no epsilon bounds what their updates tell, and none is of all runs then. "
     "Nor does one bound what counts, means and failures tell."
+)
+
+SCORES = (
+    "How many patients score how high with a finished model, on published edges: no score, and no patient. A cell of "
+    "few tells about what those few have, and so does where the highest ends: policy.min_cell sets how few."
 )
 
 TELLING = (
@@ -132,6 +140,7 @@ def make_report(book: Book, config: SiteConfig, models: Sequence[Stored]) -> Rep
     kept_back: list[tuple[str, ...]] = []
     parts: Counter[str] = Counter()
     metrics: Counter[str] = Counter()
+    scores: list[tuple[str, ...]] = []
     policies: Counter[str] = Counter()
     privacy: dict[tuple[str, str], list[Spending]] = {}
     for line in book.lines():
@@ -145,11 +154,13 @@ def make_report(book: Book, config: SiteConfig, models: Sequence[Stored]) -> Rep
         kept_back += [(str(line.number), line.time, line.run, line.kind, why) for why in _kept_back(line)]
         parts.update({tensor["name"].partition(".")[0] for tensor in line.what["tensors"]})
         metrics.update(line.what["metrics"].keys())
+        scores += [(str(line.number), line.time, line.run, text) for text in described(line.what["facts"])]
     sections = [
         Section("Messages", f"{counted(book.head.length, 'line')}.", ("number", "what"), _counted(kinds)),
         Section("Runs", "", _RUN, [_run(*key, run) for key, run in runs.items()]),
         Section("Parts of models", "Whose weights' changes have left.", ("messages", "part"), _named(parts)),
         Section("Means", "Over all of the site's images each time.", ("messages", "mean"), _named(metrics)),
+        Section("Scores", SCORES, ("line", "time", "run", "what"), scores),
         Section("Privacy", PRIVACY, _PRIVACY, _privacy(privacy, book.unbounded)),
         Section("Kept back", "By the policy, or by the ledger.", ("line", "time", "run", "message", "why"), kept_back),
         Section("What models tell", TELLING, _MODEL, [_attacked(model) for model in models if model.card]),

@@ -60,7 +60,13 @@ def _what(event: Event) -> str:
     if kind in ("train", "train.masked"):
         known = label.isascii() and label.isdecimal() and len(label) < 7
         return f"round {label}" if known else "the closing exchange" if label == "closing" else "a round"
-    others = {"query": "joining the run", "query.stage": "secure aggregation", "query.deliver": "receiving the model"}
+    others = {
+        "query": "joining the run",
+        "query.stage": "secure aggregation",
+        "query.histogram": "telling how healthy patients score",
+        "query.check": "counting healthy patients above thresholds",
+        "query.deliver": "receiving the model",
+    }
     return others.get(str(kind), "a message")
 
 

@@ -19,7 +19,7 @@ from ra_core.data.boxes import parse_boxes
 from ra_core.data.cache import ArrayCache, content_hash
 from ra_core.data.geometry import Geometry, Place
 from ra_core.data.image import prepare
-from ra_core.data.manifest import Row
+from ra_core.data.manifest import Label, Row
 from ra_core.data.readers import (
     READER_VERSION,
     Facts,
@@ -92,8 +92,15 @@ class ImageSet:
 
     def of_patients(self, wanted: Callable[[str], bool]) -> ImageSet:
         """Those of the patients whose ids are wanted, in the same order."""
+        return self._where(lambda row: wanted(row.patient_id))
+
+    def of_label(self, label: Label) -> ImageSet:
+        """The healthy or the anomalous ones, in the same order."""
+        return self._where(lambda row: row.label == label)
+
+    def _where(self, wanted: Callable[[Row], bool]) -> ImageSet:
         found = copy(self)
-        kept = [index for index, row in enumerate(self.rows) if wanted(row.patient_id)]
+        kept = [index for index, row in enumerate(self.rows) if wanted(row)]
         found.rows = tuple(self.rows[index] for index in kept)
         found.frames = tuple(self.frames[index] for index in kept)
         return found

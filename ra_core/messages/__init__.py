@@ -4,7 +4,8 @@ The only place of `ra_core` that imports `flwr`, and only its record types. A me
 patient id, a pixel or the score of a single image. `docs/protocol.md` lists every field.
 """
 
-from ra_core.messages.delivery import DeliveryOrder, DeliveryReply
+from ra_core.messages.calibration import ABSENT, CheckOrder, CheckReply, HistogramOrder, HistogramReply
+from ra_core.messages.delivery import ChosenOrder, DeliveryOrder, DeliveryReply
 from ra_core.messages.failure import Failure
 from ra_core.messages.join import JoinOrder, JoinRefusal, JoinReply
 from ra_core.messages.masking import MaskedOrder, MaskedReply, Stage, StageOrder, StageReply, task_digest
@@ -12,10 +13,16 @@ from ra_core.messages.rounds import RoundOrder, RoundReply
 from ra_core.messages.wire import SITE_FAILED, MessageError, Model, ModelOrder, Order, Reply, arrays
 
 __all__ = [
+    "ABSENT",
     "SITE_FAILED",
+    "CheckOrder",
+    "CheckReply",
+    "ChosenOrder",
     "DeliveryOrder",
     "DeliveryReply",
     "Failure",
+    "HistogramOrder",
+    "HistogramReply",
     "JoinOrder",
     "JoinRefusal",
     "JoinReply",

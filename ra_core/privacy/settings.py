@@ -18,8 +18,9 @@ MOST_NOISE = 1e4
 Noise = Annotated[float, Field(gt=0, le=MOST_NOISE)]
 """A noise multiplier."""
 
-Outside = Literal["metrics", "counts"]
-"""What no epsilon covers: means over a site's images; counts of images, patients and files, with the fingerprint."""
+Outside = Literal["metrics", "counts", "histograms"]
+"""What no epsilon covers: means over a site's images; counts of images, patients and files, with the fingerprint;
+histograms of scores, with counts of patients above thresholds."""
 
 
 class PrivacyConfig(Config):

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from ra_core.scorings import ScoringConfig
 from ra_core.settings import Config
 from ra_core.thresholds.conformal import Promise
+from ra_core.thresholds.drift import Drift
 from ra_core.thresholds.figures import Binned
 from ra_core.thresholds.histogram import EDGES_NAME, Histogram
 from ra_core.thresholds.shrinkage import Reference
@@ -45,12 +46,14 @@ class SiteThresholds(Config):
         local: from the first half of its calibration patients alone, in histogram cells: at most a cell too high.
         shrunken: between that and the consortium's; None where it can't be told. No finite-sample guarantee.
         achieved: on the second half, by way; empty where the site didn't tell.
+        drift: how far its scores are from those of all other sites together; None where there are no others.
     """
 
     site: str
     local: Promise
     shrunken: float | None
     achieved: dict[Way, Achieved] = Field(default_factory=dict)
+    drift: Drift | None = None
 
 
 class Figure(Config):
@@ -75,18 +78,18 @@ class FederatedCalibration(Config):
         unit: an alarm is about.
         rate: of false alarms asked.
         edges: name of the published edges.
-        reference: what all sites' scores say together.
+        reference: what all sites' scores say together; None where no site has 4 of them.
         healthy: (first cell, last cell, count) of the first halves of all sites, added up.
         sites: one each, sorted by name.
         figures: federated metrics, where sites let out what they need.
-        absent: why sites are missing here, by name.
+        absent: why sites, or their achieved rates, are missing here, by name.
     """
 
     scoring: ScoringConfig
     unit: Unit
     rate: float = Field(gt=0, lt=1)
     edges: str = EDGES_NAME
-    reference: Reference
+    reference: Reference | None
     healthy: tuple[tuple[int, int, int], ...]
     sites: tuple[SiteThresholds, ...]
     figures: tuple[Figure, ...] = ()

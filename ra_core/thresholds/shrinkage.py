@@ -27,7 +27,7 @@ from pydantic import Field
 from ra_core.settings import Config
 from ra_core.thresholds.conformal import rank
 
-__all__ = ["Reference", "consortium", "own_weight", "shrunken"]
+__all__ = ["FEWEST", "Reference", "consortium", "own_weight", "shrunken"]
 
 FEWEST = 4
 """Scores from which a median and a spread mean anything."""

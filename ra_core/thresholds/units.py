@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Unit", "patient_scores"]
+from ra_core.calibration_settings import Unit
 
-Unit = Literal["slice", "study"]
-"""What an alarm is about: a picture by itself, or all pictures of a patient together, whose highest score counts."""
+__all__ = ["Unit", "patient_scores"]
 
 
 def patient_scores(scores: ArrayLike, patients: Sequence[str], names: Sequence[str], unit: Unit) -> NDArray[np.float64]:

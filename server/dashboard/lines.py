@@ -58,6 +58,7 @@ class RunLine:
     rounds: str
     best: str
     model_hash: str
+    calibration: str
     heard: datetime | None
 
 
@@ -156,7 +157,7 @@ def run_line(run: RunStory, now: datetime) -> RunLine:
     else:
         level, state = Level.GOOD, "running"
     best = f"round {run.best_round}" if run.best_round else ""
-    return RunLine(run.name, level, state, _rounds(run), best, run.model_hash, run.heard)
+    return RunLine(run.name, level, state, _rounds(run), best, run.model_hash, run.calibration, run.heard)
 
 
 def _rounds(run: RunStory) -> str:

@@ -11,6 +11,7 @@ from ra_core.daemons.events import read_events
 from ra_core.errors import ConnectError, DegradedError, RAError, StoppedError
 from server.operation.run_record import End
 from server.operation.runs import Run
+from server.story.calibration import calibrated
 from server.story.fields import Fields
 from server.story.story import RunStory
 
@@ -158,6 +159,8 @@ _LINES: dict[str, Callable[[Fields], str]] = {
     "answered": _answered,
     "rejected": _rejected,
     "round_done": _done,
+    "calibrating": lambda event: f"the model goes to {', '.join(event.names('asked')) or 'nobody'} to be calibrated",
+    "calibrated": calibrated,
     "delivered": lambda event: f"{event.text('site')} has the model",
     "not_delivered": lambda event: f"{event.text('site')} lacks the model: {event.text('reason')}",
 }

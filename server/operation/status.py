@@ -50,7 +50,7 @@ def runs_of(consortium: Consortium) -> list[dict[str, Any]]:
 
 
 def status_lines(status: dict[str, Any]) -> Iterator[str]:
-    """For people; runs are in `runs_table`."""
+    """For people; runs are in `runs_table`, but for how they were calibrated."""
     daemon = status["daemon"]
     yield f"{status['consortium']}, {status['address']}"
     if daemon:
@@ -63,6 +63,9 @@ def status_lines(status: dict[str, Any]) -> Iterator[str]:
         yield f"trouble: {status['trouble']}"
     for site in status["sites"]:
         yield f"site {site['name']}: {site['state']}{_presence(site)}"
+    for run in status["runs"]:
+        if run["calibration"]:
+            yield f"run {run['name']}: {run['calibration']}"
     for certificate in status["certificates"]:
         yield f"certificate: {certificate}"
 
@@ -131,6 +134,7 @@ def _run(run: Run) -> dict[str, Any]:
             "validation_error": latest(story.validation),
             "best_round": story.best_round,
             "model_hash": story.model_hash or None,
+            "calibration": story.calibration,
             "undelivered": sorted(map(str, result.get("undelivered") or ())),
         }
     )

@@ -82,6 +82,7 @@ def _reached(progress: Progress, study: StudyConfig) -> dict[str, Any]:
         "rounds": [_round(record) for record in progress.records],
         "unfinished_round": _round(progress.unfinished) if progress.unfinished else None,
         "ledgers": _ledgers(progress.ledgers),
+        "calibration": progress.calibration.model_dump(mode="json") if progress.calibration else None,
         "delivered": list(progress.delivered),
         "undelivered": dict(sorted(progress.undelivered.items())),
     }

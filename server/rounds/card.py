@@ -61,6 +61,7 @@ def model_card(study: StudyConfig, progress: Progress) -> Card:
         model_hash=tensor_digest({name: torch.from_numpy(array) for name, array in progress.best.items()}),
         features=features_hash(study.method),
         privacy=_privacy(study, progress),
+        calibration=progress.calibration,
     )
 
 
@@ -110,7 +111,10 @@ def _outside(site: str, progress: Progress) -> list[str]:
     masked = (record for record in progress.records if site in record.answered)
     metrics |= {f"{name}, under masks" for record in masked for name in record.means}
     counts = progress.joined[site].n_images or any(record.images.get(site) for record in progress.records)
-    return [*(["counts of images, patients and files"] if counts else []), *sorted(metrics)]
+    found = progress.calibration
+    told = found is not None and any(thresholds.site == site for thresholds in found.sites)
+    scores = ["histograms of scores, and counts of patients above thresholds"] if told else []
+    return [*(["counts of images, patients and files"] if counts else []), *sorted(metrics), *scores]
 
 
 def _errors(progress: Progress) -> Iterable[dict[str, object]]:

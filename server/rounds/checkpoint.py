@@ -15,13 +15,14 @@ from ra_core.errors import ResumeError
 from ra_core.files import sweep
 from ra_core.messages import JoinReply
 from ra_core.storage import load_tensors, save_tensors
+from ra_core.thresholds.record import FederatedCalibration
 from server.rounds.progress import Progress, RoundRecord
 from server.rounds.roster import Tell
 from server.run_files import CHECKPOINT, PREVIOUS, REFUSED
 
 __all__ = ["Checkpoints"]
 
-FORMAT = 4
+FORMAT = 5
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,7 @@ def _facts(progress: Progress) -> dict[str, Any]:
         "joined": {site: asdict(reply) for site, reply in progress.joined.items()},
         "best_round": progress.best_round,
         "best_error": progress.best_error if math.isfinite(progress.best_error) else None,
+        "calibration": progress.calibration.model_dump(mode="json") if progress.calibration else None,
         "delivered": progress.delivered,
         "undelivered": progress.undelivered,
         "ledgers": progress.ledgers,
@@ -137,10 +139,15 @@ def _progress(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Progre
         best=under("best/"),
         best_round=facts["best_round"],
         best_error=math.inf if facts["best_error"] is None else facts["best_error"],
+        calibration=_calibration(facts["calibration"]),
         delivered=tuple(facts["delivered"]),
         undelivered=dict(facts["undelivered"]),
         ledgers=_pairs(facts["ledgers"]),
     )
+
+
+def _calibration(found: Any) -> FederatedCalibration | None:
+    return None if found is None else FederatedCalibration.model_validate(found)
 
 
 def _record(found: Mapping[str, Any]) -> RoundRecord:

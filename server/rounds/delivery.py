@@ -36,9 +36,7 @@ def deliver(
     lacking = {site for site in roster.sites if site not in progress.delivered}
     if not lacking or not progress.best:
         return False
-    if lacking - set(roster.known(post.connected()).values()):
-        joining.late(seconds)
-    asked = {node: site for node, site in roster.known(post.connected()).items() if site in lacking}
+    asked = joining.known(lacking, seconds)
     progress.undelivered = {site: roster.why_absent(site) for site in sorted(lacking)}
     progress.undelivered |= dict.fromkeys(asked.values(), TOO_LATE)
     waiting = post.send(orders.delivery(asked, progress), "query.deliver", seconds) if asked else {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from flwr.app import RecordDict
@@ -78,6 +78,17 @@ class Joining:
                 return
             if not arrived:
                 time.sleep(POLL_SECONDS)
+
+    def known(self, sites: Collection[str], seconds: float) -> dict[int, str]:
+        """Connected nodes of these sites; those that nobody knows yet are asked first who they are.
+
+        Args:
+            sites: that are wanted.
+            seconds: longest wait for their answers.
+        """
+        if set(sites) - set(self._roster.known(self._post.connected()).values()):
+            self.late(seconds)
+        return {node: site for node, site in self._roster.known(self._post.connected()).items() if site in sites}
 
     def _ask(self, seconds: float) -> set[int]:
         """Ask connected nodes that aren't in; the value is who was never asked before."""

@@ -13,7 +13,10 @@ from ra_core.config import StudyConfig
 from ra_core.hashing import tensor_digest
 from ra_core.installed import package_hash
 from ra_core.messages import (
+    CheckOrder,
+    ChosenOrder,
     DeliveryOrder,
+    HistogramOrder,
     JoinOrder,
     Model,
     RoundOrder,
@@ -98,21 +101,42 @@ class Orders:
     def delivery(self, asked: Mapping[int, str], progress: Progress) -> dict[int, RecordDict]:
         """The best model, by node."""
         card = model_card(self.study, progress)
-        order = DeliveryOrder(
-            study=self.study,
-            run=self.run,
-            package_hash=package_hash(),
-            base_round=0,
-            card=card.model_dump_json(),
-            model_hash=card.model_hash,
-            model=progress.best,
-        )
-        model = arrays(order.model)
-        found = {}
-        for node, site in asked.items():
-            base = progress.counted(site, progress.best_round)
-            found[node] = replace(order, base_round=base, **_acknowledged(site, progress)).to_record(model)
-        return found
+        order = DeliveryOrder(**self._chosen(progress), card=card.model_dump_json(), model_hash=card.model_hash)
+        return _to_each(dict.fromkeys(asked, order), asked, progress)
+
+    def histogram(self, asked: Mapping[int, str], progress: Progress) -> dict[int, RecordDict]:
+        """The question how healthy patients score with the best model, by node."""
+        order = HistogramOrder(**self._chosen(progress))
+        return _to_each(dict.fromkeys(asked, order), asked, progress)
+
+    def check(
+        self, asked: Mapping[int, str], progress: Progress, places: Mapping[str, Mapping[str, int]]
+    ) -> dict[int, RecordDict]:
+        """The question how many of them are above thresholds, by node.
+
+        Args:
+            asked: sites by node.
+            progress: so far.
+            places: of each site's thresholds among the published edges.
+        """
+        chosen = self._chosen(progress)
+        orders = {node: CheckOrder(**chosen | dict(places[site])) for node, site in asked.items()}
+        return _to_each(orders, asked, progress)
+
+    def _chosen(self, progress: Progress) -> dict[str, Any]:
+        """What every order with the best model begins with."""
+        names = {"study": self.study, "run": self.run, "package_hash": package_hash()}
+        return names | {"model": progress.best, "base_round": 0}
+
+
+def _to_each(orders: Mapping[int, ChosenOrder], asked: Mapping[int, str], progress: Progress) -> dict[int, RecordDict]:
+    """Orders by node, each with what is its site's own; all share one record of the model."""
+    model = arrays(progress.best)
+    found = {}
+    for node, site in asked.items():
+        base = progress.counted(site, progress.best_round)
+        found[node] = replace(orders[node], base_round=base, **_acknowledged(site, progress)).to_record(model)
+    return found
 
 
 def _acknowledged(site: str, progress: Progress) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ra_core.messages import JoinReply
+from ra_core.thresholds.record import FederatedCalibration
 
 __all__ = ["LedgerHead", "Model", "Privacy", "Progress", "RoundRecord"]
 
@@ -83,6 +84,8 @@ class Progress:
         best: the model with the lowest validation error so far, of those that may be selected.
         best_round: rounds behind it.
         best_error: its validation error; infinite where there is none yet.
+        calibration: thresholds and accuracy of the best model over all sites; None before they are known, and where the
+            study asks for none.
         delivered: sites that have stored the best model, after the closing exchange.
         undelivered: the other agreed sites, each with the reason; empty before the delivery.
         ledgers: the longest that each site has told of its ledger in this run; orders acknowledge it.
@@ -97,6 +100,7 @@ class Progress:
     best: Model = field(default_factory=dict)
     best_round: int = 0
     best_error: float = math.inf
+    calibration: FederatedCalibration | None = None
     delivered: tuple[str, ...] = ()
     undelivered: dict[str, str] = field(default_factory=dict)
     ledgers: dict[str, LedgerHead] = field(default_factory=dict)
@@ -115,7 +119,7 @@ class Progress:
 
     @property
     def closed(self) -> bool:
-        """Whether the last model has been judged, so that only the delivery is left."""
+        """Whether the last model has been judged, so that only calibration and delivery are left."""
         return bool(self.records) and self.records[-1].closing
 
     @property

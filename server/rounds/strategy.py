@@ -19,6 +19,7 @@ from ra_core.daemons.events import moment
 from ra_core.errors import NonFiniteError, PrivacyBudgetError, QuorumError
 from ra_core.masking.terms import require_threshold
 from ra_core.messages import RoundOrder
+from server.rounds.calibration import Calibrating
 from server.rounds.delivery import deliver
 from server.rounds.fold import Fold
 from server.rounds.joining import Joining
@@ -73,6 +74,7 @@ class FederatedAveraging:
         self._roster = Roster(study, sites, registered or {}, tell)
         seconds = deadline or study.federation.join_seconds
         self._joining = Joining(self._post, self._roster, self._orders.join(), seconds, tell, ledgers)
+        self._calibrating = Calibrating(self._post, self._roster, self._joining, self._orders, self.deadline, tell)
         # Less a hair: 0.55 * 20 is a little more than 11.
         self._needed = max(1, math.ceil(study.federation.quorum * len(self._roster.sites) - 1e-9))
         self._masking: MaskedRounds | None = None
@@ -86,6 +88,8 @@ class FederatedAveraging:
 
     def run(self, progress: Progress) -> Progress:
         """Go on from `progress` to the end: rounds, the closing exchange that lets the last one win too, delivery.
+
+        Before the delivery the best model is calibrated, where the study asks for it.
 
         All agreed sites are waited for at the start, as many as the quorum needs before later exchanges; at most as
         long as the deadline. A run that is done already only delivers, to those who lack the model. A round for which
@@ -104,6 +108,8 @@ class FederatedAveraging:
             while progress.round < rounds and not (progress.has_stalled(patience) or progress.spent):
                 self._exchange(progress, steps)
             self._exchange(progress, 0)
+        if self._calibrating.calibrate(progress):
+            self.on_progress(progress)
         if deliver(self._post, self._roster, self._joining, self._orders, progress, self.deadline, self._tell):
             self.on_progress(progress)
         return progress

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from server.story.calibration import calibrated
 from server.story.fields import Fields
 from server.story.standing import DELIVERY, JOINING, Phase, SiteStory, Standing
 
@@ -40,6 +41,7 @@ class RunStory:
         state: of the ended run; "" while it goes on.
         reasons, code: of the end.
         model_hash, best_round: the last that were told.
+        calibration: what came of it, in a line; "" before it.
         refused: why the last checkpoint could not be used; "" where it could, or a round was done since.
     """
 
@@ -65,6 +67,7 @@ class RunStory:
     code: int | None = None
     model_hash: str = ""
     best_round: int | None = None
+    calibration: str = ""
     refused: str = ""
 
     @property
@@ -186,6 +189,9 @@ class RunStory:
         self._keep_model(fields)
         self._enter(Phase.BETWEEN)
 
+    def _calibrated(self, fields: Fields) -> None:
+        self.calibration = calibrated(fields)
+
     def _delivered(self, fields: Fields) -> None:
         self._stand(fields.text("site"), Standing.DELIVERED)
 
@@ -221,6 +227,7 @@ _TELLERS: dict[str, Callable[[RunStory, Fields], None]] = {
     "answered": RunStory._answered,
     "rejected": RunStory._rejected,
     "round_done": RunStory._round_done,
+    "calibrated": RunStory._calibrated,
     "delivered": RunStory._delivered,
     "not_delivered": RunStory._not_delivered,
     "run_ended": RunStory._run_ended,

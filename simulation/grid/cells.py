@@ -60,7 +60,11 @@ class Cell:
             WeightsError: the method needs a pretrained network that is nowhere on this machine.
         """
         settings = self.study.model_dump(mode="json")
-        for holder, feature in ((settings, "dp"), (settings["federation"], "secure_aggregation")):
+        for holder, feature in (
+            (settings, "dp"),
+            (settings, "calibration"),
+            (settings["federation"], "secure_aggregation"),
+        ):
             if holder[feature] is None:  # a study without what came after the first cells is the same as then
                 del holder[feature]
         facts = [settings, self.arm, list(self.variant.sites), data]

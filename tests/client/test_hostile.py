@@ -11,9 +11,20 @@ from hospitals import tiny_federation, write_hospitals
 
 from client.ledger.book import Ledger
 from ra_core.clipping import update_norm
-from ra_core.config import RuntimeConfig, StudyConfig
+from ra_core.config import CalibrationConfig, RuntimeConfig, StudyConfig
 from ra_core.installed import package_hash
-from ra_core.messages import SITE_FAILED, JoinOrder, JoinRefusal, JoinReply, RoundOrder, RoundReply
+from ra_core.messages import (
+    SITE_FAILED,
+    CheckOrder,
+    CheckReply,
+    HistogramOrder,
+    HistogramReply,
+    JoinOrder,
+    JoinRefusal,
+    JoinReply,
+    RoundOrder,
+    RoundReply,
+)
 
 POLICY = {
     "parts": ["encoder"],
@@ -100,6 +111,28 @@ def test_a_server_that_asks_for_round_after_round_gets_what_was_agreed_and_no_mo
         assert sent.error.reason == "ReleaseError at anna"
     assert [line.kind for line in hospital.lines()] == ["round"] * 3 + ["error"] * 2
     assert "policy.rounds_total leaves 0 updates" in hospital.lines()[-1].what["withheld"][0]
+
+
+@pytest.mark.parametrize("kind", ["histogram", "check"])
+def test_scores_of_a_hospital_that_gives_none_stay_whatever_a_server_asks(site_root, tmp_path, kind):
+    hospital = Hospital(site_root, tmp_path, histograms="none")
+    asked = study().model_copy(update={"calibration": CalibrationConfig()})
+    facts = {"study": asked, "run": "run", "package_hash": package_hash(), "model": first_model(asked), "base_round": 0}
+    places = {"local": 0, "pooled": 1, "shrunken": 2} if kind == "check" else {}
+    sent = hospital.answer((CheckOrder if places else HistogramOrder)(**facts | places), f"query.{kind}")
+    reply = (CheckReply if places else HistogramReply).from_record(sent.content)
+    assert reply.n == 0
+    assert not any(found.cells for found in reply.histograms.values())
+    assert "policy.histograms" in reply.withheld
+    (line,) = hospital.lines()
+    assert line.kind == kind
+    assert line.what["facts"]["histograms"] == {}
+
+
+def test_scores_that_no_study_asks_for_are_not_told(hospital):
+    facts = {"study": study(), "run": "run", "package_hash": package_hash(), "base_round": 0}
+    sent = hospital.answer(HistogramOrder(**facts, model=first_model(study())), "query.histogram")
+    assert sent.error.reason == "MessageError at anna"
 
 
 class TestAForgetfulResearcher:

@@ -14,7 +14,7 @@ from flwr.app import Message
 from hospitals import tiny_federation
 from hypothesis import given
 from hypothesis import strategies as st
-from replies import join_reply, round_reply
+from replies import check_reply, histogram_reply, join_reply, round_reply
 
 from client import terms
 from client.door import Door
@@ -30,8 +30,10 @@ from ra_core.fixed_point import RESOLUTION, encode
 from ra_core.installed import package_hash
 from ra_core.messages import (
     SITE_FAILED,
+    CheckReply,
     DeliveryReply,
     Failure,
+    HistogramReply,
     JoinOrder,
     JoinRefusal,
     JoinReply,
@@ -190,6 +192,32 @@ class TestWhatThePolicyMakesOfAReply:
             ("encoder.w", [2], "int32", 5.0, 8),
         ]
         assert line.what["facts"]["n_patients"] == 3
+
+
+class TestHistograms:
+    def test_a_line_tells_patients_cells_and_the_smallest_count(self, door, let_out):
+        sent = HistogramReply.from_record(let_out(histogram_reply(), door(min_cell=2)))
+        (line,) = lines(door())
+        found = line.what["facts"]["histograms"]["scores"]
+        assert (found["patients"], found["cells"], found["smallest"]) == (4, len(sent.scores.cells), 2)
+        assert (line.kind, line.round, line.what["withheld"]) == ("histogram", 0, [])
+
+    def test_what_may_not_leave_is_not_in_the_message_and_the_line_says_why(self, door, let_out):
+        sent = HistogramReply.from_record(let_out(histogram_reply(), door(histograms="none")))
+        assert (sent.n, sent.scores.cells) == (0, ())
+        (line,) = lines(door())
+        assert line.what["withheld"] == [f"histogram: {sent.withheld}"]
+        assert line.what["facts"]["histograms"] == {}
+
+    def test_counts_above_ever_other_thresholds_do_not_undo_the_smallest_cell(self, door, let_out):
+        """Two counts that differ by one patient would tell of one."""
+        strict = door(min_cell=2)
+        for _ in range(2):
+            assert CheckReply.from_record(let_out(check_reply(), strict)).above_shrunken == 2
+        with pytest.raises(ReleaseError, match=r"policy\.min_cell: counts above other thresholds have left"):
+            let_out(check_reply(shrunken=596), strict)
+        assert let_out(check_reply(shrunken=596, model_hash="d" * 64), strict)
+        assert let_out(check_reply(shrunken=596), door())  # with cells of one nothing is hidden
 
 
 class TestWhatThePolicyRefuses:

@@ -243,7 +243,17 @@ def test_a_card_of_format_3_is_read(folder):
     assert load_artifact(folder).card.features == ""
 
 
-@pytest.mark.parametrize("key", sorted(Card.model_fields.keys() - {"format", "features", "privacy", "withdrawn"}))
+def test_a_card_of_format_5_is_read(folder):
+    """Made before there was federated calibration."""
+    path = folder / "card.json"
+    card = {k: v for k, v in json.loads(path.read_text()).items() if k != "calibration"} | {"format": 5}
+    path.write_text(json.dumps(card))
+    assert load_artifact(folder).card.calibration is None
+
+
+@pytest.mark.parametrize(
+    "key", sorted(Card.model_fields.keys() - {"format", "features", "privacy", "withdrawn", "calibration"})
+)
 def test_a_card_without_a_key_is_refused_by_key(folder, key):
     path = folder / "card.json"
     path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != key}))
@@ -252,5 +262,5 @@ def test_a_card_without_a_key_is_refused_by_key(folder, key):
 
 def test_the_card_holds_no_path_and_nothing_of_a_single_site(folder):
     card = json.loads((folder / "card.json").read_text())
-    assert card["format"] == 5
+    assert card["format"] == 6
     assert not {"perceptual", "perceptual_hash", "scoring", "pixel_threshold", "healthy_hash"} & set(card)

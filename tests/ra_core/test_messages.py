@@ -2,25 +2,32 @@ import io
 import math
 import random
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 from hypothesis import given
 from hypothesis import strategies as st
-from replies import delivery_reply, join_refusal, join_reply, round_reply
+from replies import check_reply, delivery_reply, histogram_reply, join_refusal, join_reply, round_reply
 
 from ra_core.config import SITE_NAME, StudyConfig
 from ra_core.errors import VersionError
 from ra_core.installed import package_hash
 from ra_core.messages import (
+    CheckOrder,
+    CheckReply,
     DeliveryOrder,
+    HistogramOrder,
+    HistogramReply,
     JoinOrder,
     JoinRefusal,
     MessageError,
     RoundOrder,
     RoundReply,
+    arrays,
 )
+from ra_core.thresholds.histogram import CELLS, Histogram
 
 STUDY = StudyConfig.model_validate({"federation": {"local_steps": 10}})
 
@@ -37,6 +44,10 @@ def delivery(**changes):
     return DeliveryOrder(**NAMES | {"base_round": 2, "card": "{}", "model_hash": "c" * 64, "model": MODEL} | changes)
 
 
+def check(**changes):
+    return CheckOrder(**NAMES | {"base_round": 2, "model": MODEL, "local": -1, "pooled": 0, "shrunken": 1201} | changes)
+
+
 def reply(**changes):
     update = {"encoder.w": np.arange(6, dtype=np.int32).reshape(2, 3), "encoder.s": np.int32(4).reshape(())}
     return round_reply(**{"site": "St. Anna-2", "update": update} | changes)
@@ -51,10 +62,18 @@ def test_an_order_arrives_as_it_was_sent():
 
 @pytest.mark.parametrize(
     "sent",
-    [JoinOrder(**NAMES), join_reply(site="St. Anna-2"), join_refusal(), delivery_reply()],
+    [
+        JoinOrder(**NAMES),
+        join_reply(site="St. Anna-2"),
+        join_refusal(),
+        histogram_reply(),
+        histogram_reply(n=0, scores=Histogram(()), withheld="its policy"),
+        check_reply(),
+        delivery_reply(),
+    ],
     ids=lambda sent: type(sent).__name__,
 )
-def test_a_message_without_arrays_arrives_as_it_was_sent(sent):
+def test_a_message_without_tensors_arrives_as_it_was_sent(sent):
     assert type(sent).from_record(sent.to_record()) == sent
 
 
@@ -75,6 +94,65 @@ def test_a_delivery_arrives_as_it_was_sent():
     found = DeliveryOrder.from_record(delivery().to_record())
     assert {**vars(found), "model": None} == {**vars(delivery()), "model": None}
     np.testing.assert_array_equal(found.model["encoder.w"], MODEL["encoder.w"])
+
+
+@pytest.mark.parametrize("sent", [check(), HistogramOrder(**NAMES, base_round=0, model=MODEL)])
+def test_a_question_about_the_chosen_model_arrives_as_it_was_sent(sent):
+    found = type(sent).from_record(sent.to_record())
+    assert {**vars(found), "model": None} == {**vars(sent), "model": None}
+    np.testing.assert_array_equal(found.model["encoder.w"], MODEL["encoder.w"])
+
+
+@given(st.lists(st.floats(0, 1e6), max_size=50), st.integers(1, 5))
+def test_any_histogram_of_a_site_arrives_as_it_was_sent(scores, least):
+    sent = histogram_reply(scores=Histogram.of(scores, least) if len(scores) >= least else Histogram(()), n=len(scores))
+    assert HistogramReply.from_record(sent.to_record()) == sent
+
+
+def with_cells(cells, dtype=np.int32):
+    record = histogram_reply().to_record()
+    record["histograms"] = arrays({"scores": np.array(cells, dtype)})
+    return record
+
+
+@pytest.mark.parametrize(
+    ("cells", "reason"),
+    [
+        ([[3, 2, 1]], "out of range, or empty"),
+        ([[3, 3, 0]], "out of range, or empty"),
+        ([[-1, 3, 1]], "out of range, or empty"),
+        ([[0, CELLS, 1]], "out of range, or empty"),
+        ([[0, CELLS - 1, 1]], "above the highest published edge"),
+        ([[5, 5, 1], [3, 3, 1]], "out of order"),
+        ([[3, 5, 1], [5, 5, 1]], "overlap"),
+        ([[3, 5, 1], [3, 5, 1]], "overlap"),
+        ([[3, 5]], "rows of first cell"),
+        ([3, 5, 1], "rows of first cell"),
+        ([[0, 0, 1]] * (CELLS + 1), "too many"),
+    ],
+)
+def test_cells_that_cannot_be_of_one_site_are_refused(cells, reason):
+    with pytest.raises(MessageError, match=reason):
+        HistogramReply.from_record(with_cells(cells))
+
+
+@given(st.lists(st.tuples(*[st.integers(-(2**31), 2**31 - 1)] * 3), max_size=4))
+def test_any_other_cells_are_refused_or_disjoint(cells):
+    try:
+        found = HistogramReply.from_record(with_cells(np.reshape(cells, (-1, 3)))).scores
+    except MessageError:
+        return
+    assert found.cells == tuple(cells)
+    assert all(after[0] > before[1] for before, after in pairwise(found.cells))
+
+
+def test_histograms_are_whole_numbers_and_of_the_names_that_were_asked():
+    with pytest.raises(MessageError, match="not int32"):
+        HistogramReply.from_record(with_cells([[3, 3, 1]], np.int64))
+    record = check_reply().to_record()
+    record["histograms"] = histogram_reply().to_record()["histograms"]
+    with pytest.raises(MessageError, match="holds others than anomalous, healthy"):
+        CheckReply.from_record(record)
 
 
 @pytest.mark.parametrize("sent", [JoinOrder(**NAMES), order(), delivery()], ids=lambda sent: type(sent).__name__)
@@ -104,6 +182,15 @@ def test_a_site_refuses_a_server_with_other_packages_before_it_reads_on(sent):
         (lambda: delivery(ledger_length=-1), "ledger"),
         (lambda: delivery(ledger_length=3), "ledger"),
         (lambda: delivery(ledger_head="e" * 64), "ledger"),
+        (lambda: check(base_round=-1), "can't be"),
+        (lambda: check(local=-2), "no published edge"),
+        (lambda: check(shrunken=1202), "no published edge"),
+        (lambda: histogram_reply(model_hash="c"), "digest"),
+        (lambda: histogram_reply(network="c"), "network's hash"),
+        (lambda: histogram_reply(withheld="a\nb"), "reason"),
+        (lambda: check_reply(study_digest="c"), "digest"),
+        (lambda: check_reply(withheld_test="a" * 401), "reason"),
+        (lambda: check_reply(n=1.0), "'facts.n'"),
         (lambda: delivery_reply(model_hash="c"), "hash"),
         (lambda: delivery_reply(site="an\nna"), "site's name"),
         (lambda: delivery_reply(ledger_length=0), "ledger"),

@@ -7,9 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from ra_core.config import RuntimeConfig, SiteConfig, StudyConfig, TrainingConfig
+from ra_core.config import CalibrationConfig, RuntimeConfig, SiteConfig, StudyConfig, TrainingConfig
 from ra_core.errors import ConfigError
 from ra_core.models.configs import RAConfig
+from ra_core.models.mahalanobis import Mahalanobis
+from ra_core.models.padim import PaDiM
+from ra_core.models.ra import RA
 from ra_core.settings import commented_yaml, load_config
 
 CONFIGS = Path(__file__).resolve().parents[2] / "site_configs"
@@ -49,6 +52,29 @@ def test_what_looks_at_single_updates_goes_with_no_secure_aggregation(tmp_path, 
 def test_a_sum_of_two_hides_nobody(tmp_path, threshold):
     text = f"federation: {{max_update_norm: null, secure_aggregation: {{threshold: {threshold}}}}}"
     refused(tmp_path, text, "federation.secure_aggregation.threshold")
+
+
+def test_histograms_of_single_sites_go_with_no_secure_aggregation(tmp_path):
+    text = "calibration: {}\nfederation: {max_update_norm: null, secure_aggregation: {threshold: 3}}"
+    refused(tmp_path, text, "calibration: its score histograms are of single sites")
+
+
+@pytest.mark.parametrize(
+    ("scoring", "method", "name"),
+    [
+        (None, RA, "residual_top"),
+        (None, PaDiM, "distance_top"),
+        (None, Mahalanobis, "distance"),
+        ("paper", RA, "paper"),
+    ],
+)
+def test_a_scoring_that_needs_nothing_else_is_calibrated_unless_one_is_named(scoring, method, name):
+    assert CalibrationConfig(scoring=scoring).scoring_of(method.scorings).name == name
+
+
+def test_a_scoring_that_the_method_does_not_have_is_refused():
+    with pytest.raises(ConfigError, match=r"calibration\.scoring: the method has no 'paper'"):
+        CalibrationConfig(scoring="paper").scoring_of(PaDiM.scorings)
 
 
 def test_a_fingerprint_has_its_form(tmp_path):

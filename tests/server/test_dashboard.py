@@ -110,6 +110,20 @@ def site(found, name="hospital-b"):
 BEGUN = [started(), *joined(), *whole(1, 2), *whole(2, 4)]
 ALL_20 = [started(), *joined(), *(turn for number in range(1, 21) for turn in whole(number, 2 * number))]
 WAITING = event(0, "waiting", **{"for": SITES, "until": at(10)})
+CALIBRATED = event(50, "calibrated", rate=0.05, achieved={"hospital-a": "1 of 40 above"}, absent={"hospital-b": BAD})
+
+
+def test_how_a_run_was_calibrated_is_told_in_a_line():
+    found = view([*ALL_20, *whole(21, 44, closing=True), CALIBRATED], 51)
+    assert found.run.calibration.startswith(
+        "calibrated at 5 % false alarms: hospital-a 1 of 40 above; without hospital-b"
+    )
+    html = render(found, 5).decode()
+    assert "hospital-a 1 of 40 above" in html
+    assert "<script>alert" not in html
+    assert "calibrated" not in render(view(ALL_20, 51), 5).decode()
+
+
 VERDICTS = {
     "no run": ([], 0, Level.IDLE, "No run yet: 3 of 3 sites are admitted"),
     "submitted": ([event(0, "submitted", run="brain")], 1, Level.IDLE, "Run brain has not begun, after 60 s"),

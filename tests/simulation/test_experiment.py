@@ -106,6 +106,25 @@ def finished(hospitals, untrained_perceptual, site_root, tmp_path_factory):
     return out
 
 
+def test_a_study_that_asks_for_it_has_thresholds_over_all_sites_on_the_models_card(
+    hospitals, config, untrained_perceptual, site_root, tmp_path
+):
+    """None of whose patients chose a model: they are kept back from the validation images of all arms."""
+    asked = {"calibration": {}, "evaluation": STUDY["evaluation"] | {"image_fpr": 0.6}}
+    settings = config | {"study": STUDY | asked, "local": [], "pooled": False}
+    found = ExperimentConfig.model_validate(settings)
+    runtime = Runtime.resolve(found.runtime, "fp32")
+    cache = hospitals[0].cache
+    places = open_places(found.sites, tmp_path, found.study.preprocessing, site_root, cache, Silent(), True)
+    assert [len(place.images.val) for place in places] == [3, 3, 3]
+    out = tmp_path / "out"
+    Experiment(found, places, cache, untrained_perceptual, runtime, out, run_in_process, "", Silent()).run()
+    card = load_artifact(out / "models" / "federated").card
+    assert [site.site for site in card.calibration.sites] == [place.name for place in places if place.trained]
+    assert card.calibration.rate == 0.6
+    assert all(site.local.n == 1 for site in card.calibration.sites)
+
+
 def rows_of(out):
     with (out / "results.csv").open() as file:
         return list(csv.DictReader(file))

@@ -37,6 +37,8 @@ def a_run_of_two_rounds(run):
     tell(run, "round_done", round=2, answered=["anna"], missing={}, validation_error=None)
     tell(run, "round_started", round=3, closing=True, asked=["anna"])
     tell(run, "round_done", round=3, closing=True, answered=["anna"], missing={})
+    tell(run, "calibrating", asked=["anna", "berta"])
+    tell(run, "calibrated", rate=0.05, achieved={"anna": "1 of 40 above"}, absent={"berta": "not connected"})
     tell(run, "delivered", site="anna", model_hash="ab")
     tell(run, "not_delivered", site="berta", reason="not connected")
 
@@ -62,6 +64,8 @@ def test_rounds_errors_and_reasons_are_told_since_the_last_start(run):
         "round 2 is done: 1 answered",
         "the closing exchange: anna asked",
         "the closing exchange is done: 1 answered",
+        "the model goes to anna, berta to be calibrated",
+        "calibrated at 5 % false alarms: anna 1 of 40 above; without berta (not connected)",
         "anna has the model",
         "berta lacks the model: not connected",
     ]

@@ -109,6 +109,14 @@ def test_runs_by_state(consortium):
     assert "3/3" in said
 
 
+def test_how_a_run_was_calibrated_is_a_line(consortium):
+    run = Run(consortium, "study")
+    run.agree(StudyConfig(), ["anna"])
+    assert not any(line.startswith("run study") for line in status_lines(status_of(consortium)))
+    tell(run, "calibrated", rate=0.05, achieved={"anna": "1 of 40 above"}, absent={})
+    assert "run study: calibrated at 5 % false alarms: anna 1 of 40 above" in list(status_lines(status_of(consortium)))
+
+
 def test_a_damaged_record_is_a_line_and_no_end(consortium):
     run = Run(consortium, "study")
     run.agree(StudyConfig(), ["anna"])

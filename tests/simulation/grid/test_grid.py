@@ -2,6 +2,7 @@ import base64
 import csv
 import io
 import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -23,8 +24,8 @@ from ra_core.settings import load_config
 from ra_core.shortcuts import SHORTCUTS, SLICE_HEIGHT
 from simulation.grid import GridConfig
 from simulation.grid.answers import Answers
-from simulation.grid.arms import ARMS, UNTRAINED, refusal, variants
-from simulation.grid.cells import all_cells, refused
+from simulation.grid.arms import ARMS, UNTRAINED, Variant, refusal, variants
+from simulation.grid.cells import Cell, all_cells, refused
 from simulation.grid.pictures import albums, chosen_of, file_of
 from simulation.grid.result import load
 from simulation.grid.run import Grid
@@ -132,6 +133,14 @@ def test_what_the_shortcuts_depend_on(new_grid, grid):
     longer = new_grid(study=STUDY | {"training": STUDY["training"] | {"steps": 4}})
     finer = new_grid(study=STUDY | {"evaluation": {"bootstrap": 101}})
     assert digest(grid) == digest(longer) != digest(finer)
+
+
+def test_a_study_without_what_came_later_has_the_digests_of_before():
+    """So that finished cells of studies that were run then are still accepted."""
+    cell = Cell("RA", "fedavg", Variant("", ("north", "south")), 0, StudyConfig())
+    assert cell.digest("d") == "81bc2c8c48eb080006231e813bcea39920ba59108d8c2d603217e3454fc73e58"
+    asked = replace(cell, study=StudyConfig.model_validate({"calibration": {}}))
+    assert asked.digest("d") != cell.digest("d")
 
 
 def test_a_cell_depends_on_the_network_that_its_method_looks_through(monkeypatch, new_grid):

@@ -1,0 +1,147 @@
+"""From histograms of sites to the thresholds and figures of a federation; the order of the sites doesn't matter."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from ra_core.thresholds.conformal import conformal_threshold
+from ra_core.thresholds.drift import Drift, drift
+from ra_core.thresholds.figures import Binned, auprc, auroc, rate_above, share_interval, within_sites
+from ra_core.thresholds.histogram import Histogram, edge_above, merged
+from ra_core.thresholds.record import Achieved, Figure, SiteThresholds
+from ra_core.thresholds.shrinkage import FEWEST, Reference, consortium, shrunken
+from ra_core.thresholds.units import Unit
+
+__all__ = ["Tested", "achieved", "figures", "reference_of", "thresholds"]
+
+ACROSS = "across sites: all patients as if of one site, so what scanners differ in is in it"
+
+
+class Tested(NamedTuple):
+    """What a site has told of its test patients.
+
+    Attributes:
+        healthy, anomalous: histograms of their scores.
+        threshold: the site's, one of the published edges; None where it has none.
+    """
+
+    healthy: Histogram
+    anomalous: Histogram
+    threshold: float | None
+
+
+def reference_of(histograms: Mapping[str, Histogram], rate: float) -> Reference | None:
+    """What healthy scores of all sites say together, each taken as the end of its cell; None where no site has 4."""
+    scores = [found.highest() for _, found in sorted(histograms.items()) if found.n >= FEWEST]
+    return consortium(scores, rate) if scores else None
+
+
+def thresholds(
+    histograms: Mapping[str, Histogram], reference: Reference | None, rate: float, unit: Unit
+) -> tuple[SiteThresholds, ...]:
+    """Each site's local and shrunken threshold, sorted by site; both are published edges.
+
+    Args:
+        histograms: of each site's healthy patients.
+        reference: as `reference_of` gives it.
+        rate: of false alarms asked.
+        unit: of the scores.
+    """
+    return tuple(
+        SiteThresholds(
+            site=site,
+            local=conformal_threshold(found.highest(), rate, unit),
+            shrunken=_edge(shrunken(found.highest(), reference)) if reference else None,
+            drift=_drift(found, (other for name, other in histograms.items() if name != site)),
+        )
+        for site, found in sorted(histograms.items())
+    )
+
+
+def achieved(threshold: float, above: int, n: int) -> Achieved:
+    """A rate that was seen among n patients, at least one, with its interval."""
+    low, high = share_interval(above, n)
+    return Achieved(threshold=threshold, above=above, n=n, low=low, high=high)
+
+
+def figures(tested: Mapping[str, Tested], untold: Mapping[str, str]) -> tuple[Figure, ...]:
+    """Accuracy at each site, within sites and across sites; none where no site has told of test patients.
+
+    Args:
+        tested: sites that have.
+        untold: why others have not: there a figure is not estimable, and says why.
+    """
+    if not tested:
+        return ()
+    lacking = {
+        site: Binned(value=None, n_healthy=0, n_anomalous=0, note=f"not estimable: {why}")
+        for site, why in untold.items()
+    }
+    healthy, anomalous = (
+        merged(site.healthy for site in tested.values()),
+        merged(site.anomalous for site in tested.values()),
+    )
+    found = {
+        "auroc": (
+            {name: auroc(site.healthy, site.anomalous) for name, site in tested.items()},
+            auroc(healthy, anomalous),
+        ),
+        "auprc": (
+            {name: auprc(site.healthy, site.anomalous) for name, site in tested.items()},
+            auprc(healthy, anomalous),
+        ),
+        "detection_rate": ({name: _detected(site) for name, site in tested.items()}, _detected_across(tested.values())),
+    }
+    return tuple(
+        Figure(metric=metric, where=where, number=number)
+        for metric, (by_site, across) in found.items()
+        for where, number in [
+            *sorted((by_site | lacking).items()),
+            ("within sites", within_sites(by_site | lacking)),
+            ("across sites", _across(across)),
+        ]
+    )
+
+
+def _edge(value: float | None) -> float | None:
+    """Rounded up to a published edge; None where it lies above all of them."""
+    edge = math.inf if value is None else edge_above(value)
+    return edge if math.isfinite(edge) else None
+
+
+def _drift(found: Histogram, others: Iterable[Histogram]) -> Drift | None:
+    reference = merged(others)
+    return drift(reference, found) if reference.n and found.n else None
+
+
+def _detected(site: Tested) -> Binned:
+    if site.threshold is None:
+        return _without_threshold(site.anomalous.n)
+    return rate_above(site.anomalous, site.threshold, anomalous=True)
+
+
+def _detected_across(sites: Iterable[Tested]) -> Binned:
+    """Each patient held against the threshold of the own site."""
+    able = [(site.anomalous, site.threshold) for site in sites if site.threshold is not None]
+    n = sum(found.n for found, _ in able)
+    if not n:
+        return _without_threshold(0)
+    fewest, most = (sum(counts) for counts in zip(*(found.above(edge) for found, edge in able), strict=True))
+    middle = (fewest + most) / 2
+    low, high = share_interval(middle, n)
+    return Binned(value=middle / n, bound=(most - fewest) / 2 / n, low=low, high=high, n_healthy=0, n_anomalous=n)
+
+
+def _without_threshold(n: int) -> Binned:
+    note = "not estimable: no shrunken threshold, or no anomalous patients where there is one"
+    return Binned(value=None, n_healthy=0, n_anomalous=n, note=note)
+
+
+def _across(number: Binned) -> Binned:
+    return (
+        number
+        if number.value is None
+        else number.model_copy(update={"note": "; ".join(filter(None, (ACROSS, number.note)))})
+    )

@@ -1,0 +1,155 @@
+"""What sites have told of scores, judged, and made into the record that a model's card holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import product
+
+from ra_core.config import StudyConfig
+from ra_core.messages import ABSENT, CheckReply, HistogramReply
+from ra_core.models.registry import build_method
+from ra_core.thresholds import EDGES, Histogram, merged
+from ra_core.thresholds.federation import Tested, achieved, figures, reference_of, thresholds
+from ra_core.thresholds.record import Achieved, FederatedCalibration, SiteThresholds, Way
+
+__all__ = ["check_problem", "completed", "histogram_problem", "in_words", "places_of", "uncompleted"]
+
+WAYS: tuple[Way, ...] = ("local", "pooled", "shrunken")
+
+Places = Mapping[str, int]
+"""Of a site's thresholds among the published edges; `ABSENT` where there is none."""
+
+
+def histogram_problem(reply: HistogramReply, most: int) -> str:
+    """Why a reply can't be true; empty where it can.
+
+    Args:
+        reply: of a site.
+        most: patients that it can have at all.
+    """
+    if reply.n != reply.scores.n:
+        return "says another number of patients than its histogram has"
+    if reply.withheld and reply.n:
+        return "withholds a histogram, and tells one"
+    return "" if reply.n <= most else "tells of more patients than it can have"
+
+
+def check_problem(reply: CheckReply, places: Places, most: int) -> str:
+    """The same of a reply to thresholds at these places."""
+    if any(getattr(reply, way) != places[way] for way in WAYS):
+        return "answers other thresholds"
+    counts = {way: getattr(reply, f"above_{way}") for way in WAYS}
+    if not all(
+        ABSENT <= count <= reply.n and (places[way] != ABSENT or count == ABSENT) for way, count in counts.items()
+    ):
+        return "its counts above thresholds can't be true"
+    told = [(places[way], count) for way, count in counts.items() if count != ABSENT]
+    if any(more > fewer and low <= high for (low, fewer), (high, more) in product(told, repeat=2)):
+        return "has more patients above a higher threshold"
+    if reply.withheld_test and (reply.healthy.n or reply.anomalous.n):
+        return "withholds histograms of test patients, and tells them"
+    largest = max(reply.n, reply.healthy.n, reply.anomalous.n)
+    return "" if largest <= most else "tells of more patients than it can have"
+
+
+def uncompleted(study: StudyConfig, histograms: Mapping[str, Histogram]) -> FederatedCalibration:
+    """Thresholds of all sites, before anybody has tried them.
+
+    Args:
+        study: that asks for calibration.
+        histograms: of healthy patients of the first halves, by site.
+
+    Raises:
+        ConfigError: the method has no such scoring.
+        ValueError: the study asks for no calibration.
+    """
+    if study.calibration is None:
+        raise ValueError("the study asks for no calibration")
+    rate, unit = study.evaluation.image_fpr, study.calibration.unit
+    method = build_method(study.method, study.preprocessing.size, study.seed)
+    reference = reference_of(histograms, rate)
+    return FederatedCalibration(
+        scoring=study.calibration.scoring_of(method.scorings),
+        unit=unit,
+        rate=rate,
+        reference=reference,
+        healthy=merged(histograms.values()).cells,
+        sites=thresholds(histograms, reference, rate, unit),
+    )
+
+
+def places_of(site: SiteThresholds, found: FederatedCalibration) -> dict[str, int]:
+    """Where a site's thresholds are among the published edges."""
+    return {way: ABSENT if edge is None else int(EDGES.searchsorted(edge)) for way, edge in _edges(site, found).items()}
+
+
+def completed(
+    found: FederatedCalibration,
+    checks: Mapping[str, CheckReply],
+    unchecked: Mapping[str, str],
+    absent: Mapping[str, str],
+) -> FederatedCalibration:
+    """With rates that were achieved, and figures.
+
+    Args:
+        found: thresholds.
+        checks: answers to these, by site.
+        unchecked: why sites with thresholds gave no such answer.
+        absent: why others have no thresholds.
+    """
+    sites = tuple(
+        site.model_copy(update={"achieved": _achieved(site, found, checks[site.site])}) if site.site in checks else site
+        for site in found.sites
+    )
+    shrunken = {site.site: site.shrunken for site in sites}
+    why = dict(unchecked) | {site: reply.withheld or _NOBODY for site, reply in checks.items() if not _is_told(reply)}
+    tested = {
+        site: Tested(reply.healthy, reply.anomalous, shrunken[site])
+        for site, reply in checks.items()
+        if not reply.withheld_test
+    }
+    untold = dict(absent) | dict(unchecked)
+    untold |= {site: reply.withheld_test for site, reply in checks.items() if reply.withheld_test}
+    return found.model_copy(
+        update={
+            "sites": sites,
+            "figures": figures(tested, untold),
+            "absent": dict(
+                sorted((dict(absent) | {site: f"no achieved rates: {w}" for site, w in why.items()}).items())
+            ),
+        }
+    )
+
+
+def in_words(found: FederatedCalibration) -> dict[str, str]:
+    """For each site with thresholds, how many healthy patients were above the shrunken one; or that it has none."""
+    told = {}
+    for site in found.sites:
+        seen = site.achieved.get("shrunken")
+        if site.shrunken is None:
+            told[site.site] = "no threshold, too few patients"
+        else:
+            told[site.site] = f"{seen.above} of {seen.n} above" if seen else "not tried"
+    return told
+
+
+_NOBODY = "no patients are left to try thresholds on"
+
+
+def _is_told(reply: CheckReply) -> bool:
+    return bool(reply.n) and not reply.withheld
+
+
+def _edges(site: SiteThresholds, found: FederatedCalibration) -> dict[Way, float | None]:
+    pooled = found.reference.pooled if found.reference else None
+    return {"local": site.local.value, "pooled": pooled, "shrunken": site.shrunken}
+
+
+def _achieved(site: SiteThresholds, found: FederatedCalibration, reply: CheckReply) -> dict[Way, Achieved]:
+    edges = _edges(site, found)
+    counts = {way: getattr(reply, f"above_{way}") for way in WAYS}
+    return {
+        way: achieved(edge, counts[way], reply.n)
+        for way, edge in edges.items()
+        if edge is not None and counts[way] != ABSENT and reply.n
+    }
