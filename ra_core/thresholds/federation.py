@@ -14,12 +14,12 @@ from ra_core.thresholds.record import Achieved, Figure, SiteThresholds
 from ra_core.thresholds.shrinkage import FEWEST, Reference, consortium, shrunken
 from ra_core.thresholds.units import Unit
 
-__all__ = ["Tested", "achieved", "figures", "reference_of", "thresholds"]
+__all__ = ["ByClass", "achieved", "figures", "reference_of", "thresholds"]
 
 ACROSS = "across sites: all patients as if of one site, so what scanners differ in is in it"
 
 
-class Tested(NamedTuple):
+class ByClass(NamedTuple):
     """What a site has told of its test patients.
 
     Attributes:
@@ -66,7 +66,7 @@ def achieved(threshold: float, above: int, n: int) -> Achieved:
     return Achieved(threshold=threshold, above=above, n=n, low=low, high=high)
 
 
-def figures(tested: Mapping[str, Tested], untold: Mapping[str, str]) -> tuple[Figure, ...]:
+def figures(tested: Mapping[str, ByClass], untold: Mapping[str, str]) -> tuple[Figure, ...]:
     """Accuracy at each site, within sites and across sites; none where no site has told of test patients.
 
     Args:
@@ -116,13 +116,13 @@ def _drift(found: Histogram, others: Iterable[Histogram]) -> Drift | None:
     return drift(reference, found) if reference.n and found.n else None
 
 
-def _detected(site: Tested) -> Binned:
+def _detected(site: ByClass) -> Binned:
     if site.threshold is None:
         return _without_threshold(site.anomalous.n)
     return rate_above(site.anomalous, site.threshold, anomalous=True)
 
 
-def _detected_across(sites: Iterable[Tested]) -> Binned:
+def _detected_across(sites: Iterable[ByClass]) -> Binned:
     """Each patient held against the threshold of the own site."""
     able = [(site.anomalous, site.threshold) for site in sites if site.threshold is not None]
     n = sum(found.n for found, _ in able)

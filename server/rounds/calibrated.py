@@ -9,7 +9,7 @@ from ra_core.config import StudyConfig
 from ra_core.messages import ABSENT, CheckReply, HistogramReply
 from ra_core.models.registry import build_method
 from ra_core.thresholds import EDGES, Histogram, merged
-from ra_core.thresholds.federation import Tested, achieved, figures, reference_of, thresholds
+from ra_core.thresholds.federation import ByClass, achieved, figures, reference_of, thresholds
 from ra_core.thresholds.record import Achieved, FederatedCalibration, SiteThresholds, Way
 
 __all__ = ["check_problem", "completed", "histogram_problem", "in_words", "places_of", "uncompleted"]
@@ -104,7 +104,7 @@ def completed(
     shrunken = {site.site: site.shrunken for site in sites}
     why = dict(unchecked) | {site: reply.withheld or _NOBODY for site, reply in checks.items() if not _is_told(reply)}
     tested = {
-        site: Tested(reply.healthy, reply.anomalous, shrunken[site])
+        site: ByClass(reply.healthy, reply.anomalous, shrunken[site])
         for site, reply in checks.items()
         if not reply.withheld_test
     }

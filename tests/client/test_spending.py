@@ -128,6 +128,16 @@ class TestAFederation:
         assert any("patient" in text for text in found.assumptions)
         assert any("thresholds" in text for text in found.outside)
 
+    def test_scores_are_told_where_the_policy_says_so_and_the_card_says_that_they_lie_outside(self, hospitals):
+        asked = {"calibration": {}, "evaluation": {"image_fpr": 0.6}}
+        study = StudyConfig.model_validate(private_study().model_dump() | asked)
+        done = train_hospitals(hospitals(anna={"dp_tells": ["histograms"]}), study)
+        assert [site.site for site in done.calibration.sites] == ["anna"]
+        assert "policy.dp_tells" in done.calibration.absent["berta"]
+        anna, berta = model_card(study, done).privacy.sites
+        assert anna.outside == ("histograms of scores, and counts of patients above thresholds",)
+        assert berta.outside == ()
+
     def test_all_sites_weigh_alike_whatever_they_count(self, hospitals):
         told = {"dp_tells": ["counts"]}
         done = train_hospitals(hospitals(anna=told, berta=told), private_study())

@@ -10,6 +10,7 @@ from hospitals import model_digest as digest
 from hospitals import tiny_federation
 
 from ra_core.artifact import load_artifact
+from ra_core.config import CalibrationConfig
 from ra_core.daemons.events import read_events
 from ra_core.errors import ConfigError, QuorumError, ResumeError
 from ra_core.installed import package_hash
@@ -20,11 +21,11 @@ from simulation.engines import InProcessGrid
 NAMES = ("anna", "berta")
 
 
-def run(folder, /, behaviour=None, study=None, delivery=None, joining=None, **changes):
+def run(folder, /, behaviour=None, study=None, delivery=None, joining=None, histograms=None, **changes):
     study = study or tiny_federation()
     (folder / "study.json").write_text(study.model_dump_json())
     settings = {"study-file": str(folder / "study.json"), "folder": str(folder), "sites": ",".join(NAMES)} | changes
-    grid = InProcessGrid(answering_app(behaviour, joining, delivery), [{"name": name} for name in NAMES])
+    grid = InProcessGrid(answering_app(behaviour, joining, delivery, histograms), [{"name": name} for name in NAMES])
     app(grid=grid, context=Context(1, 1, {}, RecordDict(), settings))
     return Checkpoints(folder, study.digest()).load()
 
@@ -118,6 +119,32 @@ def test_where_layers_stay_at_the_sites_there_is_no_whole_model_here(tmp_path):
     run(tmp_path, study=tiny_federation(parts=["encoder"]))
     assert not (tmp_path / "model").exists()
     assert record(tmp_path)["delivered"] == ["anna", "berta"]
+
+
+def asking(**calibration):
+    return tiny_federation().model_copy(update={"calibration": CalibrationConfig(**calibration)})
+
+
+def test_thresholds_over_all_sites_are_in_the_record_on_the_card_and_told(tmp_path):
+    done = run(tmp_path, study=asking())
+    assert record(tmp_path)["calibration"] == done.calibration.model_dump(mode="json")
+    assert load_artifact(tmp_path / "model").card.calibration == done.calibration
+    assert [event["asked"] for event in events(tmp_path, "calibrating")] == [["anna", "berta"]]
+    assert events(tmp_path, "calibrated")[0]["achieved"].keys() == {"anna", "berta"}
+    assert run(tmp_path, study=asking()).calibration == done.calibration
+    assert len(events(tmp_path, "calibrating")) == 1
+
+
+def test_a_site_that_is_missing_in_calibration_does_not_make_the_run_degraded(tmp_path):
+    run(tmp_path, study=asking(), histograms={"berta": lambda s, o: Error(1000, "DataError at berta")})
+    assert record(tmp_path)["state"] == "completed"
+    assert record(tmp_path)["calibration"]["absent"] == {"berta": "reports DataError"}
+
+
+def test_a_scoring_that_the_method_does_not_have_ends_the_run_before_it_begins(tmp_path):
+    with pytest.raises(ConfigError, match=r"calibration\.scoring"):
+        run(tmp_path, study=asking(scoring="distance"))
+    assert not events(tmp_path, "run_started")
 
 
 def test_a_site_missing_in_one_round_makes_the_run_degraded(tmp_path):

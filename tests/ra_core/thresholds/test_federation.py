@@ -1,0 +1,89 @@
+"""Thresholds and figures from histograms: of the sites alone, whatever their order."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ra_core.thresholds import EDGES, Histogram, conformal_threshold
+from ra_core.thresholds.federation import ByClass, achieved, figures, reference_of, thresholds
+
+SCORES = st.lists(st.floats(0.001, 1e4), max_size=30)
+SITES = st.dictionaries(st.sampled_from("abcde"), SCORES, min_size=1)
+NONE = Histogram(())
+
+
+def told(sites, rate=0.1):
+    histograms = {site: Histogram.of(scores) for site, scores in sites.items()}
+    reference = reference_of(histograms, rate)
+    return reference, thresholds(histograms, reference, rate, "study")
+
+
+@given(SITES, st.randoms(use_true_random=False))
+def test_the_order_of_the_sites_does_not_matter(sites, rng):
+    names = list(sites)
+    rng.shuffle(names)
+    assert told({name: sites[name] for name in names}) == told(sites)
+
+
+@given(SITES)
+def test_thresholds_are_published_edges_at_most_a_cell_too_high(sites):
+    reference, found = told(sites)
+    assert [site.site for site in found] == sorted(sites)
+    assert reference is None or reference.pooled is None or reference.pooled in EDGES
+    for site in found:
+        exact = conformal_threshold(sites[site.site], 0.1, "study").value
+        assert (site.local.value is None) == (exact is None)
+        assert exact is None or exact <= site.local.value <= exact * 1.0233
+        assert site.shrunken is None or site.shrunken in EDGES
+
+
+def test_no_site_with_four_scores_is_no_reference():
+    reference, (site,) = told({"a": [1.0, 2.0, 3.0]})
+    assert (reference, site.shrunken, site.drift) == (None, None, None)
+    assert site.local.note == "not enough patients: 3 of 9 needed"
+
+
+def test_a_shrunken_threshold_above_all_edges_is_none():
+    high = np.linspace(9e5, 1e6, 40)
+    _, found = told({"a": [*high[:-4], *[1e6] * 4], "b": np.geomspace(1e-3, 1e6, 40)})
+    assert all(site.shrunken is None or np.isfinite(site.shrunken) for site in found)
+    assert any(site.shrunken is None for site in found)
+
+
+def test_drift_is_against_all_other_sites():
+    rng = np.random.default_rng(0)
+    _, found = told({"a": rng.gamma(4, size=60), "b": rng.gamma(4, size=60), "c": 9 * rng.gamma(4, size=60)})
+    assert [site.drift.n_reference for site in found] == [120] * 3
+    assert found[2].drift.ks > 0.8 > found[0].drift.ks
+
+
+def test_achieved_rates_have_an_interval():
+    found = achieved(2.0, 0, 20)
+    assert (found.low, found.above, found.n) == (0.0, 0, 20)
+    assert found.high == pytest.approx(1 - 0.025 ** (1 / 20))
+
+
+def by_class(healthy, anomalous, threshold):
+    return ByClass(Histogram.of(healthy), Histogram.of(anomalous), threshold)
+
+
+def test_figures_are_of_sites_within_and_across():
+    sites = {"a": by_class([1.0, 1.5], [3.0, 1.2], 2.0), "b": by_class([10.0, 15.0], [30.0, 12.0], 20.0)}
+    found = {(figure.metric, figure.where): figure.number for figure in figures(sites, {"c": "not connected"})}
+    assert found["auroc", "a"].value == found["auroc", "b"].value == found["auroc", "within sites"].value == 0.75
+    assert found["auroc", "across sites"].value == 10 / 16
+    assert found["auroc", "c"].note == "not estimable: not connected"
+    assert "left out as not estimable: c" in found["auroc", "within sites"].note
+    assert found["detection_rate", "across sites"].value == 0.5
+    assert found["detection_rate", "across sites"].n_anomalous == 4
+
+
+def test_without_a_threshold_no_detection_rate():
+    found = figures({"a": by_class([1.0], [3.0], None)}, {})
+    rates = {figure.where: figure.number for figure in found if figure.metric == "detection_rate"}
+    assert {number.value for number in rates.values()} == {None}
+
+
+def test_nobody_tested_is_no_figure():
+    assert figures({}, {"a": "its policy"}) == ()
