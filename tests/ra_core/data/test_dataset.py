@@ -77,6 +77,14 @@ def test_images_come_in_the_order_asked(root: Path) -> None:
     assert torch.equal(images, make(root, cached=False).images([2, 0, 2]))
 
 
+def test_a_part_has_the_images_of_its_label_in_the_same_order(root: Path) -> None:
+    images = make(root)
+    part = images.of_label("anomalous")
+    assert [row.path for row in part.rows] == ["1.png", "2.png"]
+    assert torch.equal(part.images([1]), images.images([2]))
+    assert len(images) == 3
+
+
 def test_the_cache_is_hit_and_kept_between_runs(root: Path, loads: list[str]) -> None:
     first = make(root).images([0, 1, 2])
     assert len(loads) == 3
