@@ -27,6 +27,7 @@ from ra_core.models.shared import load_shared, shared_tensors
 from ra_core.privacy.statement import PrivacyStatement
 from ra_core.settings import Config, first_problem
 from ra_core.storage import load_tensors, save_tensors
+from ra_core.thresholds.record import FederatedCalibration
 
 __all__ = [
     "Arm",
@@ -75,6 +76,7 @@ class Card(Config):
             is no part of the model (`Perceptual.digest`); empty for others. Cards of format 3 have none.
         privacy: differential privacy of patients; None where there is none, and in cards before format 5.
         withdrawn: sites that have withdrawn since from what they gave to it; none in cards before format 5.
+        calibration: thresholds and accuracy that the sites' score histograms give; None where they gave none.
     """
 
     format: Literal[3, 4, 5] = 5
@@ -96,6 +98,7 @@ class Card(Config):
     features: str = Field("", pattern="^([0-9a-f]{64})?$")
     privacy: PrivacyStatement | None = None
     withdrawn: tuple[str, ...] = ()
+    calibration: FederatedCalibration | None = None
 
     @model_validator(mode="after")
     def _features_are_told_where_there_are_any(self) -> Card:

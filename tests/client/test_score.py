@@ -186,9 +186,9 @@ def test_what_was_left_off_is_taken_up(score, monkeypatch, tmp_path):
         write_png(tmp_path / f"in/{place}.png", pixels)
     score(tmp_path / "in", out=tmp_path / "once")
 
-    def once_more(model, items, table, folder, progress, stopped):
+    def once_more(model, items, table, folder, progress, stopped, history):
         asked = iter([False] * (1 + len(table.rows)) + [True] * 9)
-        return whole(model, items, table, folder, progress, lambda: next(asked))
+        return whole(model, items, table, folder, progress, lambda: next(asked), history)
 
     whole = score_run.score_all
     monkeypatch.setattr(score_run, "score_all", once_more)
@@ -279,7 +279,7 @@ def test_a_file_that_is_no_table_is_refused_or_begun_anew(tmp_path, damage):
 def test_rows_come_back_as_they_were(tmp_path):
     table = Table(tmp_path / "scores.csv", "m")
     odd = os.fsdecode(b'/a/caf\xe9, "x"\n=1.png')
-    row = Row(1, odd, "dicom", 3, 4, 0.1 + 0.2, "above", 2, "empty_slice:1", "", "c", "m")
+    row = Row(1, odd, "dicom", 3, 4, 0.1 + 0.2, "above", 0.1, "asked 5 %, so, so", 2, "empty_slice:1", "", "c", "m")
     table.append(row)
     again = Table(tmp_path / "scores.csv", "m")
     assert again.rows == [row]
