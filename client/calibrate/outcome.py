@@ -139,7 +139,7 @@ class Outcome:
             for row in (row for row in self.rows if row.unit == unit):
                 mark = "*" if row.in_force else " "
                 yield f"  {mark} {row.threshold.way:8}  above {row.value}; {row.promise}; {row.tried}"
-        yield "  * decides" if any(row.in_force for row in self.rows) else ""
+        yield "  * decides"
         yield from (f"warning: {warning}" for warning in self.warnings)
         yield from self.remarks
         if self.undecided:

@@ -57,7 +57,7 @@ def draw(outcome: Outcome) -> bytes:
 
 def _scores(axes: Axes, outcome: Outcome, unit: Unit, rows: list[ThresholdRow]) -> None:
     scores = outcome.scores[unit]
-    axes.hist(scores, bins=max(5, min(30, len(scores) // 2)), color=BARS, edgecolor="white")
+    axes.hist(scores, bins=max(5, min(30, len(scores) // 2)), color=BARS, edgecolor=MUTED, linewidth=0.3)
     for row in rows:
         if row.threshold.value is not None:
             colour, line, _ = LOOKS[row.threshold.way]
@@ -79,7 +79,7 @@ def _rates(axes: Axes, rows: list[ThresholdRow]) -> None:
             continue
         colour, _, mark = LOOKS[row.threshold.way]
         axes.plot((achieved.low, achieved.high), (line, line), color=colour, linewidth=1.6)
-        axes.plot(achieved.above / achieved.n, line, mark, color=colour)
+        axes.plot(achieved.above / achieved.n, line, mark, color=colour, clip_on=False)
         ends.append(achieved.high)
     axes.axvline(asked, color=INK, linewidth=1, linestyle="-.")
     axes.set_title("false alarms among the other half, 95 % interval; line: asked", loc="left", fontsize=9)

@@ -174,12 +174,16 @@ def _refer(image: SCImage, header: Dataset, frame: int | None) -> None:
 
 
 def _description(model: Model, scale: ColourScale, result: Result) -> str:
-    """At most 1024 characters, as DICOM has it: a name of a site has 64, and a number a dozen."""
+    """At most 1024 characters, as DICOM has it: a name of a site has 64, and a number a dozen.
+
+    A site's name may hold letters that the source's character set lacks: they become question marks.
+    """
     line = "" if scale.threshold is None else f"; white line at {scale.threshold:.4g}, the site's threshold of pixels"
-    return (
+    text = (
         f"Not for diagnosis. Anomaly map ({model.scoring.name}) of model {model.card.model_hash[:16]}; "
         f"colours from 0 to {scale.top:.4g}{line}. The score of the study is {result.score:.4g}: {decided(result)}."
     )
+    return text.encode("ascii", "replace").decode()
 
 
 def _uid(*parts: str) -> str:

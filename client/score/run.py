@@ -93,6 +93,6 @@ def _say(reporter: TerminalReporter, outcome: Outcome, model: Model) -> None:
     reporter.say(f"{outcome.scored} scored{known}{above}")
     for reason, count in sorted(outcome.reasons.items()):
         reporter.say(f"{count} × {reason}")
-    for sentence in dict.fromkeys(map(model.told, (False, True))):
-        reporter.say(sentence)
+    for kind, volume in (("pictures by themselves", False), ("volumes", True)):
+        reporter.say(f"{kind}: {model.told(volume)}")
     reporter.say("index.html in the output folder shows the highest score first; the folder stays at the site")
