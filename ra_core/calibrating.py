@@ -10,9 +10,10 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from ra_core.calibration import Calibration, ImageThreshold
+from ra_core.calibration import Calibration
 from ra_core.config import EvaluationConfig
 from ra_core.data import SiteImages
+from ra_core.image_threshold import ImageThreshold
 from ra_core.measured import Measured, measure
 from ra_core.scoring import ScoringConfig
 from ra_core.site_scorer import SiteScorer

@@ -22,47 +22,19 @@ from ra_core.data.scan.records import THUMBNAIL
 from ra_core.errors import ArtifactError
 from ra_core.files import LARGE, read_bounded, write_atomically
 from ra_core.hashing import tensor_digest
+from ra_core.image_threshold import ImageThreshold
 from ra_core.scoring import HealthyStatistics, ScoringConfig
 from ra_core.settings import Config, first_problem
 from ra_core.storage import load_tensors, save_tensors
 from ra_core.thresholds import Promise
-from ra_core.thresholds.record import Achieved, Way
 from ra_core.watching import Tallies
 
-__all__ = ["Calibration", "ImageThreshold", "load_calibration", "percent", "save_calibration"]
+__all__ = ["Calibration", "load_calibration", "save_calibration"]
 
 AGAIN = "calibrate the model again at this site, with `ra-client calibrate`"
 
 PARTS = {"mean": torch.float64, "spread": torch.float64, "inside": torch.bool}
 """Tensors of `healthy.safetensors`, each (S, S)."""
-
-
-class ImageThreshold(Promise):
-    """A threshold of images, and how it came about.
-
-    Attributes:
-        way: from the site's own scores, from all sites' as one, or between the two.
-        achieved: how often other healthy patients of the site were above it; None where nobody tried.
-    """
-
-    way: Way = "local"
-    achieved: Achieved | None = None
-
-    def told(self, site: str) -> str:
-        """What a reader of a decision has to know, in one sentence without a full stop.
-
-        Args:
-            site: whose patients are behind it.
-        """
-        if self.value is None:
-            return f"no decision: {self.note}"
-        whose = "the consortium" if self.way == "pooled" else site
-        asked = f"calibrated on {self.n} healthy patients of {whose}, asked {percent(self.rate)}"
-        if self.low is not None and self.high is not None:
-            return f"{asked}, expected range {percent(self.low)} to {percent(self.high)}"
-        if self.achieved is None:
-            return f"{asked}, {self.note}"
-        return f"{asked}, no finite-sample guarantee: {self.way}, measured {self.achieved.above} of {self.achieved.n}"
 
 
 @dataclass(frozen=True)
@@ -196,11 +168,6 @@ def load_calibration(folder: Path, card: Card) -> Calibration:
     named = {name: value for name, value in facts if name not in ("format", "healthy_hash")}
     mean = np.frombuffer(bytes.fromhex(facts.mean_picture), np.uint8).reshape(THUMBNAIL, THUMBNAIL)
     return Calibration(**{**named, "mean_picture": mean}, healthy=healthy)
-
-
-def percent(share: float) -> str:
-    """A share as people say it: 0.05 is "5 %"."""
-    return f"{100 * share:.2g} %" if share < 0.995 else "100 %"
 
 
 def _tensors(healthy: HealthyStatistics) -> dict[str, Tensor]:

@@ -13,8 +13,9 @@ from pydicom.uid import CTImageStorage
 from scipy.ndimage import gaussian_filter
 
 from ra_core.artifact import Artifact
-from ra_core.calibration import Calibration, ImageThreshold
+from ra_core.calibration import Calibration
 from ra_core.data.readers.reading import USUAL_LIMITS
+from ra_core.image_threshold import ImageThreshold
 from ra_core.model import Model
 from ra_core.models.method import Reconstruction
 from ra_core.scoring import ScoringConfig

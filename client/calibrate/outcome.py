@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ra_core.calibration import Calibration, ImageThreshold, percent
+from ra_core.calibration import Calibration
+from ra_core.image_threshold import ImageThreshold, percent
 from ra_core.thresholds import Unit, patients_needed
 from ra_core.thresholds.drift import Drift
 from ra_core.thresholds.record import Way

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
+from client.calibrate.consortium import drift_from, picked, reference_of
 from client.calibrate.outcome import Outcome, differs
 from client.calibrate.page import render_page
 from client.calibrate.scoring import CONFIG, Chosen, choose
@@ -14,20 +14,19 @@ from client.calibrate.warn import foreign
 from client.site import data_root, enough, survey
 from ra_core.artifact import Artifact, Card, load_artifact
 from ra_core.calibrating import assembled, ways
-from ra_core.calibration import ImageThreshold, save_calibration
+from ra_core.calibration import save_calibration
 from ra_core.config import PerceptualConfig, SiteConfig
 from ra_core.console import TerminalReporter
 from ra_core.data import SiteImages, halves
 from ra_core.data.checks import Pictures
 from ra_core.errors import ConfigError, TooFewImagesError
 from ra_core.files import cache_folder, write_atomically
+from ra_core.image_threshold import ImageThreshold
 from ra_core.measured import Measured, measure
 from ra_core.model import give_network
 from ra_core.runtime import Runtime
-from ra_core.scoring import ScoringConfig
 from ra_core.settings import load_config
-from ra_core.thresholds import Histogram, Unit
-from ra_core.thresholds.drift import Drift, drift
+from ra_core.thresholds import Unit
 from ra_core.thresholds.record import FederatedCalibration, Way
 from ra_core.watching import UNITS
 
@@ -99,7 +98,7 @@ def run_calibrate(
     perceptual = PerceptualConfig(weights=weights)
     chosen = choose(artifact, images, asked.scoring, perceptual, runtime)
     everyone = _measured(reporter, chosen, images)
-    reference, why_none = _reference(card, chosen.scoring, rate)
+    reference, why_none = reference_of(card, chosen.scoring, rate)
     remarks += [why_none] if why_none else []
     outcome = _outcome(config.data.site, artifact, chosen, images, everyone, rate, asked, reference, warnings, remarks)
     folder = out or model
@@ -124,18 +123,6 @@ def _measured(reporter: TerminalReporter, chosen: Chosen, images: SiteImages) ->
         )
 
 
-def _reference(card: Card, scoring: ScoringConfig, rate: float) -> tuple[FederatedCalibration | None, str]:
-    """What the card says of the consortium's scores, where it holds for this scoring and rate; else why it doesn't."""
-    theirs = card.calibration
-    if theirs is None:
-        return None, "the model's card has no scores of a consortium: thresholds are this site's own"
-    if theirs.scoring != scoring:
-        return None, f"the consortium scored by {theirs.scoring.name}: its thresholds mean nothing here"
-    if theirs.rate != rate:
-        return None, f"the consortium asked for {theirs.rate:g}: its thresholds are not for {rate:g}"
-    return theirs, ""
-
-
 def _outcome(
     site: str,
     artifact: Artifact,
@@ -153,7 +140,7 @@ def _outcome(
         unit: ways(first, second, rate, unit, reference.reference if reference and reference.unit == unit else None)
         for unit in UNITS
     }
-    theirs = _drift(reference, everyone)
+    theirs = drift_from(reference, everyone)
     if theirs and differs(theirs):
         higher = "higher" if theirs.higher else "other, not higher"
         warnings = [
@@ -165,7 +152,7 @@ def _outcome(
         chosen.scorer,
         chosen.scoring,
         first.pixel_threshold(asked.pixel_rate),
-        {unit: _picked(thresholds, asked.way) for unit, thresholds in found.items()},
+        {unit: picked(thresholds, asked.way) for unit, thresholds in found.items()},
         first,
         everyone,
         PerceptualConfig().net,
@@ -182,23 +169,3 @@ def _outcome(
         warnings=tuple(warnings),
         remarks=tuple(remarks),
     )
-
-
-def _picked(thresholds: dict[Way, ImageThreshold], way: str | None) -> ImageThreshold:
-    """The one asked for; else the shrunken one where there is one, or the site's own."""
-    if way is not None:
-        return thresholds.get(cast(Way, way), _absent(thresholds["local"], cast(Way, way)))
-    shrunken = thresholds.get("shrunken")
-    return shrunken if shrunken and shrunken.value is not None else thresholds["local"]
-
-
-def _absent(local: ImageThreshold, way: Way) -> ImageThreshold:
-    note = f"no {way} threshold: the model's card has no scores of a consortium for it"
-    return ImageThreshold(value=None, rate=local.rate, unit=local.unit, n=local.n, note=note, way=way)
-
-
-def _drift(reference: FederatedCalibration | None, everyone: Measured) -> Drift | None:
-    """Of the site's healthy scores against those of all sites."""
-    if reference is None or not reference.histogram.n:
-        return None
-    return drift(reference.histogram, Histogram.of(everyone.by_patient(reference.unit)))

@@ -243,7 +243,9 @@ def test_a_card_of_format_3_is_read(folder):
     assert load_artifact(folder).card.features == ""
 
 
-@pytest.mark.parametrize("key", sorted(Card.model_fields.keys() - {"format", "features", "privacy", "withdrawn"}))
+@pytest.mark.parametrize(
+    "key", sorted(Card.model_fields.keys() - {"format", "features", "privacy", "withdrawn", "calibration"})
+)
 def test_a_card_without_a_key_is_refused_by_key(folder, key):
     path = folder / "card.json"
     path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != key}))

@@ -8,10 +8,11 @@ import pytest
 import torch
 from scorable import new_calibration, promised
 
-from ra_core.calibration import load_calibration, percent, save_calibration
+from ra_core.calibration import load_calibration, save_calibration
 from ra_core.config import PreprocessingConfig
 from ra_core.errors import ArtifactError
 from ra_core.hashing import tensor_digest
+from ra_core.image_threshold import percent
 from ra_core.scoring import HealthyMoments, ScoringConfig
 from ra_core.storage import load_tensors, save_tensors
 from ra_core.thresholds import Histogram, Promise
