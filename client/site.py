@@ -12,7 +12,7 @@ from ra_core.data.checks import FEWEST
 from ra_core.data.scan import Scan, ScanRules, rows_of, scan
 from ra_core.errors import DataError, TooFewImagesError
 
-__all__ = ["Survey", "data_root", "open_site", "survey"]
+__all__ = ["Survey", "data_root", "enough", "open_site", "survey"]
 
 Progress = Callable[[int, int], None]
 
@@ -124,7 +124,15 @@ def open_site(
         ManifestError: as `survey`.
         TooFewImagesError: too few healthy images to train or validate.
     """
-    images = survey(site, preprocessing, root, cache, progress).images(site, preprocessing, cache)
+    return enough(site, survey(site, preprocessing, root, cache, progress).images(site, preprocessing, cache))
+
+
+def enough(site: SiteConfig, images: SiteImages) -> SiteImages:
+    """The same images.
+
+    Raises:
+        TooFewImagesError: they are too few to train or validate.
+    """
     for split, fewest in FEWEST.items():
         found = len(getattr(images, split))
         if found < fewest:

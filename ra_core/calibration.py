@@ -1,7 +1,7 @@
 """What one site keeps beside a model to score with it: `calibration.json`, and `healthy.safetensors` where needed.
 
-The chosen scoring, its thresholds and the statistics of its healthy maps come from this site's healthy images and hold
-for no other site. Loading checks that they belong to the model at hand. Nothing is unpickled.
+The scoring, its thresholds and the statistics of its healthy maps come from this site's healthy images and hold for no
+other site. Loading checks that they belong to the model at hand. Nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -10,21 +10,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field, ValidationError, model_validator
 from torch import Tensor
 
 from ra_core.artifact import Card
+from ra_core.config import SITE_NAME
+from ra_core.data.scan.records import THUMBNAIL
 from ra_core.errors import ArtifactError
 from ra_core.files import LARGE, read_bounded, write_atomically
 from ra_core.hashing import tensor_digest
+from ra_core.image_threshold import ImageThreshold
 from ra_core.scoring import HealthyStatistics, ScoringConfig
 from ra_core.settings import Config, first_problem
 from ra_core.storage import load_tensors, save_tensors
+from ra_core.thresholds import Promise
+from ra_core.watching import Tallies
 
 __all__ = ["Calibration", "load_calibration", "save_calibration"]
 
-AGAIN = "calibrate the model again at this site"
+AGAIN = "calibrate the model again at this site, with `ra-client calibrate`"
 
 PARTS = {"mean": torch.float64, "spread": torch.float64, "inside": torch.bool}
 """Tensors of `healthy.safetensors`, each (S, S)."""
@@ -35,35 +42,74 @@ class Calibration:
     """How one site scores with one model.
 
     Attributes:
-        scoring: chosen on the site's healthy validation images.
-        pixel_threshold: map value above which a pixel is flagged, at least 0.
-        image_threshold: score above which an image is, at least 0.
+        site: whose healthy images it rests on.
+        scoring: of all numbers here.
+        pixel: map value above which a pixel is flagged; it always has one.
+        slice: score above which a picture by itself is.
+        study: score above which a volume is; of its pictures the highest counts.
+        pictures: of a patient behind the thresholds, the fewest and the most.
+        usual: histograms of what the site's healthy patients look like, to hold later ones against.
+        mean_picture: of them, uint8 (32, 32), see `traits.mean_picture`.
         perceptual_net: backbone of the perceptual network.
         perceptual_hash: its `Perceptual.digest`; empty where there was none.
         model_hash: of the model it belongs to.
         healthy: what the site's healthy images and maps show at each pixel; of a standardised scoring, else None.
     """
 
+    site: str
     scoring: ScoringConfig
-    pixel_threshold: float
-    image_threshold: float
+    pixel: Promise
+    slice: ImageThreshold
+    study: ImageThreshold
+    pictures: tuple[int, int]
+    usual: Tallies
+    mean_picture: NDArray[np.uint8]
     perceptual_net: str
     perceptual_hash: str
     model_hash: str
     healthy: HealthyStatistics | None
 
+    @property
+    def flagged_above(self) -> float:
+        """Map value above which a pixel is flagged."""
+        if self.pixel.value is None:
+            raise ValueError("a calibration without a pixel threshold")
+        return self.pixel.value
+
+    def threshold(self, volume: bool) -> ImageThreshold:
+        """What decides: of a picture by itself that of slices, of a volume that of studies."""
+        return self.study if volume else self.slice
+
+    def told(self, volume: bool, pictures: int = 0) -> str:
+        """What a reader of a decision on a volume, or on a picture by itself, has to know, in one sentence.
+
+        Args:
+            volume: which of the two.
+            pictures: of the volume that were scored; with more than any patient of the calibration had, the highest
+                of their scores is high oftener.
+        """
+        sentence, most = self.threshold(volume).told(self.site), self.pictures[1]
+        if not volume or pictures <= most or self.study.value is None:
+            return sentence
+        return f"{sentence}; careful: {pictures} pictures, and no patient behind the threshold had more than {most}"
+
 
 class _Facts(Config):
     """What stands in `calibration.json`."""
 
-    format: Literal[3] = 3
+    format: Literal[4] = 4
+    site: str = Field(pattern=f"^{SITE_NAME.pattern}$")
     scoring: ScoringConfig
-    pixel_threshold: float = Field(ge=0)
-    image_threshold: float = Field(ge=0)
+    pixel: Promise
+    slice: ImageThreshold
+    study: ImageThreshold
+    pictures: tuple[int, int]
     perceptual_net: str
     perceptual_hash: str
     model_hash: str
     healthy_hash: str | None
+    mean_picture: str = Field(pattern=f"^[0-9a-f]{{{2 * THUMBNAIL**2}}}$")
+    usual: Tallies
 
     @model_validator(mode="after")
     def _statistics_where_standardised(self) -> _Facts:
@@ -71,22 +117,38 @@ class _Facts(Config):
             raise ValueError("healthy_hash belongs to a standardised scoring, and to no other")
         return self
 
+    @model_validator(mode="after")
+    def _thresholds_are_of_their_units(self) -> _Facts:
+        for unit in ("pixel", "slice", "study"):
+            threshold: Promise = getattr(self, unit)
+            if threshold.unit != unit:
+                raise ValueError(f"the {unit} threshold is one of {threshold.unit}")
+            if threshold.value is not None and threshold.value < 0:
+                raise ValueError(f"the {unit} threshold is negative")
+        if self.pixel.value is None:
+            raise ValueError("there is no pixel threshold")
+        if not 1 <= self.pictures[0] <= self.pictures[1]:
+            raise ValueError("pictures of a patient are out of order")
+        return self
+
 
 def save_calibration(folder: Path, calibration: Calibration) -> None:
-    """Write a calibration; each file atomically, `calibration.json` last.
+    """Write a calibration, for its owner alone; each file atomically, `calibration.json` last.
 
     Raises:
         ValueError: a threshold is negative or not finite, or statistics lack or are too many for the scoring.
+        OSError: the disk is full or the folder can't be written.
     """
     tensors = {} if calibration.healthy is None else _tensors(calibration.healthy)
     named = {name: value for name, value in vars(calibration).items() if name != "healthy"}
+    named["mean_picture"] = calibration.mean_picture.tobytes().hex()
     facts = _Facts(**named, healthy_hash=tensor_digest(tensors) if tensors else None)
     statistics = folder / "healthy.safetensors"
     if tensors:
-        save_tensors(statistics, tensors, {})
+        save_tensors(statistics, tensors, {}, mode=0o600)
     else:
         statistics.unlink(missing_ok=True)  # of an earlier calibration
-    write_atomically(folder / "calibration.json", (facts.model_dump_json(indent=2) + "\n").encode())
+    write_atomically(folder / "calibration.json", (facts.model_dump_json(indent=2) + "\n").encode(), mode=0o600)
 
 
 def load_calibration(folder: Path, card: Card) -> Calibration:
@@ -104,7 +166,8 @@ def load_calibration(folder: Path, card: Card) -> Calibration:
     if facts.healthy_hash is not None:
         healthy = _load_healthy(folder / "healthy.safetensors", facts.healthy_hash, card.preprocessing.size)
     named = {name: value for name, value in facts if name not in ("format", "healthy_hash")}
-    return Calibration(**named, healthy=healthy)
+    mean = np.frombuffer(bytes.fromhex(facts.mean_picture), np.uint8).reshape(THUMBNAIL, THUMBNAIL)
+    return Calibration(**{**named, "mean_picture": mean}, healthy=healthy)
 
 
 def _tensors(healthy: HealthyStatistics) -> dict[str, Tensor]:

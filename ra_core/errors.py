@@ -11,6 +11,7 @@ __all__ = [
     "ConnectError",
     "DataError",
     "DegradedError",
+    "DriftError",
     "FlowerError",
     "LedgerError",
     "ManifestError",
@@ -215,3 +216,9 @@ class PrivacyBudgetError(RAError):
     """A round would spend more privacy than a site's policy or the study has left; nothing was computed for it."""
 
     exit_code = 32
+
+
+class DriftError(RAError):
+    """What was scored doesn't fit the calibration any more, and `ra-client drift --strict` was asked."""
+
+    exit_code = 33

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from ra_core import metrics
-from ra_core.calibration import Calibration
 from ra_core.config import EvaluationConfig
 from ra_core.data import ImageSet, SiteImages
 from ra_core.groups import Cases
@@ -64,19 +63,6 @@ class Evaluation:
     image_thresholds: Mapping[str, float]
     scorer: SiteScorer
     scores: Mapping[str, np.ndarray]
-
-    def calibration(self, perceptual_net: str, model_hash: str) -> Calibration:
-        """What this site keeps beside the model of that hash, to score with the chosen scoring; net as in the study."""
-        name, perceptual = self.chosen.name, self.scorer.scorer.perceptual
-        return Calibration(
-            scoring=self.chosen,
-            pixel_threshold=self.pixel_thresholds[name],
-            image_threshold=self.image_thresholds[name],
-            perceptual_net=perceptual_net,
-            perceptual_hash=perceptual.digest if perceptual else "",
-            model_hash=model_hash,
-            healthy=self.scorer.healthy.get(name),
-        )
 
 
 def evaluate(

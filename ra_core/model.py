@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ra_core.artifact import Artifact, load_artifact, require_features
+from ra_core.artifact import Artifact, Card, load_artifact, require_features
 from ra_core.calibration import Calibration, load_calibration
 from ra_core.config import LimitsConfig, PerceptualConfig
 from ra_core.data.geometry import Geometry
@@ -22,20 +22,26 @@ from ra_core.data.image import Image, prepare
 from ra_core.data.readers import READER_VERSION
 from ra_core.data.readers.reading import USUAL_LIMITS
 from ra_core.data.readers.refusal import Reason
+from ra_core.data.scan.plain import thumbnail
 from ra_core.data.scan.rules import ScanRules
 from ra_core.errors import DataError, WeightsError
 from ra_core.finding import find
+from ra_core.measured import mean_traits
 from ra_core.models.features import FeatureDetector, pretrained
 from ra_core.perceptual import Perceptual
 from ra_core.scoring import Scorer, ScoringConfig, image_scores
 from ra_core.scorings import UNCALIBRATED, plain
 from ra_core.site_scorer import SiteScorer
 from ra_core.studies import Study, Terms, array_study, file_study, series_study
+from ra_core.traits import ORIENTATION, traits, uprightness
 
-__all__ = ["UNCALIBRATED", "Model", "Result", "load"]
+__all__ = ["UNCALIBRATED", "Model", "Result", "give_network", "identity_of", "load"]
 
 UNCALIBRATED_SCALE = 0.3
 """Map value at the top of the colour scale where no threshold says more, as a share of the grey range."""
+
+NO_CALIBRATION = "no decision: the model came without a calibration of this site"
+"""In place of what a decision rests on."""
 
 _NO_IMAGE = (Reason.SYSTEM_FILE, Reason.NOT_AN_IMAGE)
 
@@ -48,23 +54,30 @@ class Result:
 
     Attributes:
         score: of the picture; of a volume, the highest of its slices'.
-        decision: whether the score is above the site's image threshold, so for a volume whether any slice is; None
-            without a calibration.
+        decision: whether the score is above the site's threshold: of a picture by itself that of slices, of a volume
+            that of studies; None where there is none.
+        threshold: which that is; None likewise.
+        decision_note: what the threshold rests on and promises, or why there is none; one sentence without a full stop.
         slice_scores: one a picture of the study; None where it was not scored.
         reasons: why, by the picture's number. A picture that has neither score nor reason is outside the range of
             slices that the model was trained on.
         volume: whether the study is a stack of slices.
         geometry: from the study's own grid to the model's and back.
         small: anomaly maps (S, S) as the model makes them, float32, at least 0, by the picture's number.
+        traits: plain numbers of the pictures, mean of those that were scored (`ra_core.traits`); none without a
+            calibration, which they would be held against.
     """
 
     score: float
     decision: bool | None
+    threshold: float | None
+    decision_note: str
     slice_scores: tuple[float | None, ...]
     reasons: Mapping[int, Reason]
     volume: bool
     geometry: Geometry = field(repr=False)
     small: Mapping[int, NDArray[np.float32]] = field(repr=False)
+    traits: Mapping[str, float] = field(default_factory=dict, repr=False)
 
     @cached_property
     def map(self) -> NDArray[np.float32]:
@@ -102,6 +115,7 @@ class Model:
         scoring: how it scores.
         calibration: of the site; None where there is none.
         terms: what it asks of studies.
+        flagged_above: map value above which a pixel is flagged; None without a calibration.
         scale: map value at the top of every colour scale: three times the site's pixel threshold.
         identity: SHA-256, in hex, over all that a score depends on but the study.
     """
@@ -119,8 +133,9 @@ class Model:
         self.scoring = calibration.scoring if calibration else plain(artifact.method.scorings)
         asked = ("", "") if any_part else (self.card.anatomy, self.card.modality)
         self.terms = Terms(self.card.preprocessing, ScanRules(limits, *asked))
-        self.scale = 3 * calibration.pixel_threshold if calibration else UNCALIBRATED_SCALE
-        self.identity = _identity(artifact, calibration, self.scoring)
+        self.flagged_above = calibration.flagged_above if calibration else None
+        self.scale = UNCALIBRATED_SCALE if self.flagged_above is None else 3 * self.flagged_above
+        self.identity = identity_of(artifact.card, calibration, self.scoring)
         healthy = {self.scoring.name: calibration.healthy} if calibration and calibration.healthy else {}
         method = artifact.method.to(device)
         self._scorer = SiteScorer(method, Scorer(perceptual), [self.scoring], healthy, device)
@@ -148,6 +163,7 @@ class Model:
         reasons: dict[int, Reason] = {}
         small: dict[int, NDArray[np.float32]] = {}
         geometry: Geometry | None = None
+        plain: list[dict[str, float]] = []
         images = self._images(study, reasons)
         while batch := list(islice(images, batch_size)):
             geometry = geometry or batch[0][1].geometry
@@ -156,11 +172,39 @@ class Model:
             found = zip(batch, image_scores(maps, self.scoring), maps[:, 0].numpy(), strict=True)
             for (number, _), score, own_map in found:
                 scores[number], small[number] = float(score), own_map
+            plain += [self._traits(image) for _, image in batch]
         if geometry is None:
             raise _nothing(study, reasons)
         highest = max(score for score in scores if score is not None)
-        decision = highest > self.calibration.image_threshold if self.calibration else None
-        return Result(highest, decision, tuple(scores), reasons, study.volume, geometry, small)
+        threshold, note = self._threshold(study.volume, len(small))
+        return Result(
+            score=highest,
+            decision=None if threshold is None else highest > threshold,
+            threshold=threshold,
+            decision_note=note,
+            slice_scores=tuple(scores),
+            reasons=reasons,
+            volume=study.volume,
+            geometry=geometry,
+            small=small,
+            traits=mean_traits(plain),
+        )
+
+    def told(self, volume: bool) -> str:
+        """What decisions on volumes, or on pictures by themselves, rest on, or why there are none."""
+        return self.calibration.told(volume) if self.calibration else NO_CALIBRATION
+
+    def _threshold(self, volume: bool, pictures: int) -> tuple[float | None, str]:
+        if self.calibration is None:
+            return None, NO_CALIBRATION
+        return self.calibration.threshold(volume).value, self.calibration.told(volume, pictures)
+
+    def _traits(self, image: Image) -> dict[str, float]:
+        if self.calibration is None:
+            return {}
+        pixels = image.pixels[0]
+        turned = uprightness(thumbnail(pixels), self.calibration.mean_picture)
+        return traits(pixels, image.geometry.shape, image.spacing) | {ORIENTATION: turned}
 
     def _open(
         self, what: FileName | Sequence[FileName] | NDArray[np.generic] | Study, spacing: tuple[float, float] | None
@@ -241,7 +285,7 @@ def load(
     folder = Path(calibration) if calibration is not None else _beside(Path(model))
     found = load_calibration(folder, artifact.card) if folder else None
     where = torch.device(device)
-    _give_network(Path(model), artifact, weights, where)
+    give_network(Path(model), artifact, weights, where)
     return Model(artifact, found, _perceptual(found, weights, where), where, limits, any_part)
 
 
@@ -249,8 +293,13 @@ def _beside(model: Path) -> Path | None:
     return model if (model / "calibration.json").exists() else None
 
 
-def _give_network(model: Path, artifact: Artifact, weights: FileName | None, device: torch.device) -> None:
-    """A method that looks at images through a pretrained network gets the one that it was made with."""
+def give_network(model: Path, artifact: Artifact, weights: FileName | None, device: torch.device) -> None:
+    """A method that looks at images through a pretrained network gets the one that it was made with.
+
+    Raises:
+        ArtifactError: the weights are of another network.
+        WeightsError: there are none.
+    """
     method = artifact.method
     if not isinstance(method, FeatureDetector):
         return
@@ -274,17 +323,20 @@ def _perceptual(calibration: Calibration | None, weights: FileName | None, devic
     return found
 
 
-def _identity(artifact: Artifact, calibration: Calibration | None, scoring: ScoringConfig) -> str:
+def identity_of(card: Card, calibration: Calibration | None, scoring: ScoringConfig) -> str:
+    """`Model.identity`: equal where equal studies get equal scores and decisions."""
     healthy = calibration.healthy if calibration else None
     arrays = (healthy.mean, healthy.spread) if healthy else ()
+    thresholds = (calibration.slice, calibration.study, calibration.pixel) if calibration else ()
     facts = {
-        "model": artifact.card.model_hash,
-        "features": artifact.card.features,
-        "preprocessing": artifact.card.preprocessing.digest(),
+        "model": card.model_hash,
+        "features": card.features,
+        "preprocessing": card.preprocessing.digest(),
         "scoring": scoring.digest(),
-        "thresholds": [calibration.image_threshold, calibration.pixel_threshold] if calibration else None,
+        "thresholds": [threshold.digest() for threshold in thresholds],
         "perceptual": calibration.perceptual_hash if calibration else "",
         "healthy": [hashlib.sha256(array.astype("<f8").tobytes()).hexdigest() for array in arrays],
+        "usual": calibration.usual.digest() if calibration else "",
         "reader": READER_VERSION,
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

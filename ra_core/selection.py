@@ -1,7 +1,7 @@
 """Choosing a scoring and thresholds on healthy validation images, without a single sick one.
 
 A good scoring tells a healthy image from its twin with a synthetic anomaly. Thresholds are plain quantiles; a threshold
-with a guarantee needs images of its own (`docs/method.md`).
+with a guarantee needs images of its own (`calibrating.py`).
 """
 
 from __future__ import annotations

@@ -16,14 +16,14 @@ from ra_core.files import write_atomically
 __all__ = ["load_tensors", "save_tensors"]
 
 
-def save_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-    """Write tensors and JSON facts to one file, atomically.
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any], mode: int = 0o666) -> None:
+    """Write tensors and JSON facts to one file, atomically; `mode` as of `write_atomically`.
 
     Raises:
         OSError: the disk is full or the folder can't be written.
     """
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_atomically(path, save(contiguous, metadata={"facts": json.dumps(facts)}))
+    write_atomically(path, save(contiguous, metadata={"facts": json.dumps(facts)}), mode)
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], Any]:

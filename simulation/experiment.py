@@ -16,7 +16,8 @@ from typing import Any
 
 from ra_core.artifact import Artifact, Card, save_artifact
 from ra_core.baselines import evaluate_baselines
-from ra_core.calibration import save_calibration
+from ra_core.calibrating import own_calibration
+from ra_core.calibration import Calibration, save_calibration
 from ra_core.config import StudyConfig
 from ra_core.errors import ConfigError, TooFewImagesError
 from ra_core.evaluation import CHOSEN_NOTE, Evaluation, evaluate
@@ -206,10 +207,21 @@ class Experiment:
                 continue
             save_artifact(self.out / "models" / name, Artifact(model.method, self._card(model, found)))
             for place in self.places:
-                evaluation = found.by_place[model.arm, place.name]
-                calibration = evaluation.calibration(self.study.perceptual.net, model.model_hash)
+                calibration = self._calibration(model, place, found.by_place[model.arm, place.name])
                 save_calibration(self.out / "calibration" / name / place.name, calibration)
         write_report(self.out / "report.html", self._report(trained, found, record))
+
+    def _calibration(self, model: Trained, place: Place, evaluation: Evaluation) -> Calibration:
+        """What a site scores with: it is no part of the tables, whose thresholds are plain quantiles."""
+        return own_calibration(
+            place.reference,
+            evaluation.scorer,
+            evaluation.chosen,
+            place.images,
+            self.study.evaluation,
+            self.study.perceptual.net,
+            model.model_hash,
+        )
 
     def _card(self, model: Trained, found: _Found) -> Card:
         chosen = found.chosen(model.arm)

@@ -15,9 +15,12 @@ from scipy.ndimage import gaussian_filter
 from ra_core.artifact import Artifact
 from ra_core.calibration import Calibration
 from ra_core.data.readers.reading import USUAL_LIMITS
+from ra_core.image_threshold import ImageThreshold
 from ra_core.model import Model
 from ra_core.models.method import Reconstruction
 from ra_core.scoring import ScoringConfig
+from ra_core.thresholds import Promise
+from ra_core.watching import Tallies
 
 PLAIN = ScoringConfig(name="plain", factors=("residual",))
 PATIENT = "Meyer-Lücke^Rosalinde"
@@ -41,14 +44,38 @@ def new_artifact(size=64, anatomy="", modality="", **preprocessing):
     )
 
 
-def new_calibration(artifact, image=0.01, pixel=0.05, scoring=PLAIN, healthy=None, perceptual=("", "")):
-    return Calibration(scoring, pixel, image, *perceptual, artifact.card.model_hash, healthy)
+def promised(unit, value, n=40, **facts):
+    """An image threshold that was set on so many patients."""
+    usual = {"low": 0.01, "high": 0.13} if value is not None else {"note": "not enough patients: 4 of 19 needed"}
+    return ImageThreshold(value=value, rate=0.05, unit=unit, n=n, **usual | facts)
 
 
-def blur_model(image=0.01, calibrated=True, size=64, limits=USUAL_LIMITS, any_part=False, **card):
-    """A model whose map is the difference between an image and itself blurred; `image` is its threshold."""
+def new_calibration(artifact, image=0.01, pixel=0.05, scoring=PLAIN, healthy=None, perceptual=("", ""), **facts):
+    """Of a site 'north'; `image` is the threshold of pictures by themselves, and of volumes unless `study` is given."""
+    found = {
+        "site": "north",
+        "scoring": scoring,
+        "pixel": Promise(value=pixel, rate=0.05, unit="pixel", n=40),
+        "slice": promised("slice", image),
+        "study": promised("study", image),
+        "pictures": (1, 9),
+        "usual": Tallies(),
+        "mean_picture": np.zeros((32, 32), np.uint8),
+        "perceptual_net": perceptual[0],
+        "perceptual_hash": perceptual[1],
+        "model_hash": artifact.card.model_hash,
+        "healthy": healthy,
+    }
+    return Calibration(**found | facts)
+
+
+def blur_model(image=0.01, calibrated=True, size=64, limits=USUAL_LIMITS, any_part=False, kept=None, **card):
+    """A model whose map is the difference between an image and itself blurred; `image` is its threshold.
+
+    `kept` is what else its calibration has.
+    """
     artifact = new_artifact(size, **card)
-    calibration = new_calibration(artifact, image) if calibrated else None
+    calibration = new_calibration(artifact, image, **kept or {}) if calibrated else None
     return Model(Artifact(Blur(), artifact.card), calibration, None, CPU, limits, any_part)
 
 

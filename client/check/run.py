@@ -11,7 +11,7 @@ from rich.table import Table
 from client.check.outcome import Outcome
 from client.check.page import write_page
 from client.site import Survey, data_root, survey
-from ra_core.config import SiteConfig, StudyConfig
+from ra_core.config import PreprocessingConfig, SiteConfig, StudyConfig
 from ra_core.console import TerminalReporter
 from ra_core.data import checks
 from ra_core.data.checks import Counts, Pictures, Profile
@@ -20,7 +20,7 @@ from ra_core.errors import CheckError, ConfigError, DataError
 from ra_core.files import cache_folder, write_atomically
 from ra_core.settings import load_config
 
-__all__ = ["run_check", "summary"]
+__all__ = ["refuse_other", "run_check", "summary"]
 
 
 def run_check(
@@ -42,7 +42,7 @@ def run_check(
     settings = load_config(study, StudyConfig) if study else StudyConfig()
     theirs = Profile.merged([Profile.load(path) for path in profiles]) if profiles else None
     if theirs:
-        _refuse_other(theirs, config, settings)
+        refuse_other(theirs, config, settings.preprocessing)
     root = data_root(config, data)
     reporter = TerminalReporter()
     with reporter.counted("reading files") as progress:
@@ -100,11 +100,16 @@ def _unnamed(site: SiteConfig, root: Path, found: Survey) -> int | None:
     return sum(file.path not in named for file in walk(root, site.limits.hidden) if file.reason is None)
 
 
-def _refuse_other(profile: Profile, site: SiteConfig, study: StudyConfig) -> None:
+def refuse_other(profile: Profile, site: SiteConfig, preprocessing: PreprocessingConfig) -> None:
+    """Refuse a profile of other images than those of a site, prepared in this way.
+
+    Raises:
+        ConfigError: says what differs.
+    """
     for name, theirs, ours in (
         ("anatomy", profile.anatomy, site.anatomy),
         ("modality", profile.modality, site.modality),
-        ("preprocessing", profile.preprocessing, study.preprocessing.digest()),
+        ("preprocessing", profile.preprocessing, preprocessing.digest()),
     ):
         if theirs != ours:
             raise ConfigError(

@@ -24,7 +24,10 @@ def score(
     ] = None,
     site: Annotated[
         Path | None,
-        typer.Option(help="Site config (YAML), for its limits and for what it ignores; without it, the usual limits."),
+        typer.Option(
+            help="Site config (YAML), for its limits, for what it ignores, and for its state folder, where histograms "
+            "of what was scored are kept for `ra-client drift`; without it, the usual limits and no history."
+        ),
     ] = None,
     any_part: Annotated[
         bool,
@@ -36,7 +39,8 @@ def score(
     """Score studies with a trained model, on this machine alone. Nothing of it leaves the site.
 
     Writes scores.csv, an overlay for each study, a DICOM series or NIfTI map beside DICOM or NIfTI input, and
-    index.html with the highest score first. Ctrl-C ends it after the study at hand. Not for diagnosis.
+    index.html with the highest score first. With each decision stands what its threshold promises, or why there is
+    none: `ra-client calibrate` makes the calibration. Ctrl-C ends it after the study at hand. Not for diagnosis.
     """
     from client.score.run import run_score  # noqa: PLC0415 - it takes seconds, and `--help` doesn't need it
 

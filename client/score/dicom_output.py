@@ -24,6 +24,7 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian
 
+from client.score.decided import decided
 from client.score.overlay import ColourScale, blend
 from ra_core.data.preprocess import scaled
 from ra_core.data.readers import stored
@@ -92,7 +93,7 @@ def captures(
             warnings.simplefilter("ignore")  # they would quote the patient's data
             image = _capture(source.header, np.ascontiguousarray(stored(shown, raw.turn)), seed, index)
             _refer(image, source.header, _place(image, source, index))
-            image.DerivationDescription = _description(model, scale)
+            image.DerivationDescription = _description(model, scale, result)
             buffer = io.BytesIO()
             image.save_as(buffer, enforce_file_format=True)
         yield index + 1, buffer.getvalue()
@@ -172,12 +173,17 @@ def _refer(image: SCImage, header: Dataset, frame: int | None) -> None:
     image.SourceImageSequence = [derived]
 
 
-def _description(model: Model, scale: ColourScale) -> str:
-    line = "" if scale.threshold is None else f"; white line at {scale.threshold:.4g}, the site's threshold"
-    return (
+def _description(model: Model, scale: ColourScale, result: Result) -> str:
+    """At most 1024 characters, as DICOM has it: a name of a site has 64, and a number a dozen.
+
+    A site's name may hold letters that the source's character set lacks: they become question marks.
+    """
+    line = "" if scale.threshold is None else f"; white line at {scale.threshold:.4g}, the site's threshold of pixels"
+    text = (
         f"Not for diagnosis. Anomaly map ({model.scoring.name}) of model {model.card.model_hash[:16]}; "
-        f"colours from 0 to {scale.top:.4g}{line}."
+        f"colours from 0 to {scale.top:.4g}{line}. The score of the study is {result.score:.4g}: {decided(result)}."
     )
+    return text.encode("ascii", "replace").decode()
 
 
 def _uid(*parts: str) -> str:

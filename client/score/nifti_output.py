@@ -9,6 +9,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
+from client.score.decided import decided
 from ra_core.data.readers import Reading
 from ra_core.data.readers.nifti import open_nifti
 from ra_core.model import Result
@@ -44,7 +45,8 @@ def nifti_map(path: Path, result: Result, reading: Reading, top: float) -> bytes
     header = kind.header_class()
     for name in _PLACE:
         header[name] = given[name]
-    header["descrip"] = b"anomaly map, not for diagnosis"
+    parts = ["anomaly map, not for diagnosis", decided(result, short=True)]
+    header["descrip"] = "; ".join(part for part in parts if part).encode("ascii")
     header["cal_max"] = top
     header.set_data_shape(voxels.shape)
     header.set_data_dtype(np.float32)

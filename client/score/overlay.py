@@ -20,7 +20,7 @@ __all__ = ["ColourScale", "Panel", "blend", "draw_overlay"]
 SIDE = 320
 """Longest side of a panel, in pixels."""
 
-GAP, BAR, LABELS, TITLE = 8, 16, 112, 26
+GAP, BAR, LABELS, TITLE, SMALL = 8, 16, 112, 26, 13
 OPACITY = 0.75
 INK, PAPER = "#1c2127", "#ffffff"
 
@@ -78,16 +78,18 @@ def blend(picture: NDArray[np.float32], heat: NDArray[np.float32], scale: Colour
     return mixed
 
 
-def draw_overlay(panels: list[Panel], scale: ColourScale) -> bytes:
-    """The bytes of a PNG: a line a panel with the picture, the picture under its map, and the colour scale.
+def draw_overlay(panels: list[Panel], scale: ColourScale, words: str = "") -> bytes:
+    """The bytes of a PNG: a line a panel with the picture, the picture under its map, and the colour scale; then words.
 
     It carries no text chunk and nothing of the input's header.
 
     Args:
         panels: at least one.
         scale: the same for all studies of a model.
+        words: below, broken into lines; they name no patient and no file.
     """
     rows = [_draw_row(panel, scale) for panel in panels]
+    rows += _draw_words(words, max(row.width for row in rows)) if words else []
     width, height = max(row.width for row in rows), sum(row.height for row in rows)
     sheet = PIL.Image.new("RGB", (width, height), PAPER)
     top = 0
@@ -109,6 +111,23 @@ def _draw_row(panel: Panel, scale: ColourScale) -> PIL.Image.Image:
     row.paste(PIL.Image.fromarray(blend(picture, heat, scale)), (2 * GAP + size[0], TITLE))
     _draw_scale(row, scale, 3 * GAP + 2 * size[0], size[1])
     return row
+
+
+def _draw_words(words: str, width: int) -> list[PIL.Image.Image]:
+    """Lines as wide as the sheet."""
+    font, lines = PIL.ImageFont.load_default(SMALL), [""]
+    for word in words.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if font.getlength(longer) <= width - 2 * GAP:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    drawn = []
+    for line in lines:
+        row = PIL.Image.new("RGB", (width, SMALL + GAP), PAPER)
+        PIL.ImageDraw.Draw(row).text((GAP, 1), line, INK, font)
+        drawn.append(row)
+    return drawn
 
 
 def _panel_size(shape: tuple[int, ...], aspect: float) -> tuple[int, int]:

@@ -30,9 +30,23 @@ def render_page(rows: list[Row], model: Model, root: Path) -> bytes:
             overlays={row.number for row in scored if (root / f"overlays/{row.name}.png").exists()},
             results={row.number: _result(row, root) for row in scored},
             model=model,
+            told=_told(model, scored),
+            usual={model.told(False), model.told(True)},
         )
     )
     return page_bytes(page)
+
+
+def _told(model: Model, scored: list[Row]) -> list[tuple[str, str]]:
+    """What decisions rest on, of those kinds of studies that are there."""
+    kinds = (("Pictures by themselves", False), ("Volumes", True))
+    there = {row.slices_declared > 1 for row in scored}
+    return [(f"{which}{_limit(model, volume)}", model.told(volume)) for which, volume in kinds if volume in there]
+
+
+def _limit(model: Model, volume: bool) -> str:
+    value = model.calibration.threshold(volume).value if model.calibration else None
+    return "" if value is None else f", above {value:.4g}"
 
 
 def _result(row: Row, root: Path) -> str:

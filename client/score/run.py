@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from client.score.folder import ScoreFolder
+from client.score.history import History
 from client.score.page import render_page
 from client.score.stream import Outcome, score_all
 from client.score.table import Table
@@ -39,7 +40,7 @@ def run_score(
     Raises:
         NotScoredError: something could not be scored; all else was.
         KeyboardInterrupt: Ctrl-C or SIGTERM came; the same call goes on.
-        RAError: options, model or output folder are unfit; nothing was scored.
+        RAError: options, model, output folder or history are unfit; nothing was scored.
     """
     reporter = TerminalReporter()
     runtime = Runtime.resolve(_runtime(device, threads), "fp32")
@@ -48,10 +49,11 @@ def run_score(
     loaded = load(model, calibration, weights, str(runtime.device), limits, any_part)
     folder = ScoreFolder(out)
     table = Table(out / "scores.csv", loaded.identity)
+    history = _history(reporter, config, loaded)
     with reporter.counted("looking") as progress:
         items = find(paths, loaded.terms, out, progress, config.data if config else None)
     with graceful_stop() as stopped, reporter.task("scoring", len(items)) as move:
-        outcome = score_all(loaded, items, table, folder, lambda done: move(done, ""), stopped)
+        outcome = score_all(loaded, items, table, folder, lambda done: move(done, ""), stopped, history)
         interrupted = stopped()
     table.tidy()
     folder.write("index.html", render_page(table.rows, loaded, out))
@@ -62,6 +64,20 @@ def run_score(
         raise NotScoredError(f"{outcome.lost} of {len(items)} studies were not scored in full", _WHY)
     if not (outcome.scored or outcome.known):
         raise NotScoredError("nothing was scored", _WHY)
+
+
+def _history(reporter: TerminalReporter, config: SiteConfig | None, model: Model) -> History | None:
+    """Where the numbers of scored studies are counted; None where nothing is, which is said."""
+    if config is None:
+        lacking = "a site config (--site)"
+    elif config.state is None:
+        lacking = "a state folder (state) in the site config"
+    elif model.calibration is None:
+        lacking = "a calibration (`ra-client calibrate`)"
+    else:
+        return History(config.state, model.identity)
+    reporter.say(f"no history is kept, so `ra-client drift` will not know of these studies: that needs {lacking}")
+    return None
 
 
 def _runtime(device: str, threads: int) -> RuntimeConfig:
@@ -77,4 +93,6 @@ def _say(reporter: TerminalReporter, outcome: Outcome, model: Model) -> None:
     reporter.say(f"{outcome.scored} scored{known}{above}")
     for reason, count in sorted(outcome.reasons.items()):
         reporter.say(f"{count} × {reason}")
+    for kind, volume in (("pictures by themselves", False), ("volumes", True)):
+        reporter.say(f"{kind}: {model.told(volume)}")
     reporter.say("index.html in the output folder shows the highest score first; the folder stays at the site")

@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from client.score.decided import decided
 from client.score.dicom_output import captures
 from client.score.folder import ScoreFolder
+from client.score.history import History
 from client.score.nifti_output import nifti_map
 from client.score.overlay import ColourScale, Panel, draw_overlay
 from client.score.table import Row, Table
@@ -20,6 +22,7 @@ from ra_core.errors import DataError
 from ra_core.finding import Item
 from ra_core.model import Model, Result
 from ra_core.studies import Study
+from ra_core.traits import SCORE
 
 __all__ = ["Outcome", "score_all"]
 
@@ -55,6 +58,7 @@ def score_all(
     folder: ScoreFolder,
     progress: Callable[[int], None],
     stopped: Callable[[], bool],
+    history: History | None = None,
 ) -> Outcome:
     """Score every item that the table doesn't know yet; what could not be scored before is tried again.
 
@@ -67,8 +71,10 @@ def score_all(
         folder: where the rest is written.
         progress: told after each item how many are done.
         stopped: asked before each item whether to leave off.
+        history: gets the numbers of each study that is scored, before the table does; None keeps nothing.
 
     Raises:
+        ResumeError: the history is damaged.
         OSError: the disk is full or the folder can't be written.
     """
     outcome = Outcome(0, 0, 0, 0, Counter())
@@ -80,7 +86,7 @@ def score_all(
         if row and row.complete and item.reason is None:
             outcome.known += 1
         else:
-            row = _score(model, item, content, row.number if row else table.next_number, folder)
+            row = _score(model, item, content, row.number if row else table.next_number, folder, history)
             table.append(row)
             outcome.scored += row.score is not None
         outcome.above += row.decision == "above"
@@ -103,19 +109,23 @@ def _content(files: Sequence[Path]) -> str:
     return digest.hexdigest()
 
 
-def _score(model: Model, item: Item, content: str, number: int, folder: ScoreFolder) -> Row:
-    row = Row(number, str(item.files[0]), "", 0, 0, None, "", None, "", "", content, model.identity)
+def _score(model: Model, item: Item, content: str, number: int, folder: ScoreFolder, history: History | None) -> Row:
+    row = Row(number, str(item.files[0]), content=content, model=model.identity)
     try:
         study = item.open(model.terms)
         row = replace(row, kind=study.kind, slices_declared=study.count)
         result = model.score(study)
     except DataError as error:
         return replace(row, reason=error.code)
+    if history:
+        history.add(content, "study" if result.volume else "slice", {SCORE: result.score, **result.traits})
     row = replace(
         row,
         slices_scored=len(result.small),
         score=result.score,
         decision={None: "", True: "above", False: "below"}[result.decision],
+        threshold=result.threshold,
+        decision_note=result.decision_note,
         highest_slice=result.ranked[0] + 1,
         slices_refused=" ".join(f"{code}:{count}" for code, count in sorted(Counter(result.reasons.values()).items())),
     )
@@ -148,9 +158,12 @@ class _NotMade(Exception):  # noqa: N818 - says what it is
 
 def _results(model: Model, study: Study, result: Result, row: Row) -> Iterator[tuple[str, bytes]]:
     """Names and contents of a study's files: an overlay, and what lies beside the input where its viewers look."""
-    scale = ColourScale(model.scale, model.calibration.pixel_threshold if model.calibration else None)
+    scale = ColourScale(model.scale, model.flagged_above)
     try:
-        yield f"overlays/{row.name}.png", draw_overlay(list(_panels(model, study, result, row.number)), scale)
+        yield (
+            f"overlays/{row.name}.png",
+            draw_overlay(list(_panels(model, study, result, row.number)), scale, decided(result)),
+        )
         if study.kind == "dicom":
             for place, content in captures(study, result, model, scale, row.content):
                 yield f"dicom/{row.name}/{place:04d}.dcm", content

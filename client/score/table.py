@@ -27,7 +27,9 @@ class Row:
         slices_scored, slices_declared: how many pictures were scored, and how many there are, those outside the range
             of the model included; both are 0 where it can't be opened.
         score: of the picture, or the highest of the volume's slices; None where it was not scored.
-        decision: above or below the site's image threshold; empty without one.
+        decision: above or below the site's threshold; empty without one.
+        threshold: which that is: of pictures by themselves and of volumes there are two; None without one.
+        decision_note: `Result.decision_note`; empty where it was not scored.
         highest_slice: number, from 1, of the slice with the highest score; None where it was not scored.
         slices_refused: "reason:count reason:count" of a volume's slices in the model's range that were not scored.
         reason: why it was not scored, or that not all of its results could be written; empty where all is well.
@@ -37,16 +39,18 @@ class Row:
 
     number: int
     study: str
-    kind: str
-    slices_scored: int
-    slices_declared: int
-    score: float | None
-    decision: str
-    highest_slice: int | None
-    slices_refused: str
-    reason: str
-    content: str
-    model: str
+    kind: str = ""
+    slices_scored: int = 0
+    slices_declared: int = 0
+    score: float | None = None
+    decision: str = ""
+    threshold: float | None = None
+    decision_note: str = ""
+    highest_slice: int | None = None
+    slices_refused: str = ""
+    reason: str = ""
+    content: str = ""
+    model: str = ""
 
     @property
     def name(self) -> str:
@@ -158,6 +162,8 @@ def _row(cells: dict[str, str]) -> Row:
         slices_declared=int(cells["slices_declared"]),
         score=float(cells["score"]) if cells["score"] else None,
         decision=cells["decision"],
+        threshold=float(cells["threshold"]) if cells["threshold"] else None,
+        decision_note=cells["decision_note"],
         highest_slice=int(cells["highest_slice"]) if cells["highest_slice"] else None,
         slices_refused=cells["slices_refused"],
         reason=cells["reason"],

@@ -185,6 +185,13 @@ class ImageSet:
             last = 0 if kind_of(path) == "raster" else _opened(path, self._reading, *_state(path)).facts.frames - 1
             yield frame / last if last else None
 
+    def grids(self) -> Iterator[tuple[tuple[int, int], tuple[float, float] | None]]:
+        """Rows and columns of each picture in its file, and millimetres between them where known; opened one by one."""
+        for row in self.rows:
+            path = self.root / row.path
+            facts = _opened(path, self._reading, *_state(path)).facts
+            yield facts.shape, facts.spacing
+
     def _pixels(self, index: int) -> NDArray[np.float32]:
         path, frame = self.root / self.rows[index].path, self.frames[index]
 

@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import io
 import os
 import re
 import shutil
@@ -19,6 +20,7 @@ from scorable import (
     blur_model,
     head,
     heads,
+    promised,
     write_dicom,
     write_nifti,
     write_png,
@@ -186,9 +188,9 @@ def test_what_was_left_off_is_taken_up(score, monkeypatch, tmp_path):
         write_png(tmp_path / f"in/{place}.png", pixels)
     score(tmp_path / "in", out=tmp_path / "once")
 
-    def once_more(model, items, table, folder, progress, stopped):
+    def once_more(model, items, table, folder, progress, stopped, history):
         asked = iter([False] * (1 + len(table.rows)) + [True] * 9)
-        return whole(model, items, table, folder, progress, lambda: next(asked))
+        return whole(model, items, table, folder, progress, lambda: next(asked), history)
 
     whole = score_run.score_all
     monkeypatch.setattr(score_run, "score_all", once_more)
@@ -279,7 +281,7 @@ def test_a_file_that_is_no_table_is_refused_or_begun_anew(tmp_path, damage):
 def test_rows_come_back_as_they_were(tmp_path):
     table = Table(tmp_path / "scores.csv", "m")
     odd = os.fsdecode(b'/a/caf\xe9, "x"\n=1.png')
-    row = Row(1, odd, "dicom", 3, 4, 0.1 + 0.2, "above", 2, "empty_slice:1", "", "c", "m")
+    row = Row(1, odd, "dicom", 3, 4, 0.1 + 0.2, "above", 0.1, "asked 5 %, so, so", 2, "empty_slice:1", "", "c", "m")
     table.append(row)
     again = Table(tmp_path / "scores.csv", "m")
     assert again.rows == [row]
@@ -758,9 +760,92 @@ def test_a_threshold_of_zero_flags_all_that_is_above_it():
 
 @pytest.mark.parametrize(("shape", "aspect"), [((700, 300), 1.0), ((30, 60), 2.0), ((1, 4000), 1.0)])
 def test_overlays_have_one_size_whatever_the_picture(shape, aspect):
-    import io
-
     rng = np.random.default_rng(0)
     panel = Panel(rng.random(shape, np.float32), rng.random(shape, np.float32), aspect, "7: 0.1")
     sheet = Image.open(io.BytesIO(draw_overlay([panel, panel], ColourScale(1.0, 0.5))))
     assert max(sheet.size) < 900
+
+
+# --- what a decision rests on
+
+PROMISE = "calibrated on 40 healthy patients of north, asked 5 %, expected range 1 % to 13 %"
+
+
+def test_a_decision_says_everywhere_what_it_rests_on(done):
+    rows = [row for row in rows_of(done / "out") if row["score"]]
+    assert {(row["threshold"], row["decision_note"]) for row in rows} == {("0.01", PROMISE)}
+    page = (done / "out/index.html").read_text(encoding="utf-8")
+    assert f"<b>Pictures by themselves, above 0.01</b>: {PROMISE}." in page
+    assert f"<b>Volumes, above 0.01</b>: {PROMISE}." in page
+    for path in (done / "out/dicom").rglob("*.dcm"):
+        told = pydicom.dcmread(path).DerivationDescription
+        assert f"above the threshold of 0.01: {PROMISE}" in told
+        assert len(told) <= 1024
+    (path,) = (done / "out/nifti").iterdir()
+    descrip = nib.load(path).header["descrip"].item()
+    assert descrip.endswith(b"; above the threshold of 0.01")
+    assert len(descrip) < 80
+
+
+def test_without_a_threshold_the_reason_stands_in_its_place(score, tmp_path):
+    write_series(tmp_path / "in/ct", heads(3))
+    write_nifti(tmp_path / "in/v.nii.gz", as_nifti(heads(3)))
+    rows = score(tmp_path / "in", model=blur_model(kept={"study": promised("study", None)}))
+    why = "no decision: not enough patients: 4 of 19 needed"
+    assert {(row["decision"], row["threshold"], row["decision_note"]) for row in rows} == {("", "", why)}
+    assert f"<b>Volumes</b>: {why}." in (tmp_path / "out/index.html").read_text(encoding="utf-8")
+    told = {pydicom.dcmread(path).DerivationDescription for path in (tmp_path / "out/dicom").rglob("*.dcm")}
+    assert all(why in text for text in told)
+    (path,) = (tmp_path / "out/nifti").iterdir()
+    assert nib.load(path).header["descrip"].item() == b"anomaly map, not for diagnosis"
+
+
+def test_what_holds_for_one_study_alone_stands_beside_it(score, tmp_path):
+    write_series(tmp_path / "in/a", heads(2))
+    write_series(tmp_path / "in/b", heads(6)[3:], series="1.2.9", StudyInstanceUID="1.2.9.1")
+    two, three = score(tmp_path / "in", model=blur_model(kept={"pictures": (1, 2)}))
+    careful = "careful: 3 pictures, and no patient behind the threshold had more than 2"
+    assert careful in three["decision_note"]
+    assert careful not in two["decision_note"]
+    assert (tmp_path / "out/index.html").read_text(encoding="utf-8").count(careful) == 1
+
+
+def test_a_sites_name_in_any_letters_can_be_written(score, tmp_path):
+    write_dicom(tmp_path / "in/x.dcm", head((70, 60)), SpecificCharacterSet=None, PatientName="plain")
+    (row,) = score(tmp_path / "in", model=blur_model(kept={"site": "Żółć 北"}))
+    assert row["reason"] == ""
+    assert "of Żółć 北" in row["decision_note"]
+    assert "healthy patients of ?" in only_capture(tmp_path).DerivationDescription
+
+
+def test_words_stand_below_the_pictures_and_break_into_lines():
+    panel = Panel(np.zeros((40, 20), np.float32), np.zeros((40, 20), np.float32), 1.0, "1: 0.5")
+    scale = ColourScale(1.0, 0.5)
+    plain, short, long = (
+        np.asarray(Image.open(io.BytesIO(draw_overlay([panel], scale, words)))) for words in ("", "few", PROMISE * 2)
+    )
+    assert plain.shape[1] == short.shape[1] == long.shape[1]
+    assert plain.shape[0] < short.shape[0] < long.shape[0]
+    assert np.array_equal(plain, short[: len(plain)])
+    assert (short[len(plain) :] < 128).any()
+    assert (long[:, -4:] > 128).all(), "words run over the edge"
+
+
+def test_a_history_needs_a_site_a_state_folder_and_a_calibration(score, tmp_path, capfd):
+    write_png(tmp_path / "in/x.png", head((70, 60)))
+    text = "name: A\nanatomy: brain\nmodality: CT\ndata:\n  site: a\n"
+    (tmp_path / "bare.yaml").write_text(text)
+    (tmp_path / "site.yaml").write_text(f"{text}state: state\n")
+    for name, model, lacking in (
+        (None, None, "a site config (--site)"),
+        ("bare.yaml", None, "a state folder (state)"),
+        ("site.yaml", blur_model(calibrated=False), "a calibration"),
+    ):
+        score(tmp_path / "in", site=name and tmp_path / name, model=model, out=tmp_path / f"out {lacking[:8]}")
+        said = capfd.readouterr().err
+        assert said.count("no history is kept") == 1
+        assert f"that needs {lacking}" in said
+    assert not (tmp_path / "state").exists()
+    score(tmp_path / "in", site=tmp_path / "site.yaml", out=tmp_path / "kept")
+    assert "no history is kept" not in capfd.readouterr().err
+    assert len(list((tmp_path / "state/scores").glob("*.json"))) == 1

@@ -1,27 +1,44 @@
 import json
+import stat
 from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from scorable import new_calibration, promised
 
-from ra_core.calibration import Calibration, load_calibration, save_calibration
+from ra_core.calibration import load_calibration, save_calibration
 from ra_core.config import PreprocessingConfig
 from ra_core.errors import ArtifactError
 from ra_core.hashing import tensor_digest
+from ra_core.image_threshold import percent
 from ra_core.scoring import HealthyMoments, ScoringConfig
 from ra_core.storage import load_tensors, save_tensors
+from ra_core.thresholds import Histogram, Promise
+from ra_core.thresholds.record import Achieved
+from ra_core.watching import Tallies
 
 PLAIN = ScoringConfig(name="plain", factors=("residual",))
 STANDARDISED = ScoringConfig(name="standardised", factors=("residual",), standardise=True)
+TRIED = Achieved(threshold=0.7, above=1, n=12, low=0.002, high=0.38)
 CARD = SimpleNamespace(model_hash="a" * 64, preprocessing=PreprocessingConfig(size=32))
 
 
 @pytest.fixture(scope="module")
 def calibration():
     healthy = HealthyMoments().add(np.random.default_rng(0).random((4, 32, 32))).statistics(np.ones((32, 32)))
-    return Calibration(STANDARDISED, 1.5, 0.5, "alex", "none", CARD.model_hash, healthy)
+    return new_calibration(
+        SimpleNamespace(card=CARD),
+        image=0.5,
+        pixel=1.5,
+        scoring=STANDARDISED,
+        healthy=healthy,
+        perceptual=("alex", "none"),
+        study=promised("study", 0.7, way="shrunken", low=None, high=None, achieved=TRIED, note="x"),
+        usual=Tallies(slice={"score": Histogram.of([0.1, 0.2]).cells}),
+        mean_picture=np.arange(1024, dtype=np.uint8).reshape(32, 32),
+    )
 
 
 @pytest.fixture
@@ -55,7 +72,8 @@ def refused(folder, name, *reasons, card=CARD):
 
 def same(a, b):
     arrays = [(c.healthy.mean, c.healthy.spread, c.healthy.inside) if c.healthy else () for c in (a, b)]
-    assert replace(a, healthy=None) == replace(b, healthy=None)
+    assert replace(a, healthy=None, mean_picture=None) == replace(b, healthy=None, mean_picture=None)
+    assert np.array_equal(a.mean_picture, b.mean_picture)
     assert len(arrays[0]) == len(arrays[1])
     assert all(np.array_equal(x, y) for x, y in zip(*arrays, strict=True))
 
@@ -79,13 +97,26 @@ def test_a_plain_scoring_has_no_statistics_and_leaves_none_behind(calibration, f
 
 
 @pytest.mark.parametrize(
-    "changes",
-    [{"healthy": None}, {"scoring": PLAIN}, {"pixel_threshold": -1.0}, {"image_threshold": float("nan")}],
+    ("changes", "reason"),
+    [
+        ({"healthy": None}, "healthy_hash"),
+        ({"scoring": PLAIN}, "healthy_hash"),
+        ({"pixel": Promise(value=-1, rate=0.05, unit="pixel", n=9)}, "the pixel threshold is negative"),
+        ({"pixel": Promise(value=None, rate=0.05, unit="pixel", n=9)}, "no pixel threshold"),
+        ({"slice": promised("slice", -0.1)}, "the slice threshold is negative"),
+        ({"slice": promised("study", 0.1)}, "the slice threshold is one of study"),
+        ({"pictures": (3, 2)}, "out of order"),
+        ({"site": "../x"}, "site"),
+    ],
 )
-def test_what_could_not_be_read_back_is_not_written(calibration, tmp_path, changes):
-    with pytest.raises(ValueError, match=r"healthy_hash|threshold"):
+def test_what_could_not_be_read_back_is_not_written(calibration, tmp_path, changes, reason):
+    with pytest.raises(ValueError, match=reason):
         save_calibration(tmp_path / "calibration", replace(calibration, **changes))
     assert not (tmp_path / "calibration").exists()
+
+
+def test_it_is_for_the_owner_alone(folder):
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
 
 
 def test_a_calibration_of_another_model_is_refused(folder):
@@ -121,12 +152,16 @@ def test_half_a_file_is_refused(folder, share):
 @pytest.mark.parametrize(
     ("changes", "key"),
     [
-        ({"format": 1}, "format"),
+        ({"format": 3}, "format"),
         ({"surprise": 1}, "surprise"),
-        ({"pixel_threshold": "high"}, "pixel_threshold"),
-        ({"pixel_threshold": -0.1}, "pixel_threshold"),
-        ({"image_threshold": float("nan")}, "image_threshold"),
-        ({"image_threshold": float("inf")}, "image_threshold"),
+        ({"pixel": {"value": "high", "rate": 0.05, "unit": "pixel", "n": 1}}, "pixel.value"),
+        ({"pixel": {"value": -0.1, "rate": 0.05, "unit": "pixel", "n": 1}}, "pixel threshold"),
+        ({"slice": {"value": float("nan"), "rate": 0.05, "unit": "slice", "n": 1}}, "slice.value"),
+        ({"study": {"value": float("inf"), "rate": 0.05, "unit": "study", "n": 1}}, "study.value"),
+        ({"study": {"value": 1, "rate": 0.05, "unit": "study", "n": 1, "way": "guessed"}}, "study.way"),
+        ({"mean_picture": "00"}, "mean_picture"),
+        ({"usual": {"slice": {"age": [[1, 1, 1]]}}}, "usual.slice"),
+        ({"usual": {"slice": {"score": [[2, 1, 1]]}}}, "usual.slice"),
         ({"scoring": {"name": "x", "factors": ["magic"]}}, "scoring.factors.0"),
         ({"healthy_hash": None}, "healthy_hash"),
         ({"scoring": PLAIN.model_dump(mode="json")}, "healthy_hash"),
@@ -142,8 +177,13 @@ def test_an_edited_calibration_is_refused_by_key(folder, changes, key):
     "key",
     [
         "scoring",
-        "pixel_threshold",
-        "image_threshold",
+        "site",
+        "pixel",
+        "slice",
+        "study",
+        "pictures",
+        "mean_picture",
+        "usual",
         "perceptual_net",
         "perceptual_hash",
         "model_hash",
@@ -191,3 +231,48 @@ def test_statistics_of_no_pixel_are_refused(folder):
 def test_an_unknown_tensor_is_refused(folder):
     change_statistics(folder, lambda t: t | {"extra": t["mean"] + 1})
     refused(folder, "healthy.safetensors", "'extra' doesn't belong there")
+
+
+# --- what a reader of a decision is told
+
+
+@pytest.mark.parametrize(
+    ("threshold", "sentence"),
+    [
+        (
+            promised("slice", 0.5),
+            "calibrated on 40 healthy patients of north, asked 5 %, expected range 1 % to 13 %",
+        ),
+        (
+            promised("study", 0.5, 12, way="shrunken", low=None, high=None, achieved=TRIED),
+            "calibrated on 12 healthy patients of north, asked 5 %, "
+            "no finite-sample guarantee: shrunken, measured 1 of 12",
+        ),
+        (
+            promised("slice", 0.5, 300, way="pooled", low=None, high=None, note="no finite-sample guarantee"),
+            "calibrated on 300 healthy patients of the consortium, asked 5 %, no finite-sample guarantee",
+        ),
+        (
+            promised("slice", 0.5, low=None, high=None, note="nothing is promised"),
+            "calibrated on 40 healthy patients of north, asked 5 %, nothing is promised",
+        ),
+        (promised("slice", None), "no decision: not enough patients: 4 of 19 needed"),
+    ],
+)
+def test_a_threshold_says_what_it_promises(threshold, sentence):
+    assert threshold.told("north") == sentence
+
+
+def test_more_pictures_than_any_patient_had_are_told(calibration):
+    assert calibration.told(volume=True, pictures=9) == calibration.told(volume=True)
+    assert calibration.told(volume=True, pictures=10).endswith(
+        "; careful: 10 pictures, and no patient behind the threshold had more than 9"
+    )
+    assert "careful" not in calibration.told(volume=False, pictures=99)
+    undecided = replace(calibration, study=promised("study", None))
+    assert "careful" not in undecided.told(volume=True, pictures=99)
+
+
+@pytest.mark.parametrize(("share", "text"), [(0.05, "5 %"), (0.001, "0.1 %"), (0.126, "13 %"), (1.0, "100 %")])
+def test_a_share_is_written_as_people_say_it(share, text):
+    assert percent(share) == text

@@ -107,16 +107,6 @@ def test_rates_are_shares_above_a_threshold_that_healthy_validation_images_set(e
             assert row.value == np.mean(scores[of_kind] > threshold)
 
 
-def test_what_the_site_keeps_is_that_of_the_chosen_scoring(evaluation, untrained_perceptual):
-    found, name = evaluation.calibration("alex", "hash"), evaluation.chosen.name
-    assert found.scoring == evaluation.chosen
-    assert found.pixel_threshold == evaluation.pixel_thresholds[name]
-    assert found.image_threshold == evaluation.image_thresholds[name]
-    assert found.healthy is evaluation.scorer.healthy.get(name)
-    assert (found.perceptual_net, found.model_hash) == ("alex", "hash")
-    assert found.perceptual_hash == untrained_perceptual.digest
-
-
 def test_pixel_metrics_are_those_of_the_maps_at_the_validation_threshold(evaluation, images):
     masks = np.stack([mask.numpy() for mask in images.test.masks(range(12))])
     maps = evaluation.scorer.maps(images.test.images(range(12)))

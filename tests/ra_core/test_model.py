@@ -20,6 +20,7 @@ from scorable import (
     heads,
     new_artifact,
     new_calibration,
+    promised,
     ramp,
     write_dicom,
     write_nifti,
@@ -37,7 +38,10 @@ from ra_core.errors import ArtifactError, DataError, WeightsError
 from ra_core.model import UNCALIBRATED, load
 from ra_core.scoring import HealthyStatistics, Scorer, ScoringConfig, image_scores
 from ra_core.site_scorer import SiteScorer
+from ra_core.thresholds import Histogram
+from ra_core.watching import Tallies
 
+USUAL = Tallies(slice={"score": Histogram.of([0.1]).cells})
 STANDARDISED = ScoringConfig(name="s", factors=("residual",), smooth=1.0, standardise=True, pool="top")
 
 
@@ -76,6 +80,7 @@ def test_without_a_calibration_there_is_a_score_and_no_decision(model_folder):
     result = ra_core.load(model_folder).score(head((40, 50)))
     assert result.score > 0
     assert result.decision is None
+    assert result.decision_note == "no decision: the model came without a calibration of this site"
     assert not UNCALIBRATED.standardise
     assert not UNCALIBRATED.is_perceptual
 
@@ -177,10 +182,45 @@ def test_a_volume_has_the_score_of_its_highest_slice(model, tmp_path):
     assert np.unravel_index(result.map.argmax(), volume.shape)[0] == 2
 
 
-def test_a_volume_is_above_the_threshold_if_any_slice_is():
-    scores = sorted(blur_model().score(heads(3)).slice_scores)
-    assert blur_model(image=sum(scores[1:]) / 2).score(heads(3)).decision is True
-    assert blur_model(image=scores[2]).score(heads(3)).decision is False
+def test_a_picture_is_judged_by_the_threshold_of_slices_and_a_volume_by_that_of_studies():
+    volume = heads(3)
+    scores = sorted(blur_model().score(volume).slice_scores)
+    between = {"study": promised("study", sum(scores[1:]) / 2)}
+    result = blur_model(image=1e9, kept=between).score(volume)
+    assert (result.decision, result.threshold) == (True, sum(scores[1:]) / 2)
+    assert blur_model(image=1e9, kept=between).score(volume[0]).decision is False
+    assert blur_model(image=0.0, kept={"study": promised("study", scores[2])}).score(volume).decision is False
+    assert blur_model(image=0.0, kept=between).score(volume[0]).decision is True
+
+
+def test_without_a_threshold_there_is_no_decision_and_the_reason():
+    model = blur_model(kept={"study": promised("study", None)})
+    result = model.score(heads(3))
+    assert (result.decision, result.threshold) == (None, None)
+    assert result.decision_note == "no decision: not enough patients: 4 of 19 needed"
+    assert model.score(head((70, 60))).decision is True
+
+
+def test_a_volume_with_more_slices_than_the_calibration_knew_is_told():
+    model = blur_model(kept={"pictures": (1, 2)})
+    assert "careful: 3 pictures" in model.score(heads(3)).decision_note
+    assert "careful" not in model.score(heads(2)).decision_note
+
+
+def test_another_threshold_of_any_kind_is_another_identity():
+    kinds = ({}, {"slice": promised("slice", 0.3)}, {"study": promised("study", 0.3)}, {"usual": USUAL})
+    assert len({blur_model(kept=kept).identity for kept in kinds}) == 4
+
+
+def test_the_traits_are_those_of_the_pictures():
+    volume = heads(3)
+    result = blur_model().score(volume, spacing=(0.5, 0.5))
+    assert (result.traits["rows"], result.traits["columns"]) == (70, 60)
+    assert result.traits["spacing"] == pytest.approx(0.5 * 70 / 64)
+    singles = [blur_model().score(picture).traits["brightness"] for picture in volume]
+    assert result.traits["brightness"] == pytest.approx(np.mean(singles))
+    assert "spacing" not in blur_model().score(volume).traits
+    assert blur_model(calibrated=False).score(volume).traits == {}
 
 
 def test_unfit_slices_are_left_out_with_their_reason(model, tmp_path):

@@ -12,7 +12,7 @@ from ra_core.data.checks.pictures import STATISTICS, Pictures, unit
 from ra_core.data.checks.profile import Profile, Usual, usual_of
 from ra_core.data.scan.records import THUMBNAIL
 
-__all__ = ["check_consortium", "check_poses", "check_usual"]
+__all__ = ["check_consortium", "check_poses", "check_usual", "turned_pictures"]
 
 FloatArray = NDArray[np.float32]
 
@@ -62,7 +62,7 @@ def check_poses(pictures: Pictures) -> Iterator[Finding]:
     own = x @ mean
     if np.median(own) < COHERENT:
         return
-    turned = _turned(mean)
+    turned = turned_pictures(mean)
     likeness = x @ turned.T
     inverted = (own < NEGATIVE) & (-own >= likeness.max(axis=1))
     laid_wrongly = _laid_wrongly(x, mean, turned) & ~inverted
@@ -141,7 +141,7 @@ def _farthest(distances: NDArray[np.float64]) -> str:
     return f"{STATISTICS[place]} {abs(distances[place]):.1f} deviations {way} the usual"
 
 
-def _turned(mean: FloatArray) -> FloatArray:
+def turned_pictures(mean: FloatArray) -> FloatArray:
     """The mean picture (P,) laid wrongly in seven ways, (7, P)."""
     square = mean.reshape(THUMBNAIL, THUMBNAIL)
     return np.stack([turn(square).ravel() for turn in TURNS.values()])
@@ -165,7 +165,7 @@ def _site_pose(thumbnails: NDArray[np.uint8], weights: NDArray[np.float64], prof
     """Whether the site as a whole lies otherwise than the consortium."""
     mean = unit((weights @ unit(thumbnails))[None])[0]
     theirs = unit(np.array(profile.mean_picture).reshape(1, -1))[0]
-    likeness = _turned(theirs) @ mean
+    likeness = turned_pictures(theirs) @ mean
     upright = float(theirs @ mean)
     best = int(likeness.argmax())
     if -upright > max(float(likeness[best]), -NEGATIVE):

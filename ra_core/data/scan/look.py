@@ -17,7 +17,8 @@ from ra_core.data.readers.source import Facts, Note, RawImage, Source
 from ra_core.data.scan.fit import refuse_unfit
 from ra_core.data.scan.looks import Looks
 from ra_core.data.scan.patients import header_patient, patient_of
-from ra_core.data.scan.records import THUMBNAIL, Entry, Picture, Pixels
+from ra_core.data.scan.plain import plain_numbers, thumbnail
+from ra_core.data.scan.records import Entry, Picture, Pixels
 from ra_core.data.scan.rules import ScanRules
 from ra_core.data.scan.text import text_share
 from ra_core.errors import DataError
@@ -82,23 +83,13 @@ def _pixels(source: Source, preprocessing: PreprocessingConfig) -> Pixels:
 
 def _picture(frame: int, raw: RawImage, preprocessing: PreprocessingConfig) -> Picture:
     image = prepare(raw, preprocessing).pixels[0]
-    steps = np.gradient(image)
     return Picture(
         frame=frame,
         digest=_digest(raw.pixels),
-        thumbnail=_thumbnail(image),
-        mean=float(image.mean()),
-        spread=float(image.std()),
-        foreground=float((image > 0.1).mean()),
-        sharpness=float(np.hypot(*steps).mean()),
+        thumbnail=thumbnail(image),
         text=text_share(raw.pixels),
+        **plain_numbers(image),
     )
-
-
-def _thumbnail(image: NDArray[np.float32]) -> NDArray[np.uint8]:
-    block = len(image) // THUMBNAIL  # a whole number: sizes are multiples of 32
-    means = image.reshape(THUMBNAIL, block, THUMBNAIL, block).mean(axis=(1, 3))
-    return np.asarray(np.rint(means * 255).astype(np.uint8))
 
 
 def _digest(pixels: NDArray[np.float32]) -> str:

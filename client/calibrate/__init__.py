@@ -1,0 +1,1 @@
+"""`ra-client calibrate`: a site sets its thresholds on its own healthy images."""

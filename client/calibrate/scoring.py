@@ -1,0 +1,100 @@
+"""Which way to score a site calibrates: the one asked for, the consortium's, or the one that its images choose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ra_core.artifact import Artifact, Card
+from ra_core.config import EvaluationConfig, PerceptualConfig
+from ra_core.data import SiteImages
+from ra_core.errors import ConfigError, WeightsError
+from ra_core.evaluation import reference_images
+from ra_core.metrics import Resampling
+from ra_core.perceptual import Perceptual
+from ra_core.runtime import Runtime
+from ra_core.scoring import Scorer, ScoringConfig
+from ra_core.selection import choose_scoring, synthetic_auroc
+from ra_core.site_scorer import SiteScorer, batches
+
+__all__ = ["Chosen", "choose"]
+
+CONFIG = EvaluationConfig(bootstrap=100)  # intervals play no part
+
+OTHERS = 64
+"""Training images that foreign pieces of synthetic anomalies come from."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A way to score, ready at a site.
+
+    Attributes:
+        scoring: the way.
+        why: in words.
+        scorer: with the site's statistics.
+    """
+
+    scoring: ScoringConfig
+    why: str
+    scorer: SiteScorer
+
+
+def choose(
+    artifact: Artifact, images: SiteImages, name: str | None, perceptual: PerceptualConfig, runtime: Runtime
+) -> Chosen:
+    """Decide how to score.
+
+    Args:
+        artifact: the model; its method is on the runtime's device.
+        images: of the site, none of which is one of calibration for this.
+        name: asked for; None leaves it to the model's card, or to the images.
+        perceptual: network of the scorings that need one.
+        runtime: the machine.
+
+    Raises:
+        ConfigError: there is no scoring of that name.
+        WeightsError: it needs a perceptual network that isn't there.
+    """
+    candidates, why = _candidates(artifact, images.site, name)
+    needed = any(scoring.is_perceptual for scoring in candidates)
+    scorer = Scorer(_network(perceptual, runtime) if needed else None)
+    seed = artifact.card.seed
+    reference = reference_images(len(images.train), CONFIG, seed)
+    train = batches(images.train, CONFIG.batch_size, reference)
+    site = SiteScorer.fit(artifact.method, scorer, candidates, train, runtime.device)
+    if len(candidates) == 1:
+        return Chosen(candidates[0], why, site)
+    val = list(batches(images.val, CONFIG.batch_size))
+    patients = [row.patient_id for row in images.val.rows]
+    others = images.train.images(reference[:OTHERS])
+    resampling = Resampling(bootstrap=CONFIG.bootstrap, confidence=CONFIG.confidence, seed=seed)
+    found = synthetic_auroc(site, val, site.scores(val), others, patients, resampling)
+    return Chosen(choose_scoring(candidates, found)[0], why, site)
+
+
+def _candidates(artifact: Artifact, site: str, name: str | None) -> tuple[list[ScoringConfig], str]:
+    offered, card = artifact.method.scorings, artifact.card
+    if name is not None:
+        found = [scoring for scoring in offered if scoring.name == name]
+        if not found:
+            names = ", ".join(scoring.name for scoring in offered)
+            raise ConfigError(f"there is no scoring '{name:.40}' of {card.method.name}", f"it has {names}")
+        return found, "asked for"
+    if card.calibration:
+        return [card.calibration.scoring], "the consortium's, so that its reference holds"
+    by_heart = _knows_by_heart(artifact, card, site)
+    fit = [scoring for scoring in offered if not (scoring.standardise and by_heart)]
+    return fit, "it finds synthetic anomalies on val images best"
+
+
+def _knows_by_heart(artifact: Artifact, card: Card, site: str) -> bool:
+    """Then maps of training images tell nothing of what others look like."""
+    return artifact.method.memorises and site in card.sites
+
+
+def _network(config: PerceptualConfig, runtime: Runtime) -> Perceptual:
+    try:
+        return Perceptual.load(config, runtime.device)
+    except WeightsError as error:
+        hint = f"{error.hint}; or name a scoring that needs none, as --scoring residual_top"
+        raise WeightsError(error.message, hint) from None

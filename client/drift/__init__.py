@@ -1,0 +1,1 @@
+"""`ra-client drift`: whether what a site scores still fits its calibration."""

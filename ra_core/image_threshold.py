@@ -1,0 +1,41 @@
+"""A threshold of images with all that a reader of a decision has to know of it, and the one sentence that says so."""
+
+from __future__ import annotations
+
+from ra_core.thresholds import Promise
+from ra_core.thresholds.record import Achieved, Way
+
+__all__ = ["ImageThreshold", "percent"]
+
+
+class ImageThreshold(Promise):
+    """A threshold of images, and how it came about.
+
+    Attributes:
+        way: from the site's own scores, from all sites' as one, or between the two.
+        achieved: how often other healthy patients of the site were above it; None where nobody tried.
+    """
+
+    way: Way = "local"
+    achieved: Achieved | None = None
+
+    def told(self, site: str) -> str:
+        """What a reader of a decision has to know, in one sentence without a full stop.
+
+        Args:
+            site: whose patients are behind it.
+        """
+        if self.value is None:
+            return f"no decision: {self.note}"
+        whose = "the consortium" if self.way == "pooled" else site
+        asked = f"calibrated on {self.n} healthy patients of {whose}, asked {percent(self.rate)}"
+        if self.low is not None and self.high is not None:
+            return f"{asked}, expected range {percent(self.low)} to {percent(self.high)}"
+        if self.achieved is None:
+            return f"{asked}, {self.note}"
+        return f"{asked}, no finite-sample guarantee: {self.way}, measured {self.achieved.above} of {self.achieved.n}"
+
+
+def percent(share: float) -> str:
+    """A share as people say it: 0.05 is "5 %"."""
+    return f"{100 * share:.2g} %" if share < 0.995 else "100 %"
