@@ -10,7 +10,8 @@ Bulletin 4), here with K = 1 / rate: the weight of a site's own is
 
 where n rate is how many of its patients are expected above the threshold. K could be estimated from the spread between
 sites, as in empirical Bayes (Fay and Herriot 1979); with the few sites of a consortium that estimate is noise, and in
-simulations it was no better (`benchmarks/calibration.py`).
+simulations where scanners differ its thresholds were nearly twice as far from the true ones
+(`benchmarks/calibration.py`).
 
 A shrunken threshold has no finite-sample guarantee: how often healthy patients are above it has to be measured.
 """
