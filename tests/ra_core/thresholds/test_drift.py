@@ -17,7 +17,9 @@ def of(values, least=1):
 @given(scores, scores, st.integers(1, 8))
 def test_the_difference_of_the_scores_is_within_the_bound(reference, later, least):
     found = drift(of(reference, least), of(later, least))
-    assert ks_2samp(reference, later, method="asymp").statistic <= found.ks + found.ks_bound + 1e-12
+    places = np.sort(reference + later)  # as of `ks_2samp`, which warns of its own chances for a few scores
+    shares = [np.searchsorted(np.sort(values), places, side="right") / len(values) for values in (reference, later)]
+    assert np.abs(shares[0] - shares[1]).max() <= found.ks + found.ks_bound + 1e-12
     assert found.ks_bound >= 0
 
 
