@@ -54,6 +54,7 @@ class Evaluation:
         image_thresholds: by scoring name, the image score that `image_fpr` of healthy validation images at most exceed.
         scorer: the method ready for this site.
         scores: image scores of the test images by name of the scorings shown, (N,).
+        healthy: image scores of the validation images by scoring name, (N,).
     """
 
     rows: list[ResultRow]
@@ -63,6 +64,7 @@ class Evaluation:
     image_thresholds: Mapping[str, float]
     scorer: SiteScorer
     scores: Mapping[str, np.ndarray]
+    healthy: Mapping[str, np.ndarray]
 
 
 def evaluate(
@@ -113,7 +115,8 @@ def evaluate(
     for s in () if table.borrowed else scorings:  # they would look like the site's own
         told = "on validation images", _network(scorer, s)
         rows += [table.row(name, s.name, "auroc", val.auroc[s.name, k], f"synthetic: {k}", *told) for k in KINDS]
-    return Evaluation(rows, val.chosen, val.synthetic, val.pixel_thresholds, val.image_thresholds, site, scores)
+    thresholds = val.pixel_thresholds, val.image_thresholds
+    return Evaluation(rows, val.chosen, val.synthetic, *thresholds, site, scores, val.healthy)
 
 
 def reference_images(count: int, config: EvaluationConfig, seed: int) -> list[int]:
@@ -130,6 +133,7 @@ class _Selected(NamedTuple):
     synthetic: Mapping[str, float]
     pixel_thresholds: Mapping[str, float]
     image_thresholds: Mapping[str, float]
+    healthy: Mapping[str, np.ndarray]
 
 
 def _on_validation(site: SiteScorer, others: Tensor, images: SiteImages, table: Table) -> _Selected:
@@ -140,7 +144,7 @@ def _on_validation(site: SiteScorer, others: Tensor, images: SiteImages, table: 
         pixel = {s.name: pixel_threshold(healthy.maps(s.name), config.pixel_fpr) for s in site.scorings}
     image = {name: image_threshold(scores, config.image_fpr) for name, scores in healthy.scores.items()}
     auroc = synthetic_auroc(site, val, healthy.scores, others, patients, table.settings)
-    return _Selected(auroc, *choose_scoring(site.scorings, auroc), pixel, image)
+    return _Selected(auroc, *choose_scoring(site.scorings, auroc), pixel, image, healthy.scores)
 
 
 def _on_test(

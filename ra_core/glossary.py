@@ -92,6 +92,21 @@ METRICS = {
         "share of healthy images above that same threshold; the lower, the better",
         "1 - specificity; the threshold: " + OURS,
     ),
+    "false_alarm_rate_local": Term(
+        "False alarm rate, local threshold",
+        "share of healthy patients above their site's own conformal threshold, set on its healthy validation patients",
+        "Lei et al. 2018, Distribution-Free Predictive Inference for Regression",
+    ),
+    "false_alarm_rate_pooled": Term(
+        "False alarm rate, pooled threshold",
+        "the same with one conformal threshold for all sites, set on all trained sites' patients together",
+        "Lei et al. 2018, Distribution-Free Predictive Inference for Regression",
+    ),
+    "false_alarm_rate_shrunken": Term(
+        "False alarm rate, shrunken threshold",
+        "the same with a threshold between the site's own and what all sites' patients say; without a guarantee",
+        "credibility: Bühlmann 1967; its use here: " + OURS,
+    ),
     "ssim": Term(
         "SSIM", "likeness in structure of a healthy image and its reconstruction, 1 at best", "Wang et al. 2004"
     ),

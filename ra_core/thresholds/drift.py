@@ -93,6 +93,6 @@ def _stability(reference: Histogram, later: Histogram) -> tuple[float, int]:
     counts = [
         np.bincount(np.searchsorted(ends, _middles(found)), minlength=len(ends) + 1) for found in (reference, later)
     ]
-    p, q = (found[counts[0] > 0] + 0.5 for found in counts)
+    p, q = (found[counts[0] + counts[1] > 0] + 0.5 for found in counts)
     p, q = p / p.sum(), q / q.sum()
     return float(((p - q) * np.log(p / q)).sum()), len(p)

@@ -23,6 +23,8 @@ __all__ = ["Binned", "auprc", "auroc", "rate_above", "share_interval", "within_s
 Z = float(norm.ppf(0.5 + CONFIDENCE / 2))
 """Standard errors to either side of a value."""
 
+NO_SPREAD = "the interval means nothing: these patients show no spread"
+
 
 class Binned(Config):
     """A number from histograms.
@@ -58,7 +60,7 @@ def auroc(healthy: Histogram, anomalous: Histogram) -> Binned:
     n, m = healthy.n, anomalous.n
     value, bound = (float((a @ pairs @ h) / (n * m)) for pairs in (won, unsure / 2))
     se = math.sqrt(_variance(won @ h / n, a) / m + _variance(a @ won / m, h) / n)
-    note = "" if min(n, m) > 1 else "the interval means nothing: one patient of a class"
+    note = NO_SPREAD if se == 0 else "" if min(n, m) > 1 else "the interval is too narrow: one patient of a class"
     low, high = max(0.0, value - Z * se), min(1.0, value + Z * se)
     return Binned(value=value, bound=bound, low=low, high=high, n_healthy=n, n_anomalous=m, note=note)
 
@@ -67,17 +69,17 @@ def auprc(healthy: Histogram, anomalous: Histogram) -> Binned:
     """Average precision, a sum over recall steps of precision; the interval is logit-normal (Boyd et al. 2013).
 
     The lowest that it can be has every healthy patient at the upper end of the cell and every sick one at the lower
-    end, one after another; the highest the other way round, with sick ones of one cell, or of cells that overlap, at
-    one score. The value is the middle of the two.
+    end, one after another; the highest has every healthy one at the lower end, and every sick one where it suits best.
+    The value is the middle of the two.
     """
     if lack := _lacking(healthy, anomalous):
         return lack
     m = anomalous.n
     lowest, highest = _lowest_precision(healthy, anomalous), _highest_precision(healthy, anomalous)
-    value, bound = (highest + lowest) / 2, (highest - lowest) / 2
+    value, bound = (highest + lowest) / 2, max(0.0, highest - lowest) / 2
     counts = {"n_healthy": healthy.n, "n_anomalous": m}
     if value >= 1:
-        return Binned(value=value, bound=bound, low=value, high=value, **counts)
+        return Binned(value=value, bound=bound, low=value, high=value, note=NO_SPREAD, **counts)
     logit, half = math.log(value / (1 - value)), Z / math.sqrt(m * value * (1 - value))
     low, high = (1 / (1 + math.exp(-(logit + sign * half))) for sign in (-1, 1))
     return Binned(value=value, bound=bound, low=low, high=high, **counts)
@@ -85,23 +87,23 @@ def auprc(healthy: Histogram, anomalous: Histogram) -> Binned:
 
 def _lowest_precision(healthy: Histogram, anomalous: Histogram) -> float:
     (_, h_last, h), (a_first, _, a) = healthy.columns(), anomalous.columns()
-    places = np.repeat(a_first, a)[::-1]
-    wrong = (h_last >= places[:, None]) @ h
-    hits = np.arange(1, len(places) + 1)
+    wrong = np.repeat((h_last >= a_first[:, None]) @ h, a)[::-1]
+    hits = np.arange(1, len(wrong) + 1)
     return float((hits / (hits + wrong)).mean())
 
 
 def _highest_precision(healthy: Histogram, anomalous: Histogram) -> float:
+    """Of each sick one the best precision at any place where it may be.
+
+    At a place in cell c, at most those count as found whose cells reach up to c, and at least those healthy ones as
+    wrong whose cells begin above it. From one upper end of sick ones' cells down to the next, the first number stays
+    and the second can only grow: the best places are at such ends.
+    """
     (h_first, _, h), (a_first, a_last, a) = healthy.columns(), anomalous.columns()
-    order = np.argsort(-a_last, kind="stable")
-    hits = np.cumsum(a[order])
-    precision = hits / (hits + (h_first > a_last[order, None]) @ h)
-    best = 0.0
-    for place in reversed(range(len(order))):  # sick ones of cells that overlap may share a score, so a precision
-        joined = place + 1 < len(order) and a_last[order[place + 1]] >= a_first[order[: place + 1]].min()
-        best = max(best, precision[place]) if joined else precision[place]
-        precision[place] = best
-    return float((precision * a[order]).sum() / anomalous.n)
+    hits = (a_last >= a_last[:, None]) @ a
+    precision = hits / (hits + (h_first > a_last[:, None]) @ h)
+    may_be = (a_first[:, None] <= a_last) & (a_last <= a_last[:, None])
+    return float(np.where(may_be, precision, 0).max(1) @ a / anomalous.n)
 
 
 def rate_above(histogram: Histogram, edge: float, *, anomalous: bool = False) -> Binned:

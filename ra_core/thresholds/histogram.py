@@ -26,8 +26,8 @@ EDGES.flags.writeable = False
 CELLS = len(EDGES) + 1
 """Cell i ends at EDGES[i]; the first holds 0 alone, the last has no end."""
 
-MOST = 1 << 40
-"""Scores in a cell, so that no sum leaves 64 bits."""
+MOST = 1 << 24
+"""Scores in a histogram: who lists them, as `highest` does, needs memory for each."""
 
 
 def edge_above(value: float) -> float:
@@ -51,12 +51,14 @@ class Histogram:
         """Refuse what can't be.
 
         Raises:
-            ValueError: cells are out of order or out of range, or a count is not at least 1.
+            ValueError: cells are out of order or out of range, a count is not at least 1, or there are too many scores.
         """
-        if any(not (0 <= first <= last < CELLS and 1 <= count <= MOST) for first, last, count in self.cells):
+        if any(not (0 <= first <= last < CELLS and count >= 1) for first, last, count in self.cells):
             raise ValueError("a cell of a histogram is out of range, or empty")
         if list(self.cells) != sorted(self.cells):
             raise ValueError("cells of a histogram are out of order")
+        if self.n > MOST:
+            raise ValueError(f"a histogram of more than {MOST} scores")
 
     @classmethod
     def of(cls, scores: ArrayLike, least: int = 1) -> Self:

@@ -10,7 +10,8 @@ Bulletin 4), here with K = 1 / rate: the weight of a site's own is
 
 where n rate is how many of its patients are expected above the threshold. K could be estimated from the spread between
 sites, as in empirical Bayes (Fay and Herriot 1979); with the few sites of a consortium that estimate is noise, and in
-simulations it was no better (`benchmarks/calibration.py`).
+simulations where scanners differ its thresholds were nearly twice as far from the true ones
+(`benchmarks/calibration.py`).
 
 A shrunken threshold has no finite-sample guarantee: how often healthy patients are above it has to be measured.
 """
@@ -39,7 +40,8 @@ class Reference(Config):
     Attributes:
         rate: asked, of false alarms.
         pooled: the conformal threshold of all scores as they are, one for all sites; None where they are too few.
-        z: the same of standardised scores, in interquartile ranges above the median; None likewise.
+        z: the same of standardised scores, in interquartile ranges above the median; None likewise, and where all
+            interquartile ranges are 0: then sites are brought the pooled threshold as it is.
         spread: mean interquartile range of the sites, each weighted by its patients.
         n: patients.
         sites: how many.
@@ -110,13 +112,19 @@ def shrunken(scores: ArrayLike, reference: Reference) -> float | None:
 
     Returns:
         None where the site has fewer than 4 scores, or the consortium's are too few for the rate.
+
+    Raises:
+        ValueError: a score is not finite.
     """
     values, rate = np.sort(np.asarray(scores, np.float64)), reference.rate
+    if not np.isfinite(values).all():
+        raise ValueError("need finite scores")
     if len(values) < FEWEST or reference.pooled is None:
         return None
     own = _Own.of(values)
     w = own_weight(own.n, rate)
-    brought = own.median + own.unit(rate, reference.spread) * (reference.z or 0.0)
+    moved = None if reference.z is None else own.median + own.unit(rate, reference.spread) * reference.z
+    brought = reference.pooled if moved is None else moved
     highest = float(values[min(rank(own.n, rate), own.n) - 1])
     return w * highest + (1 - w) * brought
 

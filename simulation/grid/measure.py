@@ -15,10 +15,11 @@ from ra_core.runtime import Runtime, software_versions
 from ra_core.scoring import Scorer
 from ra_core.shortcuts import SLICE_HEIGHT
 from ra_core.table import Table
+from simulation.grid.alarms import healthy_cells
 from simulation.grid.arms import ARMS
 from simulation.grid.cells import Cell
 from simulation.grid.pictures import chosen_of, draw_outputs
-from simulation.grid.result import ALIKE, CellResult, numbers
+from simulation.grid.result import ALIKE, CellResult, HealthyScores, numbers
 from simulation.grid.train import Models
 from simulation.grid.workbench import Workbench
 from simulation.places import Place
@@ -79,6 +80,7 @@ def measure(
         adapted=models.adapted,
         degraded=models.degraded,
         numbers=numbers(rows, chosen, KEPT),
+        healthy={p.name: _healthy(p, found[p.name]) for p in bench.places if p.name in found and not p.borrows},
         seconds={"training": round(training_seconds, 1), "measuring": round(time.monotonic() - began, 1)},
     )
     return result, pictures
@@ -111,6 +113,17 @@ def _evaluate(method: Method, cell: Cell, scorer: Scorer, place: Place, table: T
     method.to(machine.device)
     known = place.reference in cell.variant.sites
     return evaluate(method, cell.method, scorer, place.images, table, device=machine.device, known=known, shown=ALIKE)
+
+
+def _healthy(place: Place, found: Evaluation) -> dict[str, HealthyScores]:
+    images = place.images
+    return {
+        name: HealthyScores(
+            val=healthy_cells(images.val, found.healthy[name]), test=healthy_cells(images.test, found.scores[name])
+        )
+        for name in ALIKE
+        if name in found.healthy
+    }
 
 
 def _table(cell: Cell, place: Place) -> Table:

@@ -18,7 +18,7 @@ from ra_core.results import ResultRow
 from ra_core.settings import Config, first_problem
 from simulation.grid.cells import Cell
 
-__all__ = ["ALIKE", "PAIRED", "CellResult", "Number", "load", "save"]
+__all__ = ["ALIKE", "PAIRED", "CellResult", "HealthyScores", "Number", "load", "save"]
 
 RATES = ("detection_rate", "false_alarm_rate")
 REBUILT = ("ssim", "ssim_lesion", "ssim_rest", "lpips")
@@ -83,6 +83,17 @@ class Number(Config):
         return Estimate(self.value, self.ci_low, self.ci_high, self.n_healthy, self.n_anomalous, self.note, found)
 
 
+class HealthyScores(Config):
+    """Cells (first, last, count) of `ra_core.thresholds.Histogram`: scores of a site's healthy patients, one each.
+
+    Attributes:
+        val, test: of the patients in these splits.
+    """
+
+    val: tuple[tuple[int, int, int], ...]
+    test: tuple[tuple[int, int, int], ...]
+
+
 class CellResult(Config):
     """A finished cell.
 
@@ -97,6 +108,8 @@ class CellResult(Config):
         adapted: steps that private parts were trained for at sites that took no part.
         degraded: who was missing in training, and why.
         numbers: of every site.
+        healthy: scores of healthy patients by site, of those with validation images of their own, and by scoring, of
+            those in `ALIKE`; empty in cells that were computed before they were kept.
         seconds: of training and of measuring.
         resumed: whether it was stopped on the way: then `seconds` are of its last start alone.
         machine, software: that it ran on.
@@ -117,6 +130,7 @@ class CellResult(Config):
     adapted: int = 0
     degraded: tuple[str, ...] = ()
     numbers: tuple[Number, ...]
+    healthy: dict[str, dict[str, HealthyScores]] = Field(default_factory=dict)
     seconds: dict[str, float]
     resumed: bool = False
     machine: dict[str, str | int]

@@ -35,6 +35,7 @@ class Cell:
         note: parts joined by "; ".
         extra: a word that stands beside the number.
         signed: whether it is a difference, which is written with its sign.
+        lack: what stands in the place of a value that can't be had.
     """
 
     value: float | None
@@ -45,6 +46,7 @@ class Cell:
     note: str = ""
     extra: str = ""
     signed: bool = False
+    lack: str = "not estimable"
 
     @classmethod
     def of(cls, row: ResultRow | Estimate) -> Cell:
@@ -81,7 +83,7 @@ class Cell:
     def figure(self) -> str:
         """For example "0.836", "+0.012", or that it can't be had."""
         if self.value is None:
-            return "not estimable"
+            return self.lack
         return _signed(self.value) if self.signed else number(self.value)
 
     @property

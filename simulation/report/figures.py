@@ -92,6 +92,7 @@ def dots(
     limits: tuple[float, float],
     reference: float | None = None,
     band: tuple[float, float] | None = None,
+    line: float = 0.235,
 ) -> Markup:
     """A panel of dots with their intervals, a line for each label, from top to bottom.
 
@@ -102,9 +103,10 @@ def dots(
         limits: ends of the axis.
         reference: where a dotted line stands, for example at chance.
         band: what is shaded, for example where a difference counts as none.
+        line: inches of a line.
     """
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 0.235 * len(labels) + 0.42), layout="constrained")
+        figure = Figure(figsize=(WIDTH, line * len(labels) + 0.42), layout="constrained")
         axes = figure.subplots()
         axes.set(xlim=limits, ylim=(len(labels) - 0.5, -0.5))
         axes.set_yticks(range(len(labels)), [_short(label) for label in labels])
@@ -126,7 +128,7 @@ def _draw_series(axes: Axes, series: Series) -> None:
             continue
         if cell.value is None:
             where = axes.get_yaxis_transform()
-            axes.text(1, y, "not estimable", color=MUTED, va="center", ha="right", fontsize=7.5, transform=where)
+            axes.text(1, y, cell.lack, color=MUTED, va="center", ha="right", fontsize=7.5, transform=where)
             continue
         if cell.ends:
             axes.plot(cell.ends, (y, y), color=colour, linewidth=1.4, solid_capstyle="butt")

@@ -78,3 +78,18 @@ def test_settings_are_judged_where_no_test_image_is(desk, weights_file, tmp_path
         assert "signed_residual_top" in said
         errors.append(float(re.search(r"validation error ([\d.]+)", said)[1]))
     assert errors[0] > errors[1] > 0
+
+
+def test_every_way_to_set_thresholds_is_told_for_every_scoring(desk):
+    quick = ("--method", "pca", "--train", 16, "--patients", 215, "--repetitions", 3)
+    said = run(desk, "calibration.py", *quick).splitlines()
+    assert said[0] == "pca trained on t1_a, t2_a, flair_a, ct_a; 5% asked; 3 repetitions"
+    ways = ("pooled", "local", "shrunken", "K = 0.5 / rate", "K = 2 / rate", "location only", "empirical Bayes")
+    for way in ways:
+        rows = [line for line in said if line.startswith(f"{way:16}")]
+        assert [len(re.findall(r"\(-?\d+\.\d{3} to -?\d+\.\d{3}\)", row)) for row in rows] == [7, 7, 7]
+    by_count = [line.split() for line in said if re.match(r" +\d+ ", line)]
+    assert [row[0] for row in by_count] == 3 * ["15", "20", "30", "40", "60", "80", "120", "200"]
+    assert all(("none" in row) == (row[0] == "15") for row in by_count)
+    assert said[-3].startswith("seed 0, 215 patients a hospital")
+    assert said[-1] == f"python benchmarks/calibration.py {' '.join(map(str, quick))}"

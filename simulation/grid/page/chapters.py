@@ -9,6 +9,7 @@ from ra_core.metrics import Estimate
 from ra_core.words import counted, listed
 from simulation.grid.answers import MARGIN
 from simulation.grid.arms import ARMS
+from simulation.grid.page.alarms import false_alarms
 from simulation.grid.page.chapter import (
     MEAN,
     Chapter,
@@ -48,6 +49,7 @@ def chapters(data: StudyData) -> list[Chapter]:
         outside(data),
         _growing(data),
         lesions(data),
+        false_alarms(data),
         _seeds(data),
     ]
 

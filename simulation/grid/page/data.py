@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from ra_core.metrics import Estimate
 from ra_core.models.configs import MahalanobisConfig, NearestNeighbourConfig, PCAConfig
+from simulation.grid.alarms import SHARED, Alarms, alarms
 from simulation.grid.answers import Answers
 from simulation.grid.arms import ARMS
 from simulation.grid.cells import Cell, Refused, refused
@@ -80,6 +82,13 @@ class StudyData:
         return Answers(
             self.results, trained, held_out, self.sites.patients, evaluation.confidence, evaluation.bootstrap
         )
+
+    @cached_property
+    def alarms(self) -> Mapping[str, Mapping[Alarms, Estimate]]:
+        """Achieved rates of false alarms by key of the cell, where that keeps scores of healthy patients."""
+        rate = self.config.study.evaluation.image_fpr
+        kept = (result for result in self.results if result.arm in SHARED and result.healthy)
+        return {result.key: alarms(result, self.trained, rate) for result in kept}
 
     @cached_property
     def metrics(self) -> frozenset[str]:

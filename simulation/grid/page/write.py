@@ -14,6 +14,7 @@ from ra_core.files import write_atomically
 from ra_core.pages import page_bytes, page_environment
 from ra_core.results import COLUMNS, ResultRow, write_results
 from ra_core.words import counted, duration
+from simulation.grid.alarms import UNIT
 from simulation.grid.answers import FEW, FEWEST, MARGIN
 from simulation.grid.arms import ARMS
 from simulation.grid.page.chapters import chapters
@@ -23,6 +24,7 @@ from simulation.grid.page.markdown import as_markdown
 from simulation.grid.page.numbers import SIGNS
 from simulation.grid.page.words import banner, headline, introduction
 from simulation.grid.pictures import BRIGHTEST
+from simulation.grid.result import CellResult
 from simulation.report.cells import unbroken
 from simulation.report.metrics import METRICS
 from simulation.report.words import capital
@@ -50,6 +52,7 @@ def write_study(out: Path, data: StudyData) -> None:
     asked, missing, compared = chapters(data), banner(data), introduction(data)
     told = [*missing, compared, *_footing(data)]
     write_atomically(out / TABLES, page_bytes(as_markdown(data.config.title, data.command, told, asked)))
+    measured = _metrics(data)
     environment = page_environment("simulation.grid.page", "simulation.report")
     environment.filters |= {"capital": capital, "duration": duration, "unbroken": unbroken}
     page = environment.get_template("study.html.j2").render(
@@ -67,7 +70,7 @@ def write_study(out: Path, data: StudyData) -> None:
         signs={verdict.value: sign for verdict, sign in SIGNS.items()},
         methods={name: data.config.methods[name].settings for name in data.config.methods},
         arms={name: ARMS[name] for name in ARMS if any(cell.arm == name for cell in data.cells)},
-        definitions=[METRICS[name] for name in METRICS if name in _metrics(data)],
+        definitions=[METRICS[name] for name in METRICS if name in measured],
         seconds=_seconds(data),
         lost=_lost(data),
         machines=_machines(data),
@@ -93,6 +96,26 @@ def _rows(data: StudyData) -> Iterator[_Row]:
                 estimate=number.estimate,
                 seed=result.seed,
             )
+        yield from _alarms(result, data)
+
+
+def _alarms(result: CellResult, data: StudyData) -> Iterator[_Row]:
+    networks = {number.scoring: number.perceptual for number in result.numbers}
+    for asked, estimate in data.alarms.get(result.key, {}).items():
+        yield _Row(
+            arm=result.arm,
+            variant=result.variant,
+            method=result.method,
+            scoring=asked.scoring,
+            perceptual=networks[asked.scoring],
+            train_sites="+".join(result.train_sites),
+            test_site=asked.site,
+            anomaly="healthy",
+            metric=f"false_alarm_rate_{asked.way}",
+            estimate=estimate,
+            seed=result.seed,
+            remark=f"unit: {UNIT}; n counts patients",
+        )
 
 
 def _footing(data: StudyData) -> list[str]:
@@ -116,7 +139,7 @@ def _lost(data: StudyData) -> str:
 
 
 def _metrics(data: StudyData) -> set[str]:
-    return {number.metric for result in data.results for number in result.numbers}
+    return {row.metric for row in _rows(data)}
 
 
 def _seconds(data: StudyData) -> dict[str, dict[str, float]]:

@@ -9,11 +9,13 @@ import pytest
 from ra_core.glossary import SHORTCUT
 from ra_core.metrics import Estimate
 from ra_core.results import ResultRow
+from ra_core.thresholds import Histogram
 from simulation.grid import GridConfig
+from simulation.grid.alarms import SHARED
 from simulation.grid.arms import ARMS, UNTRAINED
 from simulation.grid.cells import all_cells
 from simulation.grid.page import Sites, StudyData
-from simulation.grid.result import CellResult, Number
+from simulation.grid.result import CellResult, HealthyScores, Number
 from simulation.report.data import SiteFacts
 
 TRAINED, HELD_OUT = ("north", "south", "east"), ("west", "covid")
@@ -31,6 +33,8 @@ REBUILT = {"ssim": 0.8, "lpips": 0.15}
 TWINS = {"ssim_lesion": 0.3, "ssim_rest": 0.7}
 NO_HEALTHY = "not estimable: no healthy test images"
 NO_MODEL = "not estimable: parts of the model are each site's own, and this site took no part"
+VAL = {"north": 40, "south": 15, "east": 80, "west": 30}
+"""Healthy validation patients; covid borrows north's."""
 METHODS = {
     "RA": {"settings": {"name": "ra"}},
     "VAE": {"settings": {"name": "vae"}},
@@ -104,6 +108,26 @@ def _row(cell, scoring, site, metric, found, anomaly="all"):
     return ResultRow(cell.arm, cell.method, scoring, "", sites, site, anomaly, metric, found, cell.seed)
 
 
+def healthy_of(cell):
+    """Scores of healthy patients whose scanners differ, by site and by scoring."""
+    plain = "residual" if cell.study.method.reconstructs else "distance"
+    return {
+        site: {
+            scoring: HealthyScores(
+                val=healthy_cells(VAL[site], "val", site, scoring, cell.key),
+                test=healthy_cells(COUNTS[site][0], "test", site, scoring, cell.key),
+            )
+            for scoring in (plain, *(["paper"] if plain == "residual" else []))
+        }
+        for site in VAL
+    }
+
+
+def healthy_cells(count, split, site, *names):
+    rng, level = np.random.default_rng(_seed(split, site, *names)), 1 + list(VAL).index(site) / 3
+    return Histogram.of(level * rng.gamma(6.0, 0.01, count)).cells
+
+
 def result_of(cell):
     rows = [*rows_of(cell)]
     private = cell.arm != UNTRAINED and ARMS[cell.arm].private
@@ -115,6 +139,7 @@ def result_of(cell):
         chosen=chosen,
         adapted=200 if private else 0,
         numbers=tuple(Number.of(row) for row in rows),
+        healthy=healthy_of(cell) if cell.arm in SHARED else {},
         seconds={"training": 61.0, "measuring": 30.0},
         machine={"device": "cpu", "threads": 2, "precision": "fp32", "processor": "some"},
         software={"python": "3.11", "torch": "2"},

@@ -22,6 +22,7 @@ from ra_core.runtime import Runtime
 from ra_core.scorings import SCORINGS
 from ra_core.settings import load_config
 from ra_core.shortcuts import SHORTCUTS, SLICE_HEIGHT
+from ra_core.thresholds import Histogram
 from simulation.grid import GridConfig
 from simulation.grid.answers import Answers
 from simulation.grid.arms import ARMS, UNTRAINED, Variant, refusal, variants
@@ -110,6 +111,21 @@ def test_every_cell_has_numbers_of_every_site(results, number_of):
             assert number_of(result, site, "auroc").value is not None
             assert number_of(result, site, "auroc", "residual") is not None
             assert number_of(result, site, "pixel_auprc").value is not None
+
+
+def test_cells_of_models_keep_scores_of_healthy_patients_and_the_page_has_their_rates(grid, results):
+    for result in results.values():
+        scorings = {"ra": {"residual", "paper"}, "nearest": {"residual", "paper"}, "shortcut": set()}[result.method]
+        assert set(result.healthy) == ({"anna", "berta", "clara"} if scorings else set())
+        for place in grid.places if scorings else ():
+            assert set(result.healthy[place.name]) == scorings
+            for kept in result.healthy[place.name].values():
+                for split in ("val", "test"):
+                    rows = getattr(place.images, split).rows
+                    sick = {row.patient_id for row in rows if row.label == "anomalous"}
+                    patients = {row.patient_id for row in rows} - sick
+                    assert Histogram(getattr(kept, split)).n == len(patients) > 0
+    assert "Trained pooled" in (grid.out / "report.html").read_text()
 
 
 def test_shortcuts_are_measured_once_and_say_what_is_not_known(grid, results):

@@ -51,7 +51,7 @@ def scorer(tiny_study):
 
 def evaluation(scorer, images, threshold=0.1):
     scores = scorer.scores([images.images(range(len(images)))])
-    return Evaluation([], RESIDUAL, {"residual": 0.5}, {"residual": threshold}, {"residual": 0.0}, scorer, scores)
+    return Evaluation([], RESIDUAL, {"residual": 0.5}, {"residual": threshold}, {"residual": 0.0}, scorer, scores, {})
 
 
 def subset(images, rows):

@@ -1,0 +1,107 @@
+"""How often healthy patients are above thresholds of three kinds, from the scores that cells keep.
+
+Thresholds are set on healthy validation patients and tried on healthy test patients. Validation patients chose epoch
+and scoring too, so nothing is promised here as it is with a `calibration` split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ra_core.data import ImageSet
+from ra_core.metrics import Estimate
+from ra_core.thresholds import Histogram, Unit, conformal_threshold, edge_above, patient_scores, patients_needed
+from ra_core.thresholds.figures import share_interval
+from ra_core.thresholds.record import Way
+from ra_core.thresholds.shrinkage import FEWEST, Reference, consortium, shrunken
+from simulation.grid.result import CellResult
+
+__all__ = ["SHARED", "UNIT", "WAYS", "Alarms", "alarms", "healthy_cells"]
+
+SHARED = ("fedavg", "pooled")
+"""Ways to train one model that all sites use as it is."""
+
+WAYS: tuple[Way, ...] = get_args(Way)
+
+UNIT: Unit = "study"
+"""What an alarm is about: all images of a patient, whose highest score counts."""
+
+NOBODY = "no healthy test patients"
+BEYOND = "a score is above all edges"
+
+
+class Alarms(NamedTuple):
+    """A rate of false alarms: at a site, under a scoring, by a way to set the threshold."""
+
+    site: str
+    scoring: str
+    way: Way
+
+
+def healthy_cells(images: ImageSet, scores: NDArray[np.float64]) -> tuple[tuple[int, int, int], ...]:
+    """Cells of the histogram of healthy patients' scores, one a patient; who has a sick image too isn't counted.
+
+    Args:
+        images: of a split.
+        scores: of all of them, (N,), at least 0.
+    """
+    sick = {row.patient_id for row in images.rows if row.label == "anomalous"}
+    kept = [place for place, row in enumerate(images.rows) if row.patient_id not in sick]
+    rows = [images.rows[place] for place in kept]
+    found = patient_scores(scores[kept], [row.patient_id for row in rows], [row.path for row in rows], UNIT)
+    return Histogram.of(found).cells
+
+
+def alarms(result: CellResult, trained: Sequence[str], rate: float) -> dict[Alarms, Estimate]:
+    """Achieved rates of a cell, with intervals of Clopper and Pearson; `n_healthy` counts patients.
+
+    Args:
+        result: of a model that all trained sites share.
+        trained: sites whose patients the pooled and the shrunken thresholds rest on.
+        rate: asked.
+    """
+    scorings = dict.fromkeys(scoring for kept in result.healthy.values() for scoring in kept)
+    found: dict[Alarms, Estimate] = {}
+    for scoring in scorings:
+        by_site = {site: kept[scoring] for site, kept in result.healthy.items() if scoring in kept}
+        val = {site: Histogram(one.val).highest() for site, one in by_site.items()}
+        reference = _reference([val[site] for site in trained if site in val], rate)
+        for site, one in by_site.items():
+            for way, (limit, lack) in _thresholds(val[site], reference, rate).items():
+                found[Alarms(site, scoring, way)] = _achieved(Histogram(one.test), limit, lack)
+    return found
+
+
+def _reference(val: Sequence[NDArray[np.float64]], rate: float) -> Reference | None:
+    """Of the sites whose scores have a place on the edges."""
+    known = [scores for scores in val if len(scores) >= FEWEST and np.isfinite(scores).all()]
+    return consortium(known, rate) if known else None
+
+
+def _thresholds(
+    scores: NDArray[np.float64], reference: Reference | None, rate: float
+) -> Mapping[Way, tuple[float | None, str]]:
+    """Each with the reason why there is none; all on published edges, so that who is above one can be counted."""
+    needed = patients_needed(rate)
+    pooled = reference.pooled if reference else None
+    lack = "" if pooled is not None else f"{reference.n if reference else 0} of {needed} needed at all sites"
+    if not np.isfinite(scores).all():
+        return {"local": (None, BEYOND), "pooled": (pooled, lack), "shrunken": (None, BEYOND)}
+    few = f"{len(scores)} of {needed} needed"
+    between = shrunken(scores, reference) if reference else None
+    return {
+        "local": (conformal_threshold(scores, rate, UNIT).value, few),
+        "pooled": (pooled, lack),
+        "shrunken": (None if between is None else edge_above(between), lack or f"{len(scores)} of {FEWEST} needed"),
+    }
+
+
+def _achieved(test: Histogram, limit: float | None, lack: str) -> Estimate:
+    if limit is None or not test.n:
+        return Estimate(None, None, None, test.n, 0, lack if limit is None else NOBODY)
+    above, _ = test.above(limit)
+    return Estimate(above / test.n, *share_interval(above, test.n), test.n, 0)
