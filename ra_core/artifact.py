@@ -1,7 +1,7 @@
 """The model file: a folder with `model.safetensors` and `card.json`, nothing in it of a single site.
 
 The card says what the model is and how it came about; loading checks the weights against it and refuses what does not
-fit. What a site keeps beside the model to score with it is in `calibration.py`. Nothing is unpickled.
+fit. What a site keeps beside the model to score with it is in `calibration/`. Nothing is unpickled.
 """
 
 from __future__ import annotations

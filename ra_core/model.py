@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from ra_core.artifact import Artifact, Card, load_artifact, require_features
 from ra_core.calibration import Calibration, load_calibration
+from ra_core.calibration.measured import mean_traits
+from ra_core.calibration.traits import ORIENTATION, traits, uprightness
 from ra_core.config import LimitsConfig, PerceptualConfig
 from ra_core.data.geometry import Geometry
 from ra_core.data.image import Image, prepare
@@ -26,14 +28,12 @@ from ra_core.data.scan.plain import thumbnail
 from ra_core.data.scan.rules import ScanRules
 from ra_core.errors import DataError, WeightsError
 from ra_core.finding import find
-from ra_core.measured import mean_traits
 from ra_core.models.features import FeatureDetector, pretrained
 from ra_core.perceptual import Perceptual
 from ra_core.scoring import Scorer, ScoringConfig, image_scores
 from ra_core.scorings import UNCALIBRATED, plain
 from ra_core.site_scorer import SiteScorer
 from ra_core.studies import Study, Terms, array_study, file_study, series_study
-from ra_core.traits import ORIENTATION, traits, uprightness
 
 __all__ = ["UNCALIBRATED", "Model", "Result", "give_network", "identity_of", "load"]
 
@@ -64,8 +64,8 @@ class Result:
         volume: whether the study is a stack of slices.
         geometry: from the study's own grid to the model's and back.
         small: anomaly maps (S, S) as the model makes them, float32, at least 0, by the picture's number.
-        traits: plain numbers of the pictures, mean of those that were scored (`ra_core.traits`); none without a
-            calibration, which they would be held against.
+        traits: plain numbers of the pictures, mean of those that were scored (`ra_core.calibration.traits`); none
+            without a calibration, which they would be held against.
     """
 
     score: float

@@ -16,8 +16,8 @@ from typing import Any
 
 from ra_core.artifact import Artifact, Card, save_artifact
 from ra_core.baselines import evaluate_baselines
-from ra_core.calibrating import own_calibration
 from ra_core.calibration import Calibration, save_calibration
+from ra_core.calibration.calibrating import own_calibration
 from ra_core.config import StudyConfig
 from ra_core.errors import ConfigError, TooFewImagesError
 from ra_core.evaluation import CHOSEN_NOTE, Evaluation, evaluate

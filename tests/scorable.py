@@ -14,13 +14,13 @@ from scipy.ndimage import gaussian_filter
 
 from ra_core.artifact import Artifact
 from ra_core.calibration import Calibration
+from ra_core.calibration.image_threshold import ImageThreshold
+from ra_core.calibration.watching import Tallies
 from ra_core.data.readers.reading import USUAL_LIMITS
-from ra_core.image_threshold import ImageThreshold
 from ra_core.model import Model
 from ra_core.models.method import Reconstruction
 from ra_core.scoring import ScoringConfig
 from ra_core.thresholds import Promise
-from ra_core.watching import Tallies
 
 PLAIN = ScoringConfig(name="plain", factors=("residual",))
 PATIENT = "Meyer-Lücke^Rosalinde"

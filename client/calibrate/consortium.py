@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import cast
 
 from ra_core.artifact import Card
-from ra_core.image_threshold import ImageThreshold
-from ra_core.measured import Measured
+from ra_core.calibration.image_threshold import ImageThreshold
+from ra_core.calibration.measured import Measured
 from ra_core.scoring import ScoringConfig
 from ra_core.thresholds import Histogram
 from ra_core.thresholds.drift import Drift, drift

@@ -13,22 +13,22 @@ from client.calibrate.scoring import CONFIG, Chosen, choose
 from client.calibrate.warn import foreign
 from client.site import data_root, enough, survey
 from ra_core.artifact import Artifact, Card, load_artifact
-from ra_core.calibrating import assembled, ways
 from ra_core.calibration import save_calibration
+from ra_core.calibration.calibrating import assembled, ways
+from ra_core.calibration.image_threshold import ImageThreshold
+from ra_core.calibration.measured import Measured, measure
+from ra_core.calibration.watching import UNITS
 from ra_core.config import PerceptualConfig, SiteConfig
 from ra_core.console import TerminalReporter
 from ra_core.data import SiteImages, halves
 from ra_core.data.checks import Pictures
 from ra_core.errors import ConfigError, TooFewImagesError
 from ra_core.files import cache_folder, write_atomically
-from ra_core.image_threshold import ImageThreshold
-from ra_core.measured import Measured, measure
 from ra_core.model import give_network
 from ra_core.runtime import Runtime
 from ra_core.settings import load_config
 from ra_core.thresholds import Unit
 from ra_core.thresholds.record import FederatedCalibration, Way
-from ra_core.watching import UNITS
 
 __all__ = ["PAGE", "Asked", "run_calibrate"]
 

@@ -9,8 +9,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from ra_core.calibration.watching import Compared, Tallies
 from ra_core.thresholds import Histogram, Unit
-from ra_core.watching import Compared, Tallies
 
 __all__ = ["as_table"]
 

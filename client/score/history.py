@@ -14,11 +14,11 @@ from typing import Literal
 from filelock import FileLock
 from pydantic import Field, ValidationError
 
+from ra_core.calibration.watching import Tallies
 from ra_core.errors import ResumeError
 from ra_core.files import LARGE, read_bounded, write_atomically
 from ra_core.settings import Config, first_problem
 from ra_core.thresholds import Unit
-from ra_core.watching import Tallies
 
 __all__ = ["MONTH", "History", "Month"]
 

@@ -16,13 +16,13 @@ from client.score.history import History
 from client.score.nifti_output import nifti_map
 from client.score.overlay import ColourScale, Panel, draw_overlay
 from client.score.table import Row, Table
+from ra_core.calibration.traits import SCORE
 from ra_core.data import content_hash
 from ra_core.data.preprocess import scaled
 from ra_core.errors import DataError
 from ra_core.finding import Item
 from ra_core.model import Model, Result
 from ra_core.studies import Study
-from ra_core.traits import SCORE
 
 __all__ = ["Outcome", "score_all"]
 

@@ -16,10 +16,10 @@ from client.score import history as kept
 from client.score.history import History
 from ra_core.artifact import save_artifact
 from ra_core.calibration import save_calibration
+from ra_core.calibration.watching import Tallies
 from ra_core.errors import ConfigError, DriftError, ResumeError
 from ra_core.model import identity_of
 from ra_core.thresholds import Histogram
-from ra_core.watching import Tallies
 
 MODEL = "a" * 64
 NOW = f"{datetime.now(UTC):%Y-%m}"
@@ -125,7 +125,7 @@ def test_few_studies_are_called_few(site):
 
 def test_false_alarms_of_a_month_are_rare():
     """Of months without a change at most one in twenty; the tests are approximate, so twice that is let pass."""
-    from ra_core.watching import compare
+    from ra_core.calibration.watching import compare
 
     wrong = sum(
         any(one.moved for one in compare(tallies(normal(2 * seed, 60)), tallies(normal(2 * seed + 1, 40))))

@@ -31,6 +31,7 @@ from scorable import (
 import ra_core
 from ra_core.artifact import save_artifact
 from ra_core.calibration import save_calibration
+from ra_core.calibration.watching import Tallies
 from ra_core.config import LimitsConfig
 from ra_core.data import load_image
 from ra_core.data.readers.refusal import Reason
@@ -39,7 +40,6 @@ from ra_core.model import UNCALIBRATED, load
 from ra_core.scoring import HealthyStatistics, Scorer, ScoringConfig, image_scores
 from ra_core.site_scorer import SiteScorer
 from ra_core.thresholds import Histogram
-from ra_core.watching import Tallies
 
 USUAL = Tallies(slice={"score": Histogram.of([0.1]).cells})
 STANDARDISED = ScoringConfig(name="s", factors=("residual",), smooth=1.0, standardise=True, pool="top")

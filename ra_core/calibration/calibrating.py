@@ -10,11 +10,11 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from ra_core.calibration import Calibration
+from ra_core.calibration.image_threshold import ImageThreshold
+from ra_core.calibration.measured import Measured, measure
+from ra_core.calibration.record import Calibration
 from ra_core.config import EvaluationConfig
 from ra_core.data import SiteImages
-from ra_core.image_threshold import ImageThreshold
-from ra_core.measured import Measured, measure
 from ra_core.scoring import ScoringConfig
 from ra_core.site_scorer import SiteScorer
 from ra_core.thresholds import Promise, Unit, conformal_threshold

@@ -9,15 +9,15 @@ import torch
 from scorable import new_calibration, promised
 
 from ra_core.calibration import load_calibration, save_calibration
+from ra_core.calibration.image_threshold import percent
+from ra_core.calibration.watching import Tallies
 from ra_core.config import PreprocessingConfig
 from ra_core.errors import ArtifactError
 from ra_core.hashing import tensor_digest
-from ra_core.image_threshold import percent
 from ra_core.scoring import HealthyMoments, ScoringConfig
 from ra_core.storage import load_tensors, save_tensors
 from ra_core.thresholds import Histogram, Promise
 from ra_core.thresholds.record import Achieved
-from ra_core.watching import Tallies
 
 PLAIN = ScoringConfig(name="plain", factors=("residual",))
 STANDARDISED = ScoringConfig(name="standardised", factors=("residual",), standardise=True)

@@ -4,12 +4,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scorable import head
 
+from ra_core.calibration.traits import mean_picture, traits, uprightness
+from ra_core.calibration.watching import Tallies, compare, holm
 from ra_core.data.checks.outliers import TURNS
 from ra_core.data.checks.pictures import unit
 from ra_core.data.scan.plain import thumbnail
 from ra_core.thresholds import Histogram
-from ra_core.traits import mean_picture, traits, uprightness
-from ra_core.watching import Tallies, compare, holm
 
 chances = st.lists(st.floats(0, 1), min_size=1, max_size=12)
 

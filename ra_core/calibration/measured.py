@@ -11,6 +11,8 @@ from itertools import compress
 import numpy as np
 from numpy.typing import NDArray
 
+from ra_core.calibration.traits import ORIENTATION, SCORE, mean_picture, traits, uprightness
+from ra_core.calibration.watching import Tallies
 from ra_core.data import ImageSet
 from ra_core.data.checks.pictures import unit
 from ra_core.data.geometry import Geometry
@@ -18,8 +20,6 @@ from ra_core.data.scan.plain import thumbnail
 from ra_core.scoring import ScoringConfig, image_scores
 from ra_core.site_scorer import SiteScorer, batches
 from ra_core.thresholds import Histogram, Promise, Unit, patient_scores, pixel_threshold
-from ra_core.traits import ORIENTATION, SCORE, mean_picture, traits, uprightness
-from ra_core.watching import Tallies
 
 __all__ = ["Measured", "mean_traits", "measure"]
 

@@ -17,17 +17,17 @@ from pydantic import Field, ValidationError, model_validator
 from torch import Tensor
 
 from ra_core.artifact import Card
+from ra_core.calibration.image_threshold import ImageThreshold
+from ra_core.calibration.watching import Tallies
 from ra_core.config import SITE_NAME
 from ra_core.data.scan.records import THUMBNAIL
 from ra_core.errors import ArtifactError
 from ra_core.files import LARGE, read_bounded, write_atomically
 from ra_core.hashing import tensor_digest
-from ra_core.image_threshold import ImageThreshold
 from ra_core.scoring import HealthyStatistics, ScoringConfig
 from ra_core.settings import Config, first_problem
 from ra_core.storage import load_tensors, save_tensors
 from ra_core.thresholds import Promise
-from ra_core.watching import Tallies
 
 __all__ = ["Calibration", "load_calibration", "save_calibration"]
 

@@ -9,10 +9,10 @@ from typing import Self
 import numpy as np
 from pydantic import Field, field_validator
 
+from ra_core.calibration.traits import GROUPS
 from ra_core.settings import Config
 from ra_core.thresholds import Histogram, Unit, merged
 from ra_core.thresholds.drift import Drift, drift
-from ra_core.traits import GROUPS
 
 __all__ = ["CONFIDENCE", "FEW", "NOTABLE", "UNITS", "Compared", "Tallies", "compare", "holm"]
 

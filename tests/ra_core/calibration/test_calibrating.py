@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from ra_core.calibrating import CHOSE_TOO, own_calibration
+from ra_core.calibration.calibrating import CHOSE_TOO, own_calibration
+from ra_core.calibration.measured import MAPS, measure
 from ra_core.config import EvaluationConfig
 from ra_core.data import ImageSet, Manifest, SiteImages
-from ra_core.measured import MAPS, measure
 from ra_core.models.registry import build_method
 from ra_core.scoring import SCORINGS, Scorer
 from ra_core.site_scorer import SiteScorer, batches
