@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
-from scipy.stats import beta
+from scipy.special import betaincinv  # scipy.stats has the same, and takes a second to load
 
 from ra_core.settings import Config
 from ra_core.thresholds.units import Unit
@@ -83,7 +83,7 @@ def expected_range(n: int, rate: float, confidence: float = CONFIDENCE) -> tuple
     if k > n:
         raise ValueError(f"{n} patients can't promise a rate of {rate:g}: {patients_needed(rate)} are needed")
     tail = (1 - confidence) / 2
-    low, high = beta.ppf([tail, 1 - tail], n + 1 - k, k)
+    low, high = betaincinv(n + 1 - k, k, [tail, 1 - tail])
     return float(low), float(high)
 
 

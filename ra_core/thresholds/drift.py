@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy.stats import chi2, kstwobign
+from scipy.special import chdtrc, kolmogorov
 
 from ra_core.settings import Config
 from ra_core.thresholds.histogram import CELLS, Histogram
@@ -61,9 +61,9 @@ def drift(reference: Histogram, later: Histogram) -> Drift:
         n=later.n,
         ks=ks,
         ks_bound=max(0.0, most - ks),
-        ks_p=float(kstwobign.sf(math.sqrt(even) * ks)),
+        ks_p=float(kolmogorov(math.sqrt(even) * ks)),
         psi=psi,
-        psi_p=float(chi2.sf(psi * even, bins - 1)) if bins > 1 else 1.0,
+        psi_p=float(chdtrc(bins - 1, psi * even)) if bins > 1 else 1.0,
         higher=float(np.median(_middles(later))) > float(np.median(_middles(reference))),
     )
 

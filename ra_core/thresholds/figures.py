@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy.stats import beta, norm
+from scipy.special import betaincinv, ndtri
 
 from ra_core.settings import Config
 from ra_core.thresholds.conformal import CONFIDENCE
@@ -20,7 +20,7 @@ from ra_core.thresholds.histogram import Histogram
 
 __all__ = ["Binned", "auprc", "auroc", "rate_above", "share_interval", "within_sites"]
 
-Z = float(norm.ppf(0.5 + CONFIDENCE / 2))
+Z = float(ndtri(0.5 + CONFIDENCE / 2))
 """Standard errors to either side of a value."""
 
 NO_SPREAD = "the interval means nothing: these patients show no spread"
@@ -128,8 +128,8 @@ def rate_above(histogram: Histogram, edge: float, *, anomalous: bool = False) ->
 def share_interval(count: float, n: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
     """Interval of Clopper and Pearson (1934) for a share of which `count` of n were seen."""
     tail = (1 - confidence) / 2
-    low = float(beta.ppf(tail, count, n - count + 1)) if count > 0 else 0.0
-    high = float(beta.ppf(1 - tail, count + 1, n - count)) if count < n else 1.0
+    low = float(betaincinv(count, n - count + 1, tail)) if count > 0 else 0.0
+    high = float(betaincinv(count + 1, n - count, 1 - tail)) if count < n else 1.0
     return low, high
 
 
