@@ -10,6 +10,7 @@ from pathlib import Path
 from client.ledger.book import Book, Ledger
 from client.ledger.chain import Head
 from client.member.station import EVENTS
+from client.repeats import repeats
 from client.seat import Seat
 from client.terms import objections
 from ra_core.config import PolicyConfig, SiteConfig
@@ -67,7 +68,11 @@ class Door:
         Raises:
             ConfigError: the signing key can't be read.
         """
-        return objections(self.policy, order, book.spent, book.spendings, book.begun) + self.seat.objections(order)
+        return [
+            *objections(self.policy, order, book.spent, book.spendings, book.begun),
+            *repeats(order, book.answered),
+            *self.seat.objections(order),
+        ]
 
     def tell(self, why: str) -> None:
         """Tell the site that something stayed here; a full disk may be the reason, so that it need not succeed."""

@@ -33,8 +33,13 @@ def joining(hospital, study):
     return JoinReply.from_record(content)
 
 
+def lines(tmp_path, site="anna"):
+    with Ledger.of(tmp_path / "state", site).opened() as book:
+        return list(book.lines())
+
+
 def stage_order(stage="announce", relayed=None, **changes):
-    fields = {"stage": stage, "round": 1, "steps": 2, "task": "a" * 64, "relayed": relayed or {}}
+    fields = {"stage": stage, "round": 1, "start_step": 0, "steps": 2, "task": "a" * 64, "relayed": relayed or {}}
     return StageOrder(**{"study": secure()} | FACTS | fields | changes)
 
 
@@ -84,16 +89,38 @@ class TestNothingLeavesUnmasked:
         study = secure()
         order = RoundOrder(study=study, model=first_model(study), **FACTS | ROUND)
         assert answer_of(anna.settings(ONE_THREAD), order).error.reason == "ReleaseError at anna"
-        with Ledger.of(tmp_path / "state", "anna").opened() as book:
-            (line,) = book.lines()
+        (line,) = lines(tmp_path)
         assert "the order asks for figures without masks" in line.what["withheld"][0]
 
     def test_figures_that_have_left_under_masks_do_not_leave_without(self, site_root, tmp_path):
         """A study without secure aggregation, but the same model: its update would be the very one that was hidden."""
         hospitals = secure_hospitals(site_root, tmp_path)
         train_hospitals(hospitals, secure(rounds=1))
-        with pytest.raises(QuorumError, match="anna: reports MaskingError"):
-            train_hospitals(hospitals, tiny_federation(rounds=1, deadline_seconds=2.0))
+        plain = tiny_federation(rounds=1, join_seconds=2.0)
+        with pytest.raises(QuorumError, match="anna: its policy refuses: seed: figures with seed 0 have left under"):
+            train_hospitals(hospitals, plain)
+        order = RoundOrder(study=plain, model=first_model(plain), **FACTS | ROUND)
+        assert answer_of(hospitals[0].settings(ONE_THREAD), order).error.reason == "ReleaseError at anna"
+        assert "spending" not in {line.kind for line in lines(tmp_path)}
+        assert lines(tmp_path)[-1].what["withheld"][0].count("have left under masks") == 2, "by its seed, and its model"
+
+    @pytest.mark.parametrize(
+        ("changes", "reason"),
+        [
+            ({"run": "another"}, "in another run, and don't again: take another"),
+            ({"study": secure(rounds=1, deadline_seconds=9.0)}, "in another run, and don't again: take another"),
+            ({"steps": 1}, "figures up to step 2 have left under masks in this run"),
+            ({"start_step": 1, "round": 2}, "figures up to step 2 have left under masks in this run"),
+        ],
+        ids=["run", "settings", "fewer steps", "later step"],
+    )
+    def test_a_model_that_is_the_same_but_for_its_hash_gets_no_second_sum(self, site_root, tmp_path, changes, reason):
+        """A server that makes a zero a -0.0, or changes a weight's last bit, would know a site by the difference."""
+        hospitals = secure_hospitals(site_root, tmp_path)
+        train_hospitals(hospitals, secure(rounds=1))
+        order = stage_order(**{"study": secure(rounds=1), "task": "b" * 64} | changes)
+        assert answer_of(hospitals[0].settings(ONE_THREAD), order, "query.stage").has_error()
+        assert reason in lines(tmp_path)[-1].what["withheld"][0]
 
     def test_a_round_budget_holds_before_keys_are_announced(self, site_root, tmp_path):
         hospitals = secure_hospitals(site_root, tmp_path)

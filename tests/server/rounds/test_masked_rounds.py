@@ -115,9 +115,13 @@ class TestTooFew:
         assert "another seed" in raised.value.hint
         assert begun == [1]
         assert progress.unfinished.asked == NAMES
-        with pytest.raises(MaskingError, match="anna: mask: reports MaskingError"):
-            train_hospitals(hospitals, secure(**ONCE), run="another")
-        assert "don't leave again" in lines(tmp_path)[-1].what["withheld"][0]
+        with pytest.raises(QuorumError, match="anna: its policy refuses: seed: figures with seed 0 have left under"):
+            train_hospitals(hospitals, secure(**ONCE, join_seconds=2.0), run="another")
+        with pytest.raises(QuorumError, match=r"anna: announce: reports ReleaseError"):
+            train_hospitals(hospitals, secure(**ONCE))
+        assert "up to step 3 have left under masks in this run" in lines(tmp_path)[-1].what["withheld"][0]
+        anew = secure(**ONCE).model_copy(update={"seed": 1})
+        assert train_hospitals(hospitals, anew, run="another").records[0].answered == NAMES
 
     def test_a_sum_of_fewer_sites_than_the_quorum_is_not_opened(self, hospitals):
         with pytest.raises(MaskingError, match="3 of 4 sites are left, 4 are needed"):
