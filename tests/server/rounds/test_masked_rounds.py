@@ -6,17 +6,23 @@ from typing import ClassVar
 import numpy as np
 import pytest
 from federating import Told, first_model, train_hospitals
-from flwr.app import RecordDict
+from flwr.app import Error, Message, RecordDict
 from hospitals import model_digest, tiny_federation
 from summing import NAMES, between, pins_of, secure, secure_hospitals, silent, write_keyring
 
 from client.ledger.book import Ledger
-from ra_core.config import StudyConfig
+from client.spending import spend
+from ra_core.config import PolicyConfig, StudyConfig
 from ra_core.errors import MaskingError, QuorumError
 from ra_core.fixed_point import RESOLUTION
+from ra_core.installed import package_hash
+from ra_core.messages import RoundOrder
+from ra_core.privacy.accounting import Releases, epsilon_of
 from server.rounds.account import Account
 from server.rounds.card import model_card
+from server.rounds.masked_rounds import LEFT_ALONE
 from server.rounds.once import Once
+from server.rounds.outcome import outcome
 from server.rounds.progress import Progress
 
 ONCE = {"rounds": 1, "local_steps": 3, "quorum": 0.75}
@@ -305,14 +311,63 @@ class TestARunThatWasBrokenOff:
             Once(tmp_path).require(Progress({}))
 
 
+def later(study):
+    """The second round's order."""
+    facts = {"run": "run", "package_hash": package_hash(), "round": 2, "base_round": 0, "best_round": 0}
+    return RoundOrder(study=study, model={}, start_step=2, steps=2, proximal_mu=0.0, **facts)
+
+
 DP = {"noise_multiplier": 1.0, "sampling_rate": 0.3, "clip_norm": 0.5, "delta": 1e-5}
 METHOD = {"name": "vae", "channels": [4, 8], "latent": 4}
 
 
 class TestDifferentialPrivacy:
-    def study(self, *metrics):
-        settings = secure(**ONCE, agreed={"metrics": metrics}).model_dump() | {"dp": DP, "method": METHOD}
-        return StudyConfig.model_validate(settings)
+    def study(self, *metrics, dp=(), **federation):
+        found = secure(**ONCE | federation, agreed={"metrics": metrics}).model_dump()
+        return StudyConfig.model_validate(found | {"dp": DP | dict(dp), "method": METHOD})
+
+    @pytest.fixture
+    def ending(self, hospitals, tmp_path):
+        """Runs a federation in which some sites' privacy of round 2 is paid for, and lost."""
+
+        def run(study, sites, **more):
+            def crash(progress):
+                if len(progress.records) == 1:
+                    for site in sites:
+                        with Ledger.of(tmp_path / "state", site).opened() as book:
+                            spend(book, PolicyConfig(), later(study), "operating system")
+
+            return train_hospitals(hospitals, study, on_round=crash, **more)
+
+        return run
+
+    TWO: ClassVar = {"rounds": 2, "local_steps": 2, "dp": {"epsilon": epsilon_of([Releases(0.3, 1.0, 4)], 1e-5)}}
+
+    def test_where_a_budget_ends_the_last_model_is_judged_and_delivered(self, ending, tmp_path):
+        begun = []
+        done = ending(self.study(**self.TWO), ("anna", "berta"), on_masking=begun.append)
+        void, closing = done.records[1:]
+        assert (void.round, void.answered, closing.answered, closing.closing) == (2, (), NAMES, True)
+        assert outcome(done).reasons == tuple(
+            f"round 2: {name}: {'announce: reports PrivacyBudgetError' if name in ('anna', 'berta') else LEFT_ALONE}"
+            for name in NAMES
+        )
+        assert (done.delivered, done.best_round, begun) == (NAMES, 1, [1, 2])
+        kinds = [line.kind for line in lines(tmp_path, "clara")]
+        assert kinds.count("spending") == 1, "nobody pays for a round that is lost"
+
+    def test_where_one_has_spent_its_budget_the_others_go_on(self, ending):
+        done = ending(self.study(**self.TWO), ("anna",))
+        assert [record.answered for record in done.records] == [NAMES, NAMES[1:], NAMES]
+        assert done.records[1].missing == {"anna": "announce: reports PrivacyBudgetError"}
+
+    def test_where_others_are_missing_too_the_run_can_go_on(self, ending):
+        def meddle(site, stage, message, answer):
+            lost = site in ("clara", "dora") and stage == "deal" and message.content["order"]["round"] == 2
+            return Message(Error(code=2, reason="lost"), reply_to=message) if lost else answer()
+
+        with pytest.raises(QuorumError, match="round 2: 1 of 4 sites are left, 3 are needed"):
+            ending(self.study(**self.TWO), ("anna",), app=between(meddle))
 
     def test_all_weigh_alike_no_count_is_in_the_sum_and_what_was_spent_is_told(self, hospitals, tmp_path):
         done = train_hospitals(hospitals, self.study())
