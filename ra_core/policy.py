@@ -71,6 +71,11 @@ class PolicyConfig(Config):
         (), description="what may leave with differential privacy though no epsilon covers it: metrics, counts"
     )
     secure_aggregation_required: bool = Field(False, description="join only studies with secure aggregation")
+    secure_aggregation_least: int | None = Field(
+        None,
+        ge=3,
+        description="fewest sites in a sum that has this one's figures; null: as a study's threshold, or without masks",
+    )
 
     @model_validator(mode="after")
     def _what_is_required_is_bounded(self) -> Self:

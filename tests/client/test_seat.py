@@ -64,11 +64,21 @@ class TestJoining:
             ({}, {"threshold": 5}, "secure_aggregation.sites: a threshold of 5 for 4 sites"),
             ({"metrics": "none"}, {}, "policy.metrics doesn't let out validation_error, which every site gives"),
             ({"min_patients": 1000}, {}, "policy.min_patients: the site has fewer"),
+            (
+                {"secure_aggregation_least": 4},
+                {},
+                "policy.secure_aggregation_least: 3 sites are enough for the study, 4 are wanted",
+            ),
         ],
     )
     def test_it_refuses_what_it_can_not_give(self, anna, policy, study, reason):
         change(anna, policy=policy)
         assert reason in joining(anna, secure(**study))
+
+    def test_it_joins_where_no_sum_can_have_fewer_sites_than_its_policy_wants(self, anna):
+        change(anna, policy={"secure_aggregation_least": 4})
+        assert joining(anna, secure(threshold=4)).site == "anna"
+        assert "policy.secure_aggregation_least: the study has no" in joining(anna, tiny_federation())
 
     def test_without_keys_it_takes_no_part(self, anna):
         change(anna, secure_aggregation=None)
