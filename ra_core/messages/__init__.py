@@ -5,13 +5,14 @@ patient id, a pixel or the score of a single image. `docs/protocol.md` lists eve
 """
 
 from ra_core.messages.delivery import DeliveryOrder, DeliveryReply
-from ra_core.messages.failure import Failure
+from ra_core.messages.failure import CRASHED, Failure
 from ra_core.messages.join import JoinOrder, JoinRefusal, JoinReply
 from ra_core.messages.masking import MaskedOrder, MaskedReply, Stage, StageOrder, StageReply, task_digest
 from ra_core.messages.rounds import RoundOrder, RoundReply
 from ra_core.messages.wire import SITE_FAILED, MessageError, Model, ModelOrder, Order, Reply, arrays
 
 __all__ = [
+    "CRASHED",
     "SITE_FAILED",
     "DeliveryOrder",
     "DeliveryReply",

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from ra_core.config import SITE_NAME, StudyConfig
 from ra_core.fixed_point import LARGEST_TOTAL_COUNT
 from ra_core.installed import package_hash
-from ra_core.messages import SITE_FAILED, JoinRefusal, JoinReply, MessageError, RoundReply
+from ra_core.messages import CRASHED, SITE_FAILED, JoinRefusal, JoinReply, MessageError, RoundReply
 
 __all__ = ["TOO_LATE", "Roster", "Tell", "counts_problem", "printable", "read_pins", "reported"]
 
@@ -52,7 +52,7 @@ class _Refusal:
     who: str
     reason: str
     foreign: bool  # of no agreed site, so never asked again
-    passing: bool  # Flower's own error: the site hasn't said no
+    passing: bool  # the site hasn't said no
 
 
 class Roster:
@@ -124,7 +124,7 @@ class Roster:
         """Let a node in by its answer to a join order, or note why not."""
         name, foreign = "", False
         self.silent.discard(node)
-        passing = message.has_error() and message.error.code != SITE_FAILED
+        passing = message.has_error() and _is_passing(message.error)
         try:
             if message.has_error():
                 name, why = reported(message.error)
@@ -217,6 +217,11 @@ def reported(error: Error) -> tuple[str, str]:
     name, _, about = rest.partition(": ")  # no site's name holds a colon
     whom = f" and blames '{about}'" if SITE_NAME.fullmatch(about) else ""
     return (name, f"reports {kind}{whom}") if re.fullmatch(r"\w{1,40}", kind) else ("", f"reports {text}")
+
+
+def _is_passing(error: Error) -> bool:
+    """Whether a site hasn't said no: Flower answered in its place, or its process crashed."""
+    return error.code != SITE_FAILED or reported(error)[1] == f"reports {CRASHED}"
 
 
 def printable(text: str) -> str:
