@@ -25,10 +25,14 @@ class Answered:
     Attributes:
         masked_models: hashes of the models for which figures have left under masks.
         seeds: updates that have left under masks, by the seed that their batches were drawn with.
+        models: digest of the study and hash of the model, of all that were answered for.
+        judged: closing exchanges, without those that judged a model once more.
     """
 
     masked_models: set[str] = field(default_factory=set)
     seeds: dict[int, Hidden] = field(default_factory=dict)
+    models: set[tuple[str, str]] = field(default_factory=set)
+    judged: int = 0
 
     def add(self, line: Line) -> None:
         """Take in the next line."""
@@ -36,3 +40,7 @@ class Answered:
             self.masked_models.add(line.model_hash)
         if line.kind == "masked" and line.trained:
             self.seeds[line.trained.seed] = Hidden(line.run, line.study, line.trained.stop)
+        if line.model_hash:
+            model = line.study, line.model_hash
+            self.judged += line.kind in ("closing", "masked_closing") and model not in self.models
+            self.models.add(model)

@@ -136,10 +136,14 @@ class TestNothingLeavesUnmasked:
         hospitals = secure_hospitals(site_root, tmp_path)
         train_hospitals(hospitals, secure(rounds=1))
         change(hospitals[0], policy={"rounds_total": 1})
-        seat_order = stage_order(study=secure(rounds=1))
+        seat_order = stage_order(study=secure(rounds=1), round=2, start_step=2)
         assert answer_of(hospitals[0].settings(ONE_THREAD), seat_order, "query.stage").error.reason == (
             "ReleaseError at anna"
         )
+        assert lines(tmp_path)[-1].what["withheld"][0].startswith("policy.rounds_total leaves 0 updates")
+        closing = stage_order(study=secure(rounds=1), round=2, start_step=2, steps=0)
+        assert answer_of(hospitals[0].settings(ONE_THREAD), closing, "query.stage").has_error()
+        assert "as many last models were judged as updates have left, 1" in lines(tmp_path)[-1].what["withheld"][0]
 
 
 class TestASiteSpeaksOnce:
