@@ -15,6 +15,7 @@ from ra_core.config import SITE_NAME, StudyConfig
 from ra_core.fixed_point import LARGEST_TOTAL_COUNT
 from ra_core.installed import package_hash
 from ra_core.messages import CRASHED, SITE_FAILED, JoinRefusal, JoinReply, MessageError, RoundReply
+from ra_core.words import listed
 
 __all__ = ["TOO_LATE", "Roster", "Tell", "counts_problem", "printable", "read_pins", "reported"]
 
@@ -161,8 +162,11 @@ class Roster:
     def _pins_problem(self, reply: JoinReply) -> str:
         """Why masks of this site would not cancel: all have to know all sites by the same keys. Empty where they do."""
         pins = read_pins(reply)
-        if pins.keys() != set(self.sites):
-            return f"its secure_aggregation.sites has not the fingerprints of {', '.join(self.sites)}"
+        lacking, more = sorted(set(self.sites) - pins.keys()), sorted(pins.keys() - set(self.sites))
+        if lacking:
+            return f"its secure_aggregation.sites has no fingerprint of {listed(lacking)}"
+        if more:
+            return f"its secure_aggregation.sites lists {listed(more)} too, which this run doesn't have"
         for other in self.joined.values():
             if differing := [site for site, pin in read_pins(other).items() if pins[site] != pin]:
                 return f"knows '{differing[0]}' by another signing key than '{other.site}' does: compare fingerprints"

@@ -4,6 +4,7 @@ import stat
 
 import pytest
 from federating import answer_of, first_model, train_hospitals
+from filelock import FileLock, Timeout
 from hospitals import tiny_federation
 from summing import NAMES, change, pins_of, secure, secure_hospitals, write_keyring
 
@@ -163,6 +164,32 @@ class TestASiteSpeaksOnce:
         monkeypatch.setattr("client.seat.write_atomically", full)
         with pytest.raises(OSError, match="No space"):
             seat.speak(stage_order())
+
+    def test_no_two_processes_answer_at_a_time(self, anna, tmp_path, monkeypatch):
+        """The second has read what was said before the first has written, and would sign another division."""
+        tried = []
+
+        def speak(seat, order):
+            lock = FileLock(tmp_path / "state" / "anna" / "ledger" / ".lock")
+            with pytest.raises(Timeout):
+                lock.acquire(timeout=0)
+            tried.append(order.stage)
+            raise MaskingError("enough")
+
+        monkeypatch.setattr(Seat, "speak", speak)
+        answer_of(anna.settings(ONE_THREAD), stage_order(), "query.stage")
+        assert tried == ["announce"]
+
+    def test_what_it_keeps_goes_when_its_run_is_over(self, seat, tmp_path, monkeypatch):
+        seat.speak(stage_order())
+        seat.forget("another")
+        assert seat.file.exists()
+        synced = []
+        monkeypatch.setattr("client.seat.sync_folder", synced.append)
+        seat.forget("run")
+        assert not seat.file.exists()
+        assert synced == [seat.file.parent]
+        seat.forget("run")
 
     @pytest.mark.parametrize(
         "changes", [{"round": 2}, {"run": "another"}, {"task": "b" * 64}], ids=["round", "run", "task"]

@@ -205,6 +205,11 @@ class TestWhatTheServerLearns:
     def test_a_site_keeps_no_secret_of_a_round_that_is_over(self, done, folder):
         assert not list(folder.rglob("masking.json"))
 
+    def test_nor_where_it_was_not_asked_to_the_end(self, hospitals, tmp_path):
+        """Dora's last message of the closing exchange is lost on its way to her, and so she has not revealed."""
+        train_hospitals(hospitals, secure(**ONCE), app=silent(dora="reveal"))
+        assert not list(tmp_path.rglob("masking.json"))
+
 
 class TestDisagreement:
     def test_a_site_that_knows_another_by_another_key_is_not_let_in(self, hospitals, tmp_path):
@@ -219,7 +224,12 @@ class TestDisagreement:
         pins = {("emil" if name == "anna" else name): pin for name, pin in pins_of(tmp_path).items()}
         write_keyring(hospitals[3], tmp_path, pins)
         done = train_hospitals(hospitals, secure(**ONCE, join_seconds=2.0))
-        assert "fingerprints of anna, berta, clara, dora" in done.records[0].missing["dora"]
+        assert done.records[0].missing["dora"] == "its secure_aggregation.sites has no fingerprint of anna"
+
+    def test_a_run_without_a_site_that_the_others_list_says_what_is_in_the_way(self, hospitals):
+        """As after a withdrawal, or with --sites: the list has everything that is asked for, and one more."""
+        with pytest.raises(QuorumError, match=r"sites lists dora too, which this run doesn't have"):
+            train_hospitals(hospitals[:3], secure(**ONCE, join_seconds=2.0))
 
     def test_a_site_whose_key_was_swapped_by_the_server_is_found_out(self, hospitals, tmp_path):
         """The server puts a key of its own in berta's place: each other site names berta, and gives nothing."""
