@@ -54,8 +54,8 @@ def retrain_run(consortium: Consortium, name: str, new_name: str, tell: Callable
     """
     refuse_foreign()
     old = Run(consortium, name)
-    study, sites = study_without(old)
     new = Run(consortium, new_name or "-".join([name, "without", *old.record().withdrawn]))
+    study, sites = study_without(old, new.name)
     try:
         _start(consortium, study, new.name, sites)
     finally:
