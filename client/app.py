@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from client.delivery import take_delivery
 from client.door import Door
 from client.histograms.answers import check, histogram
+from client.ledger.book import Ledger
 from client.policy import Sent, release
 from client.rounds import Site
 from client.seat import Seat
@@ -29,6 +30,7 @@ from ra_core.files import cache_folder
 from ra_core.messages import (
     CheckOrder,
     DeliveryOrder,
+    DeliveryReply,
     Failure,
     HistogramOrder,
     JoinOrder,
@@ -37,6 +39,7 @@ from ra_core.messages import (
     Order,
     RoundOrder,
     StageOrder,
+    StageReply,
 )
 from ra_core.runtime import Runtime
 from ra_core.settings import load_config
@@ -78,7 +81,7 @@ def train_masked(message: Message, context: Context) -> Message:
 @app.query("stage")
 def speak(message: Message, context: Context) -> Message:
     """Answer a short exchange of secure aggregation: announce, deal, confirm or reveal."""
-    return _answered(message, context, StageOrder, lambda place, order: place.seat.speak(order))
+    return _answered(message, context, StageOrder, _spoken)
 
 
 @app.query("histogram")
@@ -96,9 +99,7 @@ def tell_check(message: Message, context: Context) -> Message:
 @app.query("deliver")
 def deliver(message: Message, context: Context) -> Message:
     """Store the chosen model."""
-    return _answered(
-        message, context, DeliveryOrder, lambda place, order: take_delivery(order, place.config, place.state)
-    )
+    return _answered(message, context, DeliveryOrder, _delivered)
 
 
 @dataclass(frozen=True)
@@ -147,6 +148,17 @@ def _answered(
 
 def _joined(place: _Place, order: JoinOrder) -> JoinReply:
     return replace(_site(place, order.study).join(order), pins=place.seat.pins(order.study))
+
+
+def _spoken(place: _Place, order: StageOrder) -> StageReply:
+    """Under the ledger's lock: of two processes that read what the site has said before either writes, both answer."""
+    with Ledger.of(place.state, place.config.data.site).opened():
+        return place.seat.speak(order)
+
+
+def _delivered(place: _Place, order: DeliveryOrder) -> DeliveryReply:
+    place.seat.forget(order.run)
+    return take_delivery(order, place.config, place.state)
 
 
 def _settings(node: Settings) -> Settings:

@@ -10,7 +10,9 @@ from pathlib import Path
 from client.ledger.book import Book, Ledger
 from client.ledger.chain import Head
 from client.member.station import EVENTS
+from client.repeats import beyond_updates, repeats
 from client.seat import Seat
+from client.spending import require_left
 from client.terms import objections
 from ra_core.config import PolicyConfig, SiteConfig
 from ra_core.daemons.events import Events
@@ -49,6 +51,8 @@ class Door:
 
         Raises:
             ReleaseError: the policy objects to the order; not to one to join, which a refusal answers.
+            PrivacyBudgetError: keys are asked for, of a masked round that no privacy is left for. Later, when figures
+                are asked for, the round and with it the run would be lost to all.
             LedgerError: the ledger can't be used, or isn't what the server knows of it.
         """
         with self.ledger.opened() as book:
@@ -56,6 +60,8 @@ class Door:
                 book.acknowledge(Head(order.ledger_length, order.ledger_head))
             if isinstance(order, ModelOrder | StageOrder):
                 require_none(self.objections(order, book))
+            if isinstance(order, StageOrder) and order.stage == "announce" and order.steps and order.study.dp:
+                require_left(book, self.policy, order)
 
     def objections(self, order: Order, book: Book) -> list[str]:
         """Why the site doesn't answer this order; empty where it does.
@@ -67,7 +73,12 @@ class Door:
         Raises:
             ConfigError: the signing key can't be read.
         """
-        return objections(self.policy, order, book.spent, book.spendings, book.begun) + self.seat.objections(order)
+        return [
+            *objections(self.policy, order, book.spent, book.spendings, book.begun),
+            *repeats(order, book.answered),
+            *beyond_updates(self.policy, order, book.answered, len(book.spent)),
+            *self.seat.objections(order),
+        ]
 
     def tell(self, why: str) -> None:
         """Tell the site that something stayed here; a full disk may be the reason, so that it need not succeed."""

@@ -16,13 +16,13 @@ from flwr.app import Error, Message
 from client.door import Door, require_none
 from client.histograms.terms import narrowed
 from client.ledger.book import Book
-from client.ledger.chain import Entry
+from client.ledger.chain import Entry, Trained
 from client.ledger.contents import contents
 from client.spending import paid_for, private_facts
 from client.terms import COUNTS, to_counts
 from ra_core.clipping import clipped, truncated
 from ra_core.config import PolicyConfig, StudyConfig
-from ra_core.errors import LedgerError, MaskingError, ReleaseError
+from ra_core.errors import LedgerError, ReleaseError
 from ra_core.messages import (
     CheckReply,
     DeliveryReply,
@@ -33,6 +33,7 @@ from ra_core.messages import (
     MaskedOrder,
     MaskedReply,
     Order,
+    RoundOrder,
     RoundReply,
     StageReply,
 )
@@ -119,7 +120,7 @@ def release(reply: Sent | Failure, order: Order | None, door: Door | None, messa
     Raises:
         ReleaseError: a field that is not on the list, an array of another part, an unknown metric or one that is not
             finite, or the policy objects, or no privacy was spent for an update; nothing was released.
-        MaskingError: the figures can't be masked, or some have left under masks for this model before.
+        MaskingError: the figures can't be masked.
         LedgerError: the ledger can't be written, or was changed; nothing was released.
     """
     if isinstance(reply, Failure):
@@ -134,8 +135,6 @@ def release(reply: Sent | Failure, order: Order | None, door: Door | None, messa
         if order.study.dp and isinstance(checked, RoundReply):
             paid = paid_for(book, door.policy, order, checked) if checked.update else None
             checked = replace(checked, **private_facts(book, door.policy, order))
-        if isinstance(checked, RoundReply):
-            _require_first(checked, book)
         if isinstance(checked, CheckReply) and door.policy.min_cell > 1:
             _require_same(checked, book)
         sent: Sent | MaskedReply = checked
@@ -172,15 +171,6 @@ def _noted(failure: Failure, order: Order | None, door: Door | None, why: str) -
     return failure
 
 
-def _require_first(reply: RoundReply, book: Book) -> None:
-    """Figures are a function of the model: a second sum with them would tell them, and so would they without masks."""
-    if reply.model_hash in book.masked_models:
-        raise MaskingError(
-            "figures for this very model have left under masks before, and don't leave again",
-            "begin another run, with another seed",
-        )
-
-
 def _require_same(reply: CheckReply, book: Book) -> None:
     """Counts above ever other thresholds would tell what a policy's smallest cell is there to hide."""
     if book.checks.get(reply.model_hash, thresholds := (reply.local, reply.pooled, reply.shrunken)) != thresholds:
@@ -201,13 +191,21 @@ def _entry(
     number = reply.round if isinstance(reply, RoundReply | MaskedReply | StageReply) else 0
     return Entry(
         kind=_kind(reply, figures),
-        what=contents(reply, withheld, figures),
+        what=contents(reply, withheld, figures) | _trained(order, figures),
         policy=door.policy.digest(),
         run=order.run if order else "",
         study=order.study.digest() if order else "",
         round=number,
         privacy=paid,
     )
+
+
+def _trained(order: Order | None, figures: Sent | None) -> dict[str, Any]:
+    """By which seed and steps an update was made, so that the very same is not asked for again."""
+    if not (isinstance(order, RoundOrder) and isinstance(figures, RoundReply) and figures.update):
+        return {}
+    trained = Trained(order.study.seed, order.start_step, order.start_step + order.steps)
+    return {"trained": trained._asdict()}
 
 
 def _kind(reply: Sent | MaskedReply | Failure, figures: Sent | None) -> str:

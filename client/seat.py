@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -131,6 +132,16 @@ class Seat:
         facts = {name: getattr(reply, name) for name in _FACTS}
         return MaskedReply(**facts, message=message.to_bytes().decode(), masked=masked)
 
+    def forget(self, run: str) -> None:
+        """Drop what is kept of a round of this run: it is over, and the site may not have been asked its last message.
+
+        Raises:
+            OSError: it can't be dropped.
+        """
+        with suppress(FileNotFoundError, ValidationError):  # a damaged one is of no use to anybody
+            if MemberState.model_validate_json(self.file.read_bytes()).terms.run == run:
+                self._drop()
+
     def _announce(self, order: StageOrder) -> Announcement:
         member, message = Member.announce(self._terms(order), self.site, self._identity())
         self._store(member)
@@ -191,10 +202,14 @@ class Seat:
         """Before what was said may leave. After the last message nothing is left to say, and the secrets go."""
         sweep(self.file.parent)
         if member.state.stage == "revealed":
-            self.file.unlink()
+            self._drop()
         else:
             write_atomically(self.file, member.state.model_dump_json().encode(), mode=0o600)
             sync_folder(self.file.parent)
+
+    def _drop(self) -> None:
+        self.file.unlink()
+        sync_folder(self.file.parent)  # else a loss of power brings the secrets back
 
 
 def _read(kind: type[S], relayed: Mapping[str, bytes]) -> list[S]:

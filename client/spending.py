@@ -13,11 +13,11 @@ from client.ledger.book import Book
 from client.ledger.chain import Entry, Spending
 from ra_core.config import PolicyConfig, PrivacyConfig, StudyConfig
 from ra_core.errors import PrivacyBudgetError, ReleaseError
-from ra_core.messages import Order, RoundOrder, RoundReply
+from ra_core.messages import Order, RoundOrder, RoundReply, StageOrder
 from ra_core.privacy.accounting import METHOD, Releases, epsilon_of, noise_for
 from ra_core.privacy.randomness import SYSTEM
 
-__all__ = ["beyond_budget", "noise_of", "paid_for", "private_facts", "releases_of", "spend"]
+__all__ = ["beyond_budget", "noise_of", "paid_for", "private_facts", "releases_of", "require_left", "spend"]
 
 
 def noise_of(study: StudyConfig, dp: PrivacyConfig, policy: PolicyConfig) -> float:
@@ -66,6 +66,25 @@ def beyond_budget(
     return found
 
 
+def require_left(book: Book, policy: PolicyConfig, order: RoundOrder | StageOrder) -> Releases:
+    """What a round releases, which all budgets have room for.
+
+    Args:
+        book: the ledger, open.
+        policy: of the site.
+        order: of a study with differential privacy, with steps to train.
+
+    Raises:
+        PrivacyBudgetError: a budget would be overdrawn.
+        ConfigError: as `noise_of`.
+    """
+    study = order.study
+    releases = releases_of(study, _of(study), policy, order.start_step, order.start_step + order.steps)
+    if why := beyond_budget(policy, study, order.run, book.spendings, releases):
+        raise PrivacyBudgetError("; ".join(why), "the site takes part in no further round of this run")
+    return releases
+
+
 def spend(book: Book, policy: PolicyConfig, order: RoundOrder, source: str) -> Spending:
     """Note the releases of a round as spent, before any is made.
 
@@ -80,10 +99,7 @@ def spend(book: Book, policy: PolicyConfig, order: RoundOrder, source: str) -> S
         ConfigError: as `noise_of`.
         OSError: the note isn't safe on the disk.
     """
-    study, dp = order.study, _of(order.study)
-    releases = releases_of(study, dp, policy, order.start_step, order.start_step + order.steps)
-    if why := beyond_budget(policy, study, order.run, book.spendings, releases):
-        raise PrivacyBudgetError("; ".join(why), "the site takes part in no further round of this run")
+    study, dp, releases = order.study, _of(order.study), require_left(book, policy, order)
     told = {
         "sampling_rate": releases.sampling_rate,
         "noise_multiplier": releases.noise_multiplier,

@@ -77,10 +77,14 @@ def _to_study(policy: PolicyConfig, study: StudyConfig) -> Iterator[str]:
 def _to_sums(policy: PolicyConfig, study: StudyConfig) -> Iterator[str]:
     """Where few sites gave a metric, its sum would tell of those few: so each gives all, or takes no part."""
     agreed = study.federation.secure_aggregation
+    least = policy.secure_aggregation_least
     if agreed is None:
-        if policy.secure_aggregation_required:
-            yield "policy.secure_aggregation_required: the study has no secure aggregation"
+        if policy.secure_aggregation_required or least:
+            key = "required" if policy.secure_aggregation_required else "least"
+            yield f"policy.secure_aggregation_{key}: the study has no secure aggregation"
         return
+    if least and agreed.threshold < least:  # each site reveals for no fewer survivors than the threshold
+        yield f"policy.secure_aggregation_least: {agreed.threshold} sites are enough for the study, {least} are wanted"
     if refused := [name for name in agreed.metrics if not policy.lets_out(name)]:
         yield f"policy.metrics doesn't let out {', '.join(refused)}, which every site gives under masks"
     if study.dp and agreed.metrics and "metrics" not in policy.dp_tells:

@@ -396,6 +396,26 @@ class StudyConfig(Config):
         return self
 
     @model_validator(mode="after")
+    def _moments_are_not_masked(self) -> StudyConfig:
+        if self.method.fitted and self.federation.secure_aggregation:
+            raise ValueError(
+                f"federation.secure_aggregation: what {self.method.name} asks of a site is a function of its images "
+                "alone, the same in every run, so that a second sum over other sites would tell it: leave it out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_masked_metric_is_given_by_all(self) -> StudyConfig:
+        agreed = self.federation.secure_aggregation
+        more = sorted(set(agreed.metrics) - {"validation_error"}) if self.dp and agreed else []
+        if more:
+            raise ValueError(
+                f"federation.secure_aggregation.metrics: {more[0]}: with dp a site whose draws are all empty has no "
+                "such term, so that the sum may be one site's: validation_error alone is always given by all"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _privacy_suits_the_method(self) -> StudyConfig:
         if self.dp and self.method.why_not_private:
             raise ValueError(f"dp: {self.method.name} has none: {self.method.why_not_private}")

@@ -80,6 +80,11 @@ class PolicyConfig(Config):
         1, ge=1, description="smallest count of a cell of a histogram that may leave, and of patients above a threshold"
     )
     secure_aggregation_required: bool = Field(False, description="join only studies with secure aggregation")
+    secure_aggregation_least: int | None = Field(
+        None,
+        ge=3,
+        description="fewest sites in a sum that has this one's figures; null: as a study's threshold, or without masks",
+    )
 
     @model_validator(mode="after")
     def _what_is_required_is_bounded(self) -> Self:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from client.ledger.answered import Answered
 from client.ledger.appending import append
 from client.ledger.chain import EMPTY, Entry, Head, Line, Spending, Spent, faulty, read_lines
 from ra_core.config import DIGEST
@@ -104,7 +105,7 @@ class Book:
         unbounded: how many of them without differential privacy.
         spendings: of privacy, from the first.
         unused: the last of them, until an update leaves for it.
-        masked_models: hashes of the models for which figures have left under masks.
+        answered: for which models, and with which seeds, figures have left.
         checks: thresholds of which counts of patients above them have left, by the model's hash: the first of each.
         replaced: ends of lost ledgers in whose place this one is, an empty one among them.
         noted: files of what was set aside, that a line tells of.
@@ -117,7 +118,7 @@ class Book:
     unbounded: int = 0
     spendings: list[Spending] = field(default_factory=list)
     unused: Spending | None = None
-    masked_models: set[str] = field(default_factory=set)
+    answered: Answered = field(default_factory=Answered)
     checks: dict[str, tuple[int, int, int]] = field(default_factory=dict)
     replaced: set[Head] = field(default_factory=set)
     noted: set[str] = field(default_factory=set)
@@ -250,8 +251,7 @@ class Book:
             self.noted.add(line.what["file"])
         if line.check:
             self.checks.setdefault(*line.check)
-        if line.masked_model:
-            self.masked_models.add(line.masked_model)
+        self.answered.add(line)
         if line.spent:
             self.spent.append(line.spent)
             self.unbounded += line.privacy is None

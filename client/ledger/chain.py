@@ -17,10 +17,14 @@ from typing import Any, BinaryIO, NamedTuple
 from ra_core.errors import LedgerError
 from ra_core.privacy.accounting import Releases
 
-__all__ = ["EMPTY", "LONGEST_LINE", "Entry", "Head", "Line", "Spending", "Spent", "faulty", "read_lines"]
+__all__ = ["EMPTY", "LONGEST_LINE", "Entry", "Head", "Line", "Spending", "Spent", "Trained", "faulty", "read_lines"]
 
 LONGEST_LINE = 1 << 24
 """Bytes; a line about a model of ten thousand tensors has a tenth of it."""
+
+
+_OF_A_MODEL = ("round", "closing", "masked", "masked_closing")
+"""Kinds of lines about answers for a model."""
 
 
 class Head(NamedTuple):
@@ -40,6 +44,14 @@ class Spent(NamedTuple):
     run: str
     study: str
     round: int
+
+
+class Trained(NamedTuple):
+    """By which seed the batches of an update were drawn, and from which step to before which."""
+
+    seed: int
+    start: int
+    stop: int
 
 
 class Spending(NamedTuple):
@@ -70,7 +82,8 @@ class Entry:
             masked and masked_closing in place of round and closing, and announce, deal, confirm, reveal; or a note of
             the ledger itself: torn, or spending, privacy that is spent before a round is computed, or begin, the site's
             word that nothing was spent before this ledger but what a lost one had.
-        what: what the message holds, as `client.ledger.contents` says; of a note, what it is about.
+        what: what the message holds, as `client.ledger.contents` says, and of an update `trained`, the fields of
+            `Trained`; of a note, what it is about.
         policy: SHA-256 of the policy that let it out.
         run: its name; empty where it isn't known.
         study: SHA-256 of its settings; empty where they aren't known.
@@ -122,9 +135,14 @@ class Line(Entry):
         return Spent(datetime.fromisoformat(self.time), self.run, self.study, self.round)
 
     @property
-    def masked_model(self) -> str:
-        """Hash of the model for which it tells of figures under masks; empty where it tells of none."""
-        return str(self.what["facts"]["model_hash"]) if self.kind in ("masked", "masked_closing") else ""
+    def model_hash(self) -> str:
+        """Of the model that it answers for, in a round or a closing exchange; empty elsewhere."""
+        return str(self.what["facts"]["model_hash"]) if self.kind in _OF_A_MODEL else ""
+
+    @property
+    def trained(self) -> Trained | None:
+        """How the update in it was made; None where there is none, or an old line doesn't tell."""
+        return Trained(**self.what["trained"]) if "trained" in self.what else None
 
     @property
     def check(self) -> tuple[str, tuple[int, int, int]] | None:
@@ -191,7 +209,7 @@ def _line(text: bytes, number: int) -> Line:
         found.pop("hash")
         line = Line(**found)
         whole = line.content == text and isinstance(line.what, dict)
-        _ = line.spent, line.spending, line.replaced, line.masked_model, line.check
+        _ = line.spent, line.spending, line.replaced, line.model_hash, line.trained, line.check
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
         whole = False
     if not whole:

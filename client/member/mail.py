@@ -17,6 +17,7 @@ from flwr.supercore.inflatable.inflatable_object import (
 )
 
 from ra_core.daemons.events import Events
+from ra_core.messages import CRASHED, SITE_FAILED
 
 __all__ = ["Mail"]
 
@@ -27,12 +28,15 @@ Failed = Callable[[str], Error]
 
 _RAISED = re.compile(r"<class '[\w.]*?(\w+)'>")
 
+_KINDS = {ErrorCode.CLIENT_APP_CRASHED: CRASHED, ErrorCode.LOAD_CLIENT_APP_EXCEPTION: "LoadError"}
+"""Of Flower's own errors that are no exception of an app."""
+
 
 class Mail:
     """A connection's messages.
 
     Args:
-        failed: what leaves in place of an exception, of which it gets the kind, once the ledger has it.
+        failed: what leaves in place of an error of Flower's, of which it gets the kind, once the ledger has it.
         events: where each message's type and round, its seconds, and the kind of an error are told; nothing it holds.
         push: sends an object: run, session, name, content.
     """
@@ -56,10 +60,10 @@ class Mail:
         return receive
 
     def sending(self, original: Send) -> Send:
-        """Flower's function, told; an error that Flower has made of an exception goes out as its kind alone."""
+        """Flower's function, told; an error that is not ours goes out as its kind alone, with a line in the ledger."""
 
         def send(message: Message, tree: Any, seconds: float) -> tuple[set[str], str]:
-            if message.has_error() and message.error.code == ErrorCode.CLIENT_APP_RAISED_EXCEPTION:
+            if message.has_error() and message.error.code != SITE_FAILED:
                 message = self._plain(message)
                 sent = self._send_whole(original, message, seconds)
             else:
@@ -72,9 +76,9 @@ class Mail:
         return send
 
     def _plain(self, message: Message) -> Message:
-        """The same answer without the exception's text, which may name files or patients."""
+        """The same answer without the error's text, which may name files or patients."""
         raised = _RAISED.match(message.error.reason or "")
-        kind = raised.group(1) if raised else "Exception"
+        kind = raised.group(1) if raised else _KINDS.get(message.error.code, "Exception")
         about = copy.deepcopy(message.metadata)
         about.__dict__["_message_id"] = ""  # Flower names a message after its content
         remade: Any = Message  # its `metadata` is Flower's own, and not declared

@@ -1,29 +1,35 @@
 """A site's figures as one flat vector of 64-bit words, whose sum modulo 2^64 over all sites is the true sum.
 
-The words are signed integers in two's complement. A field that is too wide for 64 bits is cut into four limbs of 32
-bits, each in a word of its own, so that up to 2^31 sites can be added without a carry from limb to limb.
+The words are signed integers in two's complement. A field that is too wide for 64 bits is one number in two words, the
+lower first, added modulo 2^128: the carry goes on from the one to the other, so that the sum shows no more than itself.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ra_core.errors import MaskingError
 
-__all__ = ["Field", "Layout", "Values", "Words"]
+__all__ = ["Field", "Layout", "Sign", "Values", "Words"]
+
+Sign = Literal[1, -1]
+"""Whether something is added or taken away."""
 
 Words = NDArray[np.uint64]
 
 Values = Mapping[str, NDArray[np.int64]]
 """Fields by name; a wide one is an array without dimensions that holds one Python integer."""
 
-_LIMBS, _LIMB_BITS = 4, 32
-_LIMB_MASK = 2**_LIMB_BITS - 1
+_WORD = 2**64
 
 
 @dataclass(frozen=True)
@@ -34,7 +40,7 @@ class Field:
         name: unique in the layout.
         shape: of the integers; () is a single one.
         least, most: between them, both included, lies what one site may give.
-        wide: a single integer in four limbs, below 2^127 summed over all sites, instead of 2^63.
+        wide: a single integer in two words, below 2^127 summed over all sites, instead of 2^63.
     """
 
     name: str
@@ -46,18 +52,18 @@ class Field:
     @property
     def words(self) -> int:
         """Words that it takes."""
-        return _LIMBS if self.wide else math.prod(self.shape)
+        return 2 if self.wide else math.prod(self.shape)
 
     def has_room_for(self, sites: int) -> bool:
         """Whether no sum over so many sites can wrap around."""
-        bits = _LIMBS * _LIMB_BITS if self.wide else 64
-        limbs_fit = not self.wide or (self.shape == () and sites < 2**31)
-        return limbs_fit and self.least <= self.most and sites * max(-self.least, self.most) < 2 ** (bits - 1)
+        single = not self.wide or self.shape == ()
+        most = 2**127 if self.wide else 2**63
+        return single and self.least <= self.most and sites * max(-self.least, self.most) < most
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What stands where in the vector: the fields one after the other, each in row-major order, limbs low to high."""
+    """What stands where in the vector: the fields one after the other, each in row-major order."""
 
     fields: tuple[Field, ...]
 
@@ -65,6 +71,28 @@ class Layout:
     def size(self) -> int:
         """Words of the vector."""
         return sum(field.words for field in self.fields)
+
+    @cached_property
+    def _lower(self) -> NDArray[np.intp]:
+        """Places of the lower words of wide fields; the upper one of each comes after it."""
+        starts = itertools.accumulate((field.words for field in self.fields), initial=0)
+        return np.array([start for start, field in zip(starts, self.fields, strict=False) if field.wide], np.intp)
+
+    @contextmanager
+    def carrying(self, words: Words, sign: Sign) -> Iterator[None]:
+        """Within, each word has another added modulo 2^64, once, or taken away; after it wide fields are put right.
+
+        Args:
+            words: the vector.
+            sign: 1 where they are added, -1 where they are taken away.
+        """
+        before = words[self._lower]
+        yield
+        after = words[self._lower]
+        if sign == 1:
+            words[self._lower + 1] += after < before
+        else:
+            words[self._lower + 1] -= after > before
 
     def require_room(self, sites: int) -> None:
         """Prove that the sum over all sites is the true one, before anything is masked.
@@ -103,7 +131,7 @@ class Layout:
         """
         values, start = {}, 0
         for field in self.fields:
-            value = _value(field, total[start : start + field.words], sites)
+            value = _value(field, total[start : start + field.words])
             self._check(field, value, sites)
             values[field.name], start = value, start + field.words
         return values
@@ -120,17 +148,12 @@ class Layout:
 def _words(field: Field, value: NDArray[np.int64]) -> Words:
     if not field.wide:
         return value.reshape(-1).view(np.uint64)
-    number = int(value.item()) % 2 ** (_LIMBS * _LIMB_BITS)
-    return np.array([number >> _LIMB_BITS * limb & _LIMB_MASK for limb in range(_LIMBS)], np.uint64)
+    upper, lower = divmod(int(value.item()) % _WORD**2, _WORD)
+    return np.array([lower, upper], np.uint64)
 
 
-def _value(field: Field, words: Words, sites: int) -> NDArray[np.int64]:
+def _value(field: Field, words: Words) -> NDArray[np.int64]:
     if not field.wide:
         return words.view(np.int64).reshape(field.shape)
-    if int(words.max()) > sites * _LIMB_MASK:
-        raise MaskingError(
-            f"the sum over {sites} sites of '{field.name}' is out of its range", "no mean was made of it"
-        )
-    bits = _LIMBS * _LIMB_BITS
-    number = sum(int(word) << _LIMB_BITS * limb for limb, word in enumerate(words)) % 2**bits
-    return np.array(number - 2**bits if number >> bits - 1 else number, object)
+    number = int(words[0]) + int(words[1]) * _WORD
+    return np.array(number - _WORD**2 if number >= _WORD**2 // 2 else number, object)

@@ -23,7 +23,7 @@ from ra_core.masking.messages import (
 from ra_core.masking.roll import Roll, by_site, check_announcement
 from ra_core.masking.sharing import SECRET_BYTES
 from ra_core.masking.state import MemberState, Stage
-from ra_core.masking.stream import add_stream, pair_key, pair_sign, self_key
+from ra_core.masking.stream import add_mask, pair_key, pair_sign, self_key
 from ra_core.masking.terms import Terms
 
 __all__ = ["Member"]
@@ -111,11 +111,11 @@ class Member:
             if dealer != self.state.site
         }
         masked = vector.copy()
-        add_stream(masked, self_key(roll.terms, self.state.site, self.state.seed), 1)
+        add_mask(roll.terms.layout, masked, self_key(roll, found, self.state.site, self.state.seed), 1)
         for other in found.keys() - {self.state.site}:
             public = roll.announcements[other].masking
-            key = pair_key(roll.terms, self.state.site, other, self.state.masking, public)
-            add_stream(masked, key, pair_sign(self.state.site, other))
+            key = pair_key(roll, found, self.state.site, other, self.state.masking, public)
+            add_mask(roll.terms.layout, masked, key, pair_sign(self.state.site, other))
         message = MaskedInput(
             **stamp(roll.terms, self.state.site), heard=roll.digest, dealt=tuple(found), vector=vector_digest(masked)
         )

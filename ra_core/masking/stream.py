@@ -1,19 +1,17 @@
-"""Masks: a ChaCha20 keystream read as little-endian 64-bit words, added modulo 2^64."""
+"""Masks: a ChaCha20 keystream read as little-endian 64-bit words, added modulo 2^64, or 2^128 where a field is wide."""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterable
 
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 
 from ra_core.masking.keys import agree, derive
-from ra_core.masking.layout import Words
-from ra_core.masking.terms import Terms
+from ra_core.masking.layout import Layout, Sign, Words
+from ra_core.masking.roll import Roll
 
-__all__ = ["Sign", "add_stream", "pair_key", "pair_sign", "self_key"]
-
-Sign = Literal[1, -1]
+__all__ = ["add_mask", "add_stream", "pair_key", "pair_sign", "self_key"]
 
 _CHUNK = 1 << 16
 """Words made at a time: half a MiB, whatever the model's size."""
@@ -21,8 +19,14 @@ _CHUNK = 1 << 16
 _ZEROS = bytes(8 * _CHUNK)
 
 
+def add_mask(layout: Layout, words: Words, key: bytes, sign: Sign) -> None:
+    """Add or take away a key's mask in place, from a vector of this layout."""
+    with layout.carrying(words, sign):
+        add_stream(words, key, sign)
+
+
 def add_stream(words: Words, key: bytes, sign: Sign) -> None:
-    """Add or subtract a key's mask in place.
+    """Add or subtract a key's keystream in place, modulo 2^64.
 
     The keystream is ChaCha20's (RFC 8439) with counter and nonce zero: every key is derived for one mask alone. It
     doesn't repeat within 2^32 blocks, which are 256 GiB.
@@ -39,22 +43,30 @@ def add_stream(words: Words, key: bytes, sign: Sign) -> None:
         change(part, np.frombuffer(encryptor.update(_ZEROS[: part.nbytes]), "<u8"), out=part)
 
 
-def self_key(terms: Terms, site: str, seed: bytes) -> bytes:
-    """Key of the mask that a site adds for itself alone."""
-    return derive(seed, terms.context("self mask", site))
+def self_key(roll: Roll, dealt: Iterable[str], site: str, seed: bytes) -> bytes:
+    """Key of the mask that a site adds for itself alone; `dealt` as in `pair_key`."""
+    return derive(seed, _context(roll, dealt, "self mask", site))
 
 
-def pair_key(terms: Terms, site: str, other: str, private: bytes, public: bytes) -> bytes:
+def pair_key(roll: Roll, dealt: Iterable[str], site: str, other: str, private: bytes, public: bytes) -> bytes:
     """Key of the mask that two sites share; the same from both sides.
 
+    It is of these announcements and dealers alone: a site whose state was set back, and that is shown others, has
+    other masks.
+
     Args:
-        terms: of the round.
+        roll: of the round.
+        dealt: sites whose masks are to cancel, ascending.
         site: one of the two.
         other: the other one.
         private: masking key of either.
         public: masking key of the one whose private key isn't given.
     """
-    return agree(private, public, terms.context("pair mask", *sorted((site, other))))
+    return agree(private, public, _context(roll, dealt, "pair mask", *sorted((site, other))))
+
+
+def _context(roll: Roll, dealt: Iterable[str], purpose: str, *names: str) -> bytes:
+    return roll.terms.context(purpose, roll.digest, *dealt, *names)
 
 
 def pair_sign(site: str, other: str) -> Sign:

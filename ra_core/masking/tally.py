@@ -13,7 +13,7 @@ from ra_core.masking.layout import Words
 from ra_core.masking.messages import Confirmation, Dealing, MaskedInput, Reveal, vector_digest
 from ra_core.masking.roll import Roll
 from ra_core.masking.sharing import combine
-from ra_core.masking.stream import add_stream, pair_key, pair_sign, self_key
+from ra_core.masking.stream import add_mask, pair_key, pair_sign, self_key
 
 __all__ = ["Tally"]
 
@@ -55,7 +55,8 @@ class Tally:
             raise MaskingError(f"'{site}' has masked its figures for other sites", culprit=site)
         if vector.dtype != np.uint64 or vector.shape != self._sum.shape or vector_digest(vector) != message.vector:
             raise MaskingError(f"the masked figures of '{site}' are not those that it has signed", culprit=site)
-        self._sum += vector
+        with self._roll.terms.layout.carrying(self._sum, 1):
+            self._sum += vector
         self._added.add(site)
 
     def close(self) -> tuple[str, ...]:
@@ -107,14 +108,15 @@ class Tally:
         self._roll.terms.require(len(self._reveals), "have revealed shares")
         seeds = {site: self._seed(site) for site in self._survivors}
         keys = {site: self._masking_key(site) for site in self._dropped}
-        total = self._sum.copy()
+        total, layout = self._sum.copy(), self._roll.terms.layout
         for site, seed in seeds.items():
-            add_stream(total, self_key(self._roll.terms, site, seed), -1)
+            add_mask(layout, total, self_key(self._roll, self._dealings, site, seed), -1)
         for gone, private in keys.items():
             for site in self._survivors:
                 public = self._roll.announcements[site].masking
                 # As the survivor's mask is taken off, so the one that the dropped site would have added.
-                add_stream(total, pair_key(self._roll.terms, gone, site, private, public), pair_sign(gone, site))
+                key = pair_key(self._roll, self._dealings, gone, site, private, public)
+                add_mask(layout, total, key, pair_sign(gone, site))
         return total
 
     @property

@@ -6,7 +6,7 @@ patient id, a pixel or the score of a single image. `docs/protocol.md` lists eve
 
 from ra_core.messages.calibration import ABSENT, CheckOrder, CheckReply, HistogramOrder, HistogramReply
 from ra_core.messages.delivery import ChosenOrder, DeliveryOrder, DeliveryReply
-from ra_core.messages.failure import Failure
+from ra_core.messages.failure import CRASHED, Failure
 from ra_core.messages.join import JoinOrder, JoinRefusal, JoinReply
 from ra_core.messages.masking import MaskedOrder, MaskedReply, Stage, StageOrder, StageReply, task_digest
 from ra_core.messages.rounds import RoundOrder, RoundReply
@@ -14,6 +14,7 @@ from ra_core.messages.wire import SITE_FAILED, MessageError, Model, ModelOrder, 
 
 __all__ = [
     "ABSENT",
+    "CRASHED",
     "SITE_FAILED",
     "CheckOrder",
     "CheckReply",

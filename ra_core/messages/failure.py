@@ -8,7 +8,10 @@ from flwr.app import Error
 
 from ra_core.messages.wire import SITE_FAILED
 
-__all__ = ["Failure"]
+__all__ = ["CRASHED", "Failure"]
+
+CRASHED = "Crashed"
+"""Kind where a site's process ended without an answer, killed or out of memory: it has not said no."""
 
 
 @dataclass(frozen=True)
@@ -16,7 +19,7 @@ class Failure:
     """Site to server, in place of a reply.
 
     Attributes:
-        kind: of the error, the name of its class: its text may name files or patients.
+        kind: of the error, the name of its class, since its text may name files or patients; or `CRASHED`.
         site: name in the consortium; empty where the site doesn't know itself.
         about: the other site that it blames, in secure aggregation; empty where it blames none.
     """

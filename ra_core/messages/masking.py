@@ -42,6 +42,7 @@ class StageOrder(Order):
     Attributes:
         stage: announce keys; deal shares; confirm the survivors; reveal shares.
         round: from 1.
+        start_step: steps that the global model has behind it.
         steps: local steps of the round; 0 in the closing exchange, whose sum has no update.
         task: as `task_digest` gives it. Sites mask with those alone that were told the same.
         relayed: nothing to announce; announcements to deal; the masked inputs of the survivors to confirm;
@@ -50,6 +51,7 @@ class StageOrder(Order):
 
     stage: str
     round: int
+    start_step: int
     steps: int
     task: str
     relayed: Relayed
@@ -69,8 +71,8 @@ class StageOrder(Order):
         found = cls(**cls.read(record, "relayed"), relayed=_as_bytes(record, "relayed"))
         if found.stage not in get_args(Stage) or found.round < 1 or not DIGEST.fullmatch(found.task):
             raise MessageError("'order' has a stage, a round or a task that can't be")
-        if not 0 <= found.steps <= found.study.federation.local_steps:
-            raise MessageError("'order' has a number of steps that can't be")
+        if found.start_step < 0 or not 0 <= found.steps <= found.study.federation.local_steps:
+            raise MessageError("'order' has a start or a number of steps that can't be")
         return found
 
     @property

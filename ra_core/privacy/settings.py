@@ -15,7 +15,10 @@ Delta = Annotated[float, Field(gt=0, lt=1)]
 MOST_NOISE = 1e4
 """With more nothing is learned, and the accountant takes long or fails."""
 
-Noise = Annotated[float, Field(gt=0, le=MOST_NOISE)]
+FAINTEST_NOISE = 1e-9
+"""With less the accountant's numbers overflow and it never ends; this hides nothing any more."""
+
+Noise = Annotated[float, Field(ge=FAINTEST_NOISE, le=MOST_NOISE)]
 """A noise multiplier."""
 
 Outside = Literal["metrics", "counts", "histograms"]

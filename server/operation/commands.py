@@ -55,13 +55,23 @@ def resume(run: Name, consortium: Where = CONSORTIUM) -> None:
     resume_run(load_consortium(consortium), run)
 
 
-def stop(run: Name, consortium: Where = CONSORTIUM) -> None:
-    """End a run; its last checkpoint stays, and `resume` goes on from there."""
+def stop(
+    run: Name,
+    consortium: Where = CONSORTIUM,
+    despite_masks: Annotated[
+        bool, typer.Option("--despite-masks", help="Stop it within a masked round too; it can't be resumed then.")
+    ] = False,
+) -> None:
+    """End a run; its last checkpoint stays, and `resume` goes on from there.
+
+    With secure aggregation a round can't be made again once figures were asked for: then it is refused without
+    --despite-masks.
+    """
     from server.consortium import load_consortium
     from server.operation.operate import stop_run
 
-    stop_run(load_consortium(consortium), run)
-    typer.echo(f"stopped; `ra-server resume '{run}'` goes on from the last whole round")
+    stop_run(load_consortium(consortium), run, despite_masks)
+    typer.echo(f"stopped; `ra-server resume '{run}'` goes on from the last whole round, if none was under masks")
 
 
 def status(consortium: Where = CONSORTIUM, as_json: AsJson = False) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ra_core.config import StudyConfig
 from ra_core.console import TerminalReporter
-from ra_core.errors import AdmissionError, ConfigError, ConnectError
+from ra_core.errors import AdmissionError, ConfigError, ConnectError, MaskingError
 from ra_core.installed import refuse_foreign
 from ra_core.masking.terms import require_threshold
 from ra_core.settings import load_config
@@ -54,8 +54,8 @@ def retrain_run(consortium: Consortium, name: str, new_name: str, tell: Callable
     """
     refuse_foreign()
     old = Run(consortium, name)
-    study, sites = study_without(old)
     new = Run(consortium, new_name or "-".join([name, "without", *old.record().withdrawn]))
+    study, sites = study_without(old, new.name)
     try:
         _start(consortium, study, new.name, sites)
     finally:
@@ -84,14 +84,27 @@ def resume_run(consortium: Consortium, name: str) -> None:
     _go_on(Run(consortium, name))
 
 
-def stop_run(consortium: Consortium, name: str) -> None:
+def stop_run(consortium: Consortium, name: str, despite_masks: bool = False) -> None:
     """End a run after the message that its sites are at.
 
+    Args:
+        consortium: whose daemon runs.
+        name: of the run.
+        despite_masks: also within a masked round whose figures were asked for; nothing goes on with the run then.
+
     Raises:
+        MaskingError: it is within such a round.
         RAError: there is no such run, it has ended, or Flower can't be reached.
     """
     _require_daemon(consortium)
-    Run(consortium, name).stop(control(consortium))
+    run = Run(consortium, name)
+    if run.record().end is None and not despite_masks and (number := run.masked_round()):
+        raise MaskingError(
+            f"round {number} of '{name}' is under masks: sites give these figures once, so that a run that is stopped "
+            "now can never be resumed",
+            "wait for the round's end (`ra-server status`), or give --despite-masks",
+        )
+    run.stop(control(consortium))
 
 
 def _agreed(consortium: Consortium, sites: Sequence[str]) -> list[str]:

@@ -192,6 +192,15 @@ class Run:
         told = [event for event in read_events(self.events)[0] if event["event"] == "round_done"]
         return len({event.get("round") for event in told})
 
+    def masked_round(self) -> int:
+        """The round that isn't done though masked figures were asked for, so that it can't be made again; or 0."""
+        for event in reversed(read_events(self.events)[0]):
+            if event["event"] == "stage" and event.get("stage") == "mask":
+                return int(event["round"])
+            if event["event"] == "round_done":
+                return 0
+        return 0
+
     def result(self) -> dict[str, Any]:
         """What `run.json` of the server's app says; empty where it says nothing yet."""
         return _json(self.folder / RESULT)

@@ -70,11 +70,16 @@ def withdraw(consortium: Consortium, flower: Flower, site: str, now: dt.datetime
         raise troubles[0]
 
 
-def study_without(run: Run) -> tuple[StudyConfig, list[str]]:
+def study_without(run: Run, name: str) -> tuple[StudyConfig, list[str]]:
     """What trains a run's model again without those who withdrew from it: the study, and the other sites.
 
     The study has another seed. With the same one the first updates of the other sites would be the same again, and the
     difference of the two sums would show that of the site that withdrew, which secure aggregation has kept hidden.
+    Another name gives yet another: a masked run that was lost can be made again.
+
+    Args:
+        run: that sites have withdrawn from.
+        name: of the new one.
 
     Raises:
         ConfigError: there is no such run, nobody has withdrawn from it, or no site is left.
@@ -87,7 +92,7 @@ def study_without(run: Run) -> tuple[StudyConfig, list[str]]:
     if not rest:
         raise ConfigError(f"all sites have withdrawn from the run '{run.name}'", "there is nobody to train with")
     study = load_config(run.study_file, StudyConfig)
-    seed = derive_seed(study.seed, "without", *sorted(record.withdrawn)) >> 32
+    seed = derive_seed(study.seed, "without", *sorted(record.withdrawn), name) >> 32
     return study.model_copy(update={"seed": seed}), rest
 
 

@@ -20,7 +20,10 @@ from server.rounds.post import Post
 from server.rounds.progress import Progress
 from server.rounds.roster import Roster, Tell, read_pins
 
-__all__ = ["MaskedRounds", "Seconds"]
+__all__ = ["LEFT_ALONE", "MaskedRounds", "Seconds"]
+
+LEFT_ALONE = "too few others were left for the round"
+"""Why the answers of a site that has given all that it was asked for don't count."""
 
 _BEFORE: dict[Asked, Asked] = {"deal": "announce", "mask": "deal", "confirm": "mask", "reveal": "confirm"}
 """Whose messages are relayed with a question."""
@@ -83,7 +86,8 @@ class MaskedRounds:
                 there = self._stage(stage, fold, there, progress)
                 fold.close(stage)
         except RAError:
-            progress.unfinished = fold.record({site: self._roster.why_absent(site) for site in self._roster.sites})
+            absent = {site: self._roster.why_absent(site) for site in self._roster.sites}
+            progress.unfinished = fold.record(absent | dict.fromkeys(there.values(), LEFT_ALONE))
             raise
         return fold
 

@@ -82,6 +82,7 @@ class Orders:
             package_hash=package_hash(),
             stage=stage,
             round=order.round,
+            start_step=order.start_step,
             steps=order.steps,
             task=task_digest(order, model_digest(order.model)),
             relayed=relayed,

@@ -14,7 +14,8 @@ from pydantic import TypeAdapter, ValidationError
 from ra_core.config import SITE_NAME, StudyConfig
 from ra_core.fixed_point import LARGEST_TOTAL_COUNT
 from ra_core.installed import package_hash
-from ra_core.messages import SITE_FAILED, JoinRefusal, JoinReply, MessageError, RoundReply
+from ra_core.messages import CRASHED, SITE_FAILED, JoinRefusal, JoinReply, MessageError, RoundReply
+from ra_core.words import listed
 
 __all__ = ["TOO_LATE", "Roster", "Tell", "counts_problem", "printable", "read_pins", "reported"]
 
@@ -52,7 +53,7 @@ class _Refusal:
     who: str
     reason: str
     foreign: bool  # of no agreed site, so never asked again
-    passing: bool  # Flower's own error: the site hasn't said no
+    passing: bool  # the site hasn't said no
 
 
 class Roster:
@@ -124,7 +125,7 @@ class Roster:
         """Let a node in by its answer to a join order, or note why not."""
         name, foreign = "", False
         self.silent.discard(node)
-        passing = message.has_error() and message.error.code != SITE_FAILED
+        passing = message.has_error() and _is_passing(message.error)
         try:
             if message.has_error():
                 name, why = reported(message.error)
@@ -161,8 +162,11 @@ class Roster:
     def _pins_problem(self, reply: JoinReply) -> str:
         """Why masks of this site would not cancel: all have to know all sites by the same keys. Empty where they do."""
         pins = read_pins(reply)
-        if pins.keys() != set(self.sites):
-            return f"its secure_aggregation.sites has not the fingerprints of {', '.join(self.sites)}"
+        lacking, more = sorted(set(self.sites) - pins.keys()), sorted(pins.keys() - set(self.sites))
+        if lacking:
+            return f"its secure_aggregation.sites has no fingerprint of {listed(lacking)}"
+        if more:
+            return f"its secure_aggregation.sites lists {listed(more)} too, which this run doesn't have"
         for other in self.joined.values():
             if differing := [site for site, pin in read_pins(other).items() if pins[site] != pin]:
                 return f"knows '{differing[0]}' by another signing key than '{other.site}' does: compare fingerprints"
@@ -217,6 +221,11 @@ def reported(error: Error) -> tuple[str, str]:
     name, _, about = rest.partition(": ")  # no site's name holds a colon
     whom = f" and blames '{about}'" if SITE_NAME.fullmatch(about) else ""
     return (name, f"reports {kind}{whom}") if re.fullmatch(r"\w{1,40}", kind) else ("", f"reports {text}")
+
+
+def _is_passing(error: Error) -> bool:
+    """Whether a site hasn't said no: Flower answered in its place, or its process crashed."""
+    return error.code != SITE_FAILED or reported(error)[1] == f"reports {CRASHED}"
 
 
 def printable(text: str) -> str:

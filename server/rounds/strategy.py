@@ -24,7 +24,7 @@ from server.rounds.delivery import deliver
 from server.rounds.fold import Fold
 from server.rounds.joining import Joining
 from server.rounds.masked_fold import MaskedFold
-from server.rounds.masked_rounds import MaskedRounds, Seconds
+from server.rounds.masked_rounds import LEFT_ALONE, MaskedRounds, Seconds
 from server.rounds.optimizer import start, step
 from server.rounds.orders import Orders, model_digest
 from server.rounds.post import POLL_SECONDS, Post
@@ -119,10 +119,14 @@ class FederatedAveraging:
         order = self._orders.next_round(progress, steps)
         asked = self._present(order.round)
         progress.take_in(self._roster.joined)
-        fold: Fold | MaskedFold = (
-            self._masking.exchange(order, asked, progress) if self._masking else self._answers(order, asked, progress)
-        )
-        record = fold.record({site: self._roster.why_absent(site) for site in self._roster.sites})
+        fold: Fold | MaskedFold | None = None
+        try:
+            fold = self._answers(order, asked, progress)
+            record = fold.record({site: self._roster.why_absent(site) for site in self._roster.sites})
+        except QuorumError:  # of a masked round, before any figures were asked for
+            if not (steps and progress.unfinished and self._lacks_privacy(progress.unfinished, progress)):
+                raise
+            record = progress.unfinished
         progress.unfinished = record
         if steps and self._lacks_privacy(record, progress):
             record = record.void()
@@ -136,7 +140,7 @@ class FederatedAveraging:
         if judged and _is_better(record.validation_error, progress.best_error):
             progress.best, progress.best_round = progress.model, progress.round
             progress.best_error = record.validation_error
-        if steps and record.answered:
+        if fold and steps and record.answered:
             self._step(progress, fold)
         self.on_progress(progress)
         self._tell_done(progress, record, time.monotonic() - began)
@@ -162,7 +166,9 @@ class FederatedAveraging:
                 told = True
             time.sleep(POLL_SECONDS)
 
-    def _answers(self, order: RoundOrder, asked: Mapping[int, str], progress: Progress) -> Fold:
+    def _answers(self, order: RoundOrder, asked: Mapping[int, str], progress: Progress) -> Fold | MaskedFold:
+        if self._masking:
+            return self._masking.exchange(order, asked, progress)
         number = order.round
         fold = Fold(order, self._roster.sites, asked)
         until, sent = moment(self.deadline), time.monotonic()
@@ -190,8 +196,10 @@ class FederatedAveraging:
 
     def _lacks_privacy(self, record: RoundRecord, progress: Progress) -> bool:
         """Whether a round failed only because privacy is spent, and there is a model to end with."""
-        spent = sum(why == _SPENT for why in record.missing.values())
-        lacks = len(record.answered) < self._needed <= len(record.answered) + spent
+        reasons = list(record.missing.values())
+        spent = sum(why.endswith(_SPENT) for why in reasons)  # in a masked round the stage stands before it
+        ready = len(record.answered) + reasons.count(LEFT_ALONE)
+        lacks = ready < self._needed <= ready + spent
         return lacks and progress.round > 0 and self.selectable(progress.round * self.federation.local_steps)
 
     def _require_quorum(

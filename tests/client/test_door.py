@@ -4,7 +4,7 @@ import json
 import shutil
 
 import pytest
-from federating import answer_of, train_hospitals
+from federating import answer_of, first_model, train_hospitals
 from hospitals import tiny_federation, write_hospitals
 
 from client.ledger import book
@@ -13,7 +13,7 @@ from client.member.told import line
 from ra_core.config import RuntimeConfig
 from ra_core.errors import QuorumError
 from ra_core.installed import package_hash
-from ra_core.messages import JoinOrder
+from ra_core.messages import JoinOrder, RoundOrder
 from server.rounds.account import Account
 
 ALONE = {"quorum": 0.5, "join_seconds": 2.0}
@@ -75,6 +75,43 @@ def test_where_no_error_may_leave_the_latest_model_is_taken(hospitals, tmp_path)
     told = json.loads((tmp_path / "run.json").read_text())
     assert told["best_error"] is None
     assert told["rounds"][0]["validation_error"] is None
+
+
+class TestModelsThatAServerMakes:
+    """A model is a program that the server chooses: with a constant picture, its error tells of the mean image."""
+
+    @pytest.fixture
+    def judged(self, hospitals):
+        def ask(changed, policy, study=None, **fields):
+            study = study or tiny_federation()
+            model = first_model(study)
+            next(iter(model.values()))[...] += changed
+            facts = {"round": 1, "base_round": 0, "best_round": 0, "start_step": 0, "steps": 0, "proximal_mu": 0.0}
+            names = {"run": f"run {changed}", "package_hash": package_hash()}
+            order = RoundOrder(study=study, model=model, **names | facts | fields)
+            sent = answer_of(hospitals(anna=policy)[0].settings(RuntimeConfig(threads=1)), order)
+            return sent.error.reason if sent.has_error() else "judged"
+
+        return ask
+
+    @pytest.mark.parametrize("policy", [{"rounds_total": 9}, {"rounds_per_day": 9}])
+    def test_a_budget_of_rounds_bounds_how_many_are_judged(self, judged, tmp_path, policy):
+        refused, again = "ReleaseError at anna", tiny_federation(deadline_seconds=9.0)
+        assert judged(0, policy) == refused, "no update has left"
+        assert judged(0, policy, steps=2) == "judged"
+        assert judged(0, policy) == "judged", "once more: it tells nothing new"
+        assert [judged(changed, policy) for changed in (1, 2, 3)] == ["judged", refused, refused]
+        assert judged(1, policy) == "judged"
+        assert judged(1, policy, study=again) == refused, "by other settings it is another function"
+        (why,) = lines(tmp_path)[-1].what["withheld"]
+        assert why == f"policy.{next(iter(policy))}: as many last models were judged as updates have left, 1"
+
+    def test_without_a_budget_any_number_is(self, judged):
+        assert [judged(changed, {}) for changed in (1, 2)] == ["judged"] * 2
+
+    def test_a_run_that_keeps_to_the_protocol_needs_no_more(self, hospitals):
+        done = train_hospitals(hospitals(anna={"rounds_total": 1}), tiny_federation(rounds=1, local_steps=3))
+        assert [record.answered for record in done.records] == [("anna", "berta")] * 2
 
 
 class TestTheServersRecord:

@@ -19,7 +19,8 @@ from ra_core.errors import ConfigError, LedgerError
 
 SEEN = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
-WHAT = {"facts": {"n_images": 9}, "metrics": {"loss": 0.1}, "tensors": [], "norm": 0.0, "bytes": 7, "withheld": []}
+FACTS = {"n_images": 9, "model_hash": "c" * 64}
+WHAT = {"facts": FACTS, "metrics": {"loss": 0.1}, "tensors": [], "norm": 0.0, "bytes": 7, "withheld": []}
 
 
 def entry(number=1, kind="round", **changes):

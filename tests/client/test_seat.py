@@ -4,6 +4,7 @@ import stat
 
 import pytest
 from federating import answer_of, first_model, train_hospitals
+from filelock import FileLock, Timeout
 from hospitals import tiny_federation
 from summing import NAMES, change, pins_of, secure, secure_hospitals, write_keyring
 
@@ -33,8 +34,13 @@ def joining(hospital, study):
     return JoinReply.from_record(content)
 
 
+def lines(tmp_path, site="anna"):
+    with Ledger.of(tmp_path / "state", site).opened() as book:
+        return list(book.lines())
+
+
 def stage_order(stage="announce", relayed=None, **changes):
-    fields = {"stage": stage, "round": 1, "steps": 2, "task": "a" * 64, "relayed": relayed or {}}
+    fields = {"stage": stage, "round": 1, "start_step": 0, "steps": 2, "task": "a" * 64, "relayed": relayed or {}}
     return StageOrder(**{"study": secure()} | FACTS | fields | changes)
 
 
@@ -59,11 +65,21 @@ class TestJoining:
             ({}, {"threshold": 5}, "secure_aggregation.sites: a threshold of 5 for 4 sites"),
             ({"metrics": "none"}, {}, "policy.metrics doesn't let out validation_error, which every site gives"),
             ({"min_patients": 1000}, {}, "policy.min_patients: the site has fewer"),
+            (
+                {"secure_aggregation_least": 4},
+                {},
+                "policy.secure_aggregation_least: 3 sites are enough for the study, 4 are wanted",
+            ),
         ],
     )
     def test_it_refuses_what_it_can_not_give(self, anna, policy, study, reason):
         change(anna, policy=policy)
         assert reason in joining(anna, secure(**study))
+
+    def test_it_joins_where_no_sum_can_have_fewer_sites_than_its_policy_wants(self, anna):
+        change(anna, policy={"secure_aggregation_least": 4})
+        assert joining(anna, secure(threshold=4)).site == "anna"
+        assert "policy.secure_aggregation_least: the study has no" in joining(anna, tiny_federation())
 
     def test_without_keys_it_takes_no_part(self, anna):
         change(anna, secure_aggregation=None)
@@ -84,25 +100,51 @@ class TestNothingLeavesUnmasked:
         study = secure()
         order = RoundOrder(study=study, model=first_model(study), **FACTS | ROUND)
         assert answer_of(anna.settings(ONE_THREAD), order).error.reason == "ReleaseError at anna"
-        with Ledger.of(tmp_path / "state", "anna").opened() as book:
-            (line,) = book.lines()
+        (line,) = lines(tmp_path)
         assert "the order asks for figures without masks" in line.what["withheld"][0]
 
     def test_figures_that_have_left_under_masks_do_not_leave_without(self, site_root, tmp_path):
         """A study without secure aggregation, but the same model: its update would be the very one that was hidden."""
         hospitals = secure_hospitals(site_root, tmp_path)
         train_hospitals(hospitals, secure(rounds=1))
-        with pytest.raises(QuorumError, match="anna: reports MaskingError"):
-            train_hospitals(hospitals, tiny_federation(rounds=1, deadline_seconds=2.0))
+        plain = tiny_federation(rounds=1, join_seconds=2.0)
+        with pytest.raises(QuorumError, match="anna: its policy refuses: seed: figures with seed 0 have left under"):
+            train_hospitals(hospitals, plain)
+        order = RoundOrder(study=plain, model=first_model(plain), **FACTS | ROUND)
+        assert answer_of(hospitals[0].settings(ONE_THREAD), order).error.reason == "ReleaseError at anna"
+        assert "spending" not in {line.kind for line in lines(tmp_path)}
+        assert lines(tmp_path)[-1].what["withheld"][0].count("have left under masks") == 2, "by its seed, and its model"
+
+    @pytest.mark.parametrize(
+        ("changes", "reason"),
+        [
+            ({"run": "another"}, "in another run, and don't again: take another"),
+            ({"study": secure(rounds=1, deadline_seconds=9.0)}, "in another run, and don't again: take another"),
+            ({"steps": 1}, "figures up to step 2 have left under masks in this run"),
+            ({"start_step": 1, "round": 2}, "figures up to step 2 have left under masks in this run"),
+        ],
+        ids=["run", "settings", "fewer steps", "later step"],
+    )
+    def test_a_model_that_is_the_same_but_for_its_hash_gets_no_second_sum(self, site_root, tmp_path, changes, reason):
+        """A server that makes a zero a -0.0, or changes a weight's last bit, would know a site by the difference."""
+        hospitals = secure_hospitals(site_root, tmp_path)
+        train_hospitals(hospitals, secure(rounds=1))
+        order = stage_order(**{"study": secure(rounds=1), "task": "b" * 64} | changes)
+        assert answer_of(hospitals[0].settings(ONE_THREAD), order, "query.stage").has_error()
+        assert reason in lines(tmp_path)[-1].what["withheld"][0]
 
     def test_a_round_budget_holds_before_keys_are_announced(self, site_root, tmp_path):
         hospitals = secure_hospitals(site_root, tmp_path)
         train_hospitals(hospitals, secure(rounds=1))
         change(hospitals[0], policy={"rounds_total": 1})
-        seat_order = stage_order(study=secure(rounds=1))
+        seat_order = stage_order(study=secure(rounds=1), round=2, start_step=2)
         assert answer_of(hospitals[0].settings(ONE_THREAD), seat_order, "query.stage").error.reason == (
             "ReleaseError at anna"
         )
+        assert lines(tmp_path)[-1].what["withheld"][0].startswith("policy.rounds_total leaves 0 updates")
+        closing = stage_order(study=secure(rounds=1), round=2, start_step=2, steps=0)
+        assert answer_of(hospitals[0].settings(ONE_THREAD), closing, "query.stage").has_error()
+        assert "as many last models were judged as updates have left, 1" in lines(tmp_path)[-1].what["withheld"][0]
 
 
 class TestASiteSpeaksOnce:
@@ -122,6 +164,32 @@ class TestASiteSpeaksOnce:
         monkeypatch.setattr("client.seat.write_atomically", full)
         with pytest.raises(OSError, match="No space"):
             seat.speak(stage_order())
+
+    def test_no_two_processes_answer_at_a_time(self, anna, tmp_path, monkeypatch):
+        """The second has read what was said before the first has written, and would sign another division."""
+        tried = []
+
+        def speak(seat, order):
+            lock = FileLock(tmp_path / "state" / "anna" / "ledger" / ".lock")
+            with pytest.raises(Timeout):
+                lock.acquire(timeout=0)
+            tried.append(order.stage)
+            raise MaskingError("enough")
+
+        monkeypatch.setattr(Seat, "speak", speak)
+        answer_of(anna.settings(ONE_THREAD), stage_order(), "query.stage")
+        assert tried == ["announce"]
+
+    def test_what_it_keeps_goes_when_its_run_is_over(self, seat, tmp_path, monkeypatch):
+        seat.speak(stage_order())
+        seat.forget("another")
+        assert seat.file.exists()
+        synced = []
+        monkeypatch.setattr("client.seat.sync_folder", synced.append)
+        seat.forget("run")
+        assert not seat.file.exists()
+        assert synced == [seat.file.parent]
+        seat.forget("run")
 
     @pytest.mark.parametrize(
         "changes", [{"round": 2}, {"run": "another"}, {"task": "b" * 64}], ids=["round", "run", "task"]

@@ -48,6 +48,24 @@ def test_what_looks_at_single_updates_goes_with_no_secure_aggregation(tmp_path, 
     assert "federation" in refused(tmp_path, settings, reason).message
 
 
+def test_what_is_the_same_in_every_run_goes_with_no_secure_aggregation(tmp_path):
+    once = "training: {steps: 1}\nfederation: {rounds: 1, local_steps: 1, max_update_norm: null"
+    load(tmp_path, f"method: {{name: pca}}\n{once}}}")
+    text = f"method: {{name: pca}}\n{once}, secure_aggregation: {{threshold: 3}}}}"
+    refused(tmp_path, text, "federation.secure_aggregation: what pca asks of a site is a function of its images alone")
+
+
+def test_with_differential_privacy_only_what_all_sites_have_is_summed(tmp_path):
+    def text(metrics):
+        masks = f"federation: {{max_update_norm: null, secure_aggregation: {{threshold: 3, metrics: {metrics}}}}}"
+        return f"method: {{name: vae}}\ndp: {{noise_multiplier: 1.0}}\n{masks}"
+
+    load(tmp_path, text("[validation_error]"))
+    load(tmp_path, text("[]"))
+    load(tmp_path, text("[validation_error, vae]").replace("dp: ", "dp: null #"))
+    refused(tmp_path, text("[validation_error, vae]"), "federation.secure_aggregation.metrics: vae: with dp")
+
+
 @pytest.mark.parametrize("threshold", [0, 2])
 def test_a_sum_of_two_hides_nobody(tmp_path, threshold):
     text = f"federation: {{max_update_norm: null, secure_aggregation: {{threshold: {threshold}}}}}"

@@ -2,6 +2,7 @@
 
 import base64
 import re
+import shutil
 import zlib
 
 import nibabel as nib
@@ -27,6 +28,9 @@ SECRETS = (
     *("Schlehe", "Ottokar", "1.2.840.98765432", FOLDER, FILE, TEXT),
 )
 
+RAISED = f"no access to {FOLDER}/{FILE}-7.dcm of {TAGS['PatientName']}, {TAGS['PatientID']}: {TEXT}"
+"""What an error may say at a site."""
+
 
 def write_hospital(root):
     """30 healthy and 6 abnormal patients of all formats, and files that are damaged in several ways."""
@@ -48,6 +52,14 @@ def write_hospital(root):
     Image.fromarray(head((70, 60), 77)).save(damaged / f"{FILE}.png", pnginfo=text)
     write_volume(damaged / f"{FILE}.nii.gz", heads(3))
     (root / FOLDER / f"{FILE}-note.txt").write_text(TAGS["PatientName"])
+
+
+def write_images(root):
+    """A hospital's files, less those with which it could not join: copies of pictures."""
+    write_hospital(root)
+    healthy = root / FOLDER / "healthy"
+    shutil.rmtree(healthy / f"{FILE}-series")
+    write_volume(healthy / f"{FILE}.nii.gz", np.stack([head((70, 60), number) for number in (91, 92, 93)]))
 
 
 def write_volume(path, pictures):

@@ -4,26 +4,15 @@ import shutil
 import sqlite3
 import urllib.request
 
-import numpy as np
 import pytest
 import yaml
 from faulty import TRAINING, Faulty
-from planted import FILE, FOLDER, SECRETS, TAGS, TEXT, found, write_hospital, write_volume
-from scorable import head
+from planted import FILE, FOLDER, RAISED, SECRETS, TAGS, TEXT, found, write_images
 
 from ra_core.errors import DegradedError
 
 NAMES = ("anna", "berta", "carla")
 QUORUM = {"quorum": 0.3}
-RAISED = f"no access to {FOLDER}/{FILE}-7.dcm of {TAGS['PatientName']}, {TAGS['PatientID']}: {TEXT}"
-
-
-def write_images(root):
-    """A hospital's files, less those with which it could not join: copies of pictures."""
-    write_hospital(root)
-    healthy = root / FOLDER / "healthy"
-    shutil.rmtree(healthy / f"{FILE}-series")
-    write_volume(healthy / f"{FILE}.nii.gz", np.stack([head((70, 60), number) for number in (91, 92, 93)]))
 
 
 class Planted(Faulty):

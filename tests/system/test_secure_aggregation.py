@@ -1,10 +1,10 @@
-"""Secure aggregation over real processes: a site is killed in the middle of a masked round, and the sum is opened."""
+"""Secure aggregation over real processes: a site is killed at a stage of a masked round, and the sum is opened."""
 
 import json
 
 import pytest
 from cryptography.hazmat.primitives.serialization import load_ssh_public_key
-from faulty import Faulty
+from faulty import TRAINING, Faulty
 from federating import train_hospitals
 from hospitals import model_digest, tiny_federation
 from summing import NAMES, secure_hospitals, silent
@@ -33,23 +33,45 @@ def federation(site_root, tmp_path):
         yield federation
 
 
-def test_a_site_that_is_killed_while_it_trains_is_left_out_of_the_sum(federation, site_root, tmp_path):
+@pytest.fixture(scope="module")
+def plain(site_root, tmp_path_factory):
+    """Hashes of the model without masks, in one process: of all sites, and of all but dora."""
+
+    def run(name, app):
+        hospitals = secure_hospitals(site_root, tmp_path_factory.mktemp(name))
+        return model_digest(train_hospitals(hospitals, tiny_federation(**ONCE, max_update_norm=None), app=app).model)
+
+    return {True: run("all", silent()), False: run("others", silent(dora="train"))}
+
+
+PLACES = {
+    "announce": "client.seat:Seat._announce",
+    "deal": "ra_core.masking.member:Member.deal",
+    "mask": TRAINING,
+    "confirm": "ra_core.masking.member:Member.confirm",
+    "reveal": "ra_core.masking.member:Member.reveal",
+}
+"""What a site does at each stage."""
+
+
+@pytest.mark.parametrize("stage", PLACES)
+def test_a_site_that_is_killed_at_any_stage_is_in_the_sum_or_left_out_of_it(federation, plain, stage):
+    counts = stage in ("confirm", "reveal")
     study = federation.study("masked", **ONCE | WAITS, secure_aggregation=AGREED)
-    with federation.held("dora") as dora_has_dealt:
+    with federation.held("dora", PLACES[stage]) as dora_is_there:
         process = federation.command("run", study)
-        dora_has_dealt()
+        dora_is_there()
         federation.kill_site("dora")
     federation.finish(process, DegradedError.exit_code)
-    result = federation.result("masked")
-    assert result["rounds"][0]["answered"] == ["anna", "berta", "clara"]
-    assert result["rounds"][0]["missing"]["dora"].startswith("mask: ")
-    assert result["rounds"][0]["metrics"] == {}
-
-    hospitals = secure_hospitals(site_root, tmp_path / "plain")
-    plain = train_hospitals(hospitals, tiny_federation(**ONCE, max_update_norm=None), app=silent(dora="train"))
-    assert result["last_model_hash"] == model_digest(plain.model)
+    (first, _), digest = (result := federation.result("masked"))["rounds"], result["last_model_hash"]
+    assert first["answered"] == ["anna", "berta", "clara", *(["dora"] if counts else [])]
+    assert counts or first["missing"]["dora"].startswith(f"{stage}: ")
+    assert first["metrics"] == {}
+    assert digest == plain[counts]
 
     ledger = federation.state("anna") / "anna" / "ledger" / "ledger.jsonl"
     revealed = [json.loads(line) for line in ledger.read_bytes().splitlines() if b'"kind":"reveal"' in line]
-    assert revealed[0]["what"]["facts"]["said"]["keys"] == ["dora"]
+    said = revealed[0]["what"]["facts"]["said"]
+    assert said["keys"] == (["dora"] if stage == "mask" else [])
+    assert ("dora" in said["seeds"]) is counts
     assert not list(federation.state("anna").rglob("masking.json"))

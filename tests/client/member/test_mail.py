@@ -2,6 +2,7 @@ import pytest
 from flwr.app import Error, Message, RecordDict
 from flwr.common.constant import ErrorCode
 from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, iterate_object_tree
+from flwr.supernode.nodestate.in_memory_nodestate import CLIENT_APP_CRASHED_ERROR
 
 from client.member.mail import Mail
 from ra_core.daemons.events import Events, read_events
@@ -16,7 +17,12 @@ class Server:
     """Takes what a node sends, as Flower's server does: a message, and the objects that it asks for."""
 
     def __init__(self):
-        self.message, self.tree, self.objects = None, None, {}
+        self.message, self.tree, self.objects, self.noted = None, None, {}, []
+
+    def failed(self, kind):
+        """What leaves once the ledger has a line of it."""
+        self.noted.append(kind)
+        return Error(SITE_FAILED, f"{kind} at north")
 
     def send(self, message, tree, seconds):
         self.message, self.tree = message, tree
@@ -42,7 +48,7 @@ def order():
 
 
 def answer(order, error, server, tmp_path):
-    mail = Mail(lambda kind: Error(SITE_FAILED, f"{kind} at north"), Events(tmp_path / "events.jsonl"), server.push)
+    mail = Mail(server.failed, Events(tmp_path / "events.jsonl"), server.push)
     mail.receiving(lambda: (order, None))()
     reply = Message(error, reply_to=order)
     reply.metadata.__dict__["_message_id"] = reply.object_id
@@ -78,9 +84,25 @@ def test_the_server_can_put_it_together(order, server, tmp_path):
     assert rebuilt.error.reason == "Exception at north"
 
 
-@pytest.mark.parametrize("error", [Error(SITE_FAILED, "DataError at north"), Error(ErrorCode.NODE_UNAVAILABLE, "x")])
-def test_other_errors_go_as_they_are(order, server, tmp_path, error):
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (CLIENT_APP_CRASHED_ERROR, "Crashed"),
+        (Error(ErrorCode.LOAD_CLIENT_APP_EXCEPTION, PRIVATE), "LoadError"),
+        (Error(ErrorCode.MOD_FAILED_PRECONDITION, PRIVATE), "Exception"),
+        (Error(ErrorCode.UNKNOWN, None), "Exception"),
+    ],
+)
+def test_no_error_of_flowers_leaves_without_a_line(order, server, tmp_path, error, kind):
     answer(order, error, server, tmp_path)
+    assert (server.message.error.code, server.message.error.reason) == (SITE_FAILED, f"{kind} at north")
+    assert server.noted == [kind]
+
+
+def test_our_own_errors_go_as_they_are(order, server, tmp_path):
+    error = Error(SITE_FAILED, "DataError at north")
+    answer(order, error, server, tmp_path)
+    assert server.noted == []
     assert (server.message.error.code, server.message.error.reason) == (error.code, error.reason)
     assert server.tree == ITS_OWN
     assert server.objects == {}

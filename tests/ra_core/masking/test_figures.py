@@ -72,6 +72,20 @@ def test_the_closing_exchange_has_no_update():
     assert (found.counts["n_val"], found.metrics) == (20, {"validation_error": 0.25})
 
 
+@pytest.mark.parametrize("values", [(2.0, -1.0, -1.0), (-2.0, 1.0, 1.0), (2.0**39, -(2.0**39), 0.0)])
+def test_the_unmasked_sum_shows_no_more_than_the_mean(values):
+    """Not how many sites have a negative value, nor the sum of the lower halves."""
+    layout = round_layout({}, ["kl_gap"], 3)
+    terms = make_terms(3, 3, layout)
+
+    def opened(metrics):
+        counts = dict.fromkeys(COUNTS, 10)
+        given_ = {s: Figures({}, counts, {"kl_gap": v}).pack(layout) for s, v in zip(terms.sites, metrics, strict=True)}
+        return Round(terms).total(given_)[0]
+
+    np.testing.assert_array_equal(opened(values), opened((0.0, 0.0, 0.0)))
+
+
 def test_a_metric_that_a_site_lacks_weighs_nothing():
     lacking, whole = (some(metrics=metrics).pack(LAYOUT) for metrics in ({"error": 0.5}, some().metrics))
     assert Totals.unpack(LAYOUT, lacking + whole, 2).metrics == {"error": 0.5, "validation_error": pytest.approx(0.1)}

@@ -10,6 +10,7 @@ from masked import Round, make_terms, small_layout, vectors
 from scipy.stats import chisquare
 
 from ra_core.masking.keys import agree
+from ra_core.masking.roll import Roll
 from ra_core.masking.sharing import combine
 from ra_core.masking.stream import add_stream, pair_key, pair_sign, self_key
 
@@ -22,10 +23,11 @@ def pvalue(words):
 
 def masks(played):
     """All keys of masks of a round: the sites' own, and those of pairs."""
-    terms, states = played.terms, {name: member.state for name, member in played.members.items()}
-    own = [self_key(terms, name, state.seed) for name, state in states.items()]
+    states = {name: member.state for name, member in played.members.items()}
+    roll = Roll.of(played.terms, played.announcements.values())
+    own = [self_key(roll, states, name, state.seed) for name, state in states.items()]
     pairs = [
-        pair_key(terms, a, b, states[a].masking, played.announcements[b].masking)
+        pair_key(roll, states, a, b, states[a].masking, played.announcements[b].masking)
         for a, b in itertools.combinations(states, 2)
     ]
     return own + pairs
@@ -62,17 +64,21 @@ def test_no_two_masks_share_a_keystream():
 
 
 def test_masks_differ_in_each_word_of_their_context_with_the_same_secrets():
-    """Even where keys and seeds were the same, run, round, purpose and pair keep masks apart."""
+    """Even with the same keys and seeds run, round, announcements, dealers, purpose and pair keep masks apart."""
     played = Round(make_terms(4, 3))
     states = {name: member.state for name, member in played.members.items()}
     a, b = states["site00"], states["site01"]
     public = played.announcements["site01"].masking
     terms = [make_terms(4, 3), make_terms(4, 3, number=2), make_terms(4, 3, run="other"), make_terms(4, 3, run="run1")]
-    keys = [pair_key(each, "site00", other, a.masking, public) for each in terms for other in ("site01", "site02")]
-    keys += [self_key(each, name, a.seed) for each in terms for name in ("site00", "site01")]
+    heard = played.announcements
+    fewer = {name: found for name, found in heard.items() if name != "site03"}
+    rounds = [(Roll(each, heard), tuple(heard)) for each in terms]
+    rounds += [(Roll(terms[0], fewer), tuple(fewer)), (Roll(terms[0], heard), tuple(fewer))]
+    keys = [pair_key(*each, "site00", other, a.masking, public) for each in rounds for other in ("site01", "site02")]
+    keys += [self_key(*each, name, a.seed) for each in rounds for name in ("site00", "site01")]
     keys += [agree(a.masking, public, each.context("share", "site00", "site01")) for each in terms]
     assert len(set(keys)) == len(keys)
-    assert keys[0] == pair_key(terms[0], "site01", "site00", b.masking, played.announcements["site00"].masking)
+    assert keys[0] == pair_key(*rounds[0], "site01", "site00", b.masking, played.announcements["site00"].masking)
     assert (pair_sign("site00", "site01"), pair_sign("site01", "site00")) == (1, -1)
 
 
@@ -82,7 +88,8 @@ def test_a_dropped_sites_key_opens_no_other_round():
     for number, other in ((0, 1), (1, 0)):
         recovered = rounds[number].members["site00"].state.masking
         public = rounds[other].announcements["site01"].masking
-        assert pair_key(rounds[other].terms, "site00", "site01", recovered, public) not in masks(rounds[other])
+        roll = Roll.of(rounds[other].terms, rounds[other].announcements.values())
+        assert pair_key(roll, roll.terms.sites, "site00", "site01", recovered, public) not in masks(rounds[other])
 
 
 def test_a_dropped_sites_figures_stay_hidden_when_its_key_is_opened():
@@ -93,10 +100,10 @@ def test_a_dropped_sites_figures_stay_hidden_when_its_key_is_opened():
     late = played.inputs["site03"][1].copy()
     key = combine({n + 1: played.members[name].state.shares["site03"][1] for n, name in enumerate(terms.sites[:3])}, 3)
     for other in terms.sites[:3]:
-        shared = pair_key(terms, "site03", other, key, played.announcements[other].masking)
+        shared = pair_key(played.roll, terms.sites, "site03", other, key, played.announcements[other].masking)
         add_stream(late, shared, -pair_sign("site03", other))
     assert pvalue(late) > 1e-7
-    add_stream(late, self_key(terms, "site03", played.members["site03"].state.seed), -1)
+    add_stream(late, self_key(played.roll, terms.sites, "site03", played.members["site03"].state.seed), -1)
     assert not late.any()
 
 

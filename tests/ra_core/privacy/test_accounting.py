@@ -55,6 +55,15 @@ def test_more_noise_than_the_accountant_can_count_is_refused(kind, key):
         kind(**{key: 1.1e4})
 
 
+@pytest.mark.parametrize(("kind", "key"), [(PrivacyConfig, "noise_multiplier"), (PolicyConfig, "dp_noise_multiplier")])
+def test_noise_so_faint_that_the_accountant_never_ends_is_refused(kind, key):
+    """A study with 1e-160 would keep a site's ledger locked for ever."""
+    assert epsilon_of([Releases(0.05, getattr(kind(**{key: 1e-9}), key), 10**6)], DELTA) > 1e18
+    for faint in (9e-10, 1e-160, 5e-324):
+        with pytest.raises(ValidationError, match="greater than or equal to"):
+            kind(**{key: faint})
+
+
 def test_an_epsilon_that_no_noise_gives_is_refused():
     with pytest.raises(ConfigError, match=r"dp\.epsilon: no noise keeps 300 releases"):
         noise_for(1e-9, DELTA, 0.5, 300)

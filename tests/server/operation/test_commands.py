@@ -3,11 +3,11 @@ import shutil
 import subprocess
 
 import pytest
-from consortia import FakeFlower, admit, provisioned
+from consortia import FakeFlower, admit, provisioned, tell
 from hospitals import tiny_federation
 from typer.testing import CliRunner
 
-from ra_core.errors import AdmissionError, ConfigError, ConnectError, DegradedError, ResumeError
+from ra_core.errors import AdmissionError, ConfigError, ConnectError, DegradedError, MaskingError, ResumeError
 from server.cli import app
 from server.operation import operate
 from server.operation.run_record import End
@@ -57,6 +57,37 @@ def test_a_run_is_named_after_its_study_and_has_the_sites_that_were_said(consort
     assert isinstance(invoke("run", "study.yaml", "--sites", "anna").exception, ResumeError)
     assert invoke("run", "study.yaml", "--sites", "anna", "--name", "other").exit_code == 0
     assert len(flower.submitted) == 2
+
+
+def test_a_run_is_not_stopped_within_a_masked_round_unasked(consortium, flower):
+    """It could never be resumed: sites give figures under masks once."""
+    run = Run(consortium, "study")
+    run.agree(tiny_federation(), ["anna"])
+    run.submit(flower, "asked")
+    tell(run, "stage", round=2, stage="deal")
+    assert run.masked_round() == 0
+    for stage in ("mask", "confirm"):
+        tell(run, "stage", round=2, stage=stage)
+        found = invoke("stop", "study").exception
+        assert isinstance(found, MaskingError)
+        assert "round 2 of 'study' is under masks" in found.message
+    assert flower.stopped == []
+    assert run.record().end is None
+    tell(run, "round_done", round=2)
+    assert run.masked_round() == 0
+    tell(run, "stage", round=3, stage="mask")
+    assert invoke("stop", "study", "--despite-masks").exit_code == 0
+    assert flower.stopped == [1]
+
+
+def test_between_rounds_a_masked_run_is_stopped_as_any(consortium, flower):
+    run = Run(consortium, "study")
+    run.agree(tiny_federation(), ["anna"])
+    run.submit(flower, "asked")
+    tell(run, "stage", round=2, stage="mask")
+    tell(run, "round_done", round=2)
+    assert invoke("stop", "study").exit_code == 0
+    assert flower.stopped == [1]
 
 
 @pytest.mark.parametrize("sites", ["anna,nobody", "anna,anna"])

@@ -209,13 +209,14 @@ def test_the_others_train_again_and_the_change_is_told(consortium, flower, train
 def test_the_study_is_the_same_but_for_a_seed_that_says_who_is_missing(consortium, trained):
     told("withdraw", "berta")
     old = load_config(trained.study_file, StudyConfig)
-    study, sites = withdrawal.study_without(trained)
+    study, sites = withdrawal.study_without(trained, "anew")
     assert sites == ["anna", "clara"]
     assert study.seed != old.seed
     assert study.model_copy(update={"seed": old.seed}) == old
-    assert withdrawal.study_without(trained)[0] == study
+    assert withdrawal.study_without(trained, "anew")[0] == study
+    assert withdrawal.study_without(trained, "lost and made again")[0].seed not in (study.seed, old.seed)
     told("withdraw", "clara")
-    assert withdrawal.study_without(trained)[0].seed not in (study.seed, old.seed)
+    assert withdrawal.study_without(trained, "anew")[0].seed not in (study.seed, old.seed)
 
 
 def test_what_no_site_has_told_is_not_made_up(consortium, flower):

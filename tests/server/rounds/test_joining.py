@@ -208,9 +208,10 @@ def test_a_node_is_asked_with_what_is_known_of_its_sites_ledger_where_keys_tell(
         assert asked["berta"] == (0, "")
 
 
-def test_flowers_own_error_is_no_refusal_and_the_site_is_asked_again(monkeypatch):
+@pytest.mark.parametrize("error", [Error(5, "Node Unavailable"), Error(1000, "Crashed at berta")])
+def test_a_connection_or_process_that_broke_off_is_no_refusal_and_the_site_is_asked_again(monkeypatch, error):
     monkeypatch.setattr(joining, "RETRY_SECONDS", 0.0)
-    answers = iter([Error(5, "Node Unavailable")])
+    answers = iter([error])
 
     def back(site, order):
         return next(answers, None) or good_join(site, order)

@@ -6,17 +6,23 @@ from typing import ClassVar
 import numpy as np
 import pytest
 from federating import Told, first_model, train_hospitals
-from flwr.app import RecordDict
+from flwr.app import Error, Message, RecordDict
 from hospitals import model_digest, tiny_federation
 from summing import NAMES, between, pins_of, secure, secure_hospitals, silent, write_keyring
 
 from client.ledger.book import Ledger
-from ra_core.config import StudyConfig
+from client.spending import spend
+from ra_core.config import PolicyConfig, StudyConfig
 from ra_core.errors import MaskingError, QuorumError
 from ra_core.fixed_point import RESOLUTION
+from ra_core.installed import package_hash
+from ra_core.messages import RoundOrder
+from ra_core.privacy.accounting import Releases, epsilon_of
 from server.rounds.account import Account
 from server.rounds.card import model_card
+from server.rounds.masked_rounds import LEFT_ALONE
 from server.rounds.once import Once
+from server.rounds.outcome import outcome
 from server.rounds.progress import Progress
 
 ONCE = {"rounds": 1, "local_steps": 3, "quorum": 0.75}
@@ -115,9 +121,13 @@ class TestTooFew:
         assert "another seed" in raised.value.hint
         assert begun == [1]
         assert progress.unfinished.asked == NAMES
-        with pytest.raises(MaskingError, match="anna: mask: reports MaskingError"):
-            train_hospitals(hospitals, secure(**ONCE), run="another")
-        assert "don't leave again" in lines(tmp_path)[-1].what["withheld"][0]
+        with pytest.raises(QuorumError, match="anna: its policy refuses: seed: figures with seed 0 have left under"):
+            train_hospitals(hospitals, secure(**ONCE, join_seconds=2.0), run="another")
+        with pytest.raises(QuorumError, match=r"anna: announce: reports ReleaseError"):
+            train_hospitals(hospitals, secure(**ONCE))
+        assert "up to step 3 have left under masks in this run" in lines(tmp_path)[-1].what["withheld"][0]
+        anew = secure(**ONCE).model_copy(update={"seed": 1})
+        assert train_hospitals(hospitals, anew, run="another").records[0].answered == NAMES
 
     def test_a_sum_of_fewer_sites_than_the_quorum_is_not_opened(self, hospitals):
         with pytest.raises(MaskingError, match="3 of 4 sites are left, 4 are needed"):
@@ -195,6 +205,11 @@ class TestWhatTheServerLearns:
     def test_a_site_keeps_no_secret_of_a_round_that_is_over(self, done, folder):
         assert not list(folder.rglob("masking.json"))
 
+    def test_nor_where_it_was_not_asked_to_the_end(self, hospitals, tmp_path):
+        """Dora's last message of the closing exchange is lost on its way to her, and so she has not revealed."""
+        train_hospitals(hospitals, secure(**ONCE), app=silent(dora="reveal"))
+        assert not list(tmp_path.rglob("masking.json"))
+
 
 class TestDisagreement:
     def test_a_site_that_knows_another_by_another_key_is_not_let_in(self, hospitals, tmp_path):
@@ -209,7 +224,12 @@ class TestDisagreement:
         pins = {("emil" if name == "anna" else name): pin for name, pin in pins_of(tmp_path).items()}
         write_keyring(hospitals[3], tmp_path, pins)
         done = train_hospitals(hospitals, secure(**ONCE, join_seconds=2.0))
-        assert "fingerprints of anna, berta, clara, dora" in done.records[0].missing["dora"]
+        assert done.records[0].missing["dora"] == "its secure_aggregation.sites has no fingerprint of anna"
+
+    def test_a_run_without_a_site_that_the_others_list_says_what_is_in_the_way(self, hospitals):
+        """As after a withdrawal, or with --sites: the list has everything that is asked for, and one more."""
+        with pytest.raises(QuorumError, match=r"sites lists dora too, which this run doesn't have"):
+            train_hospitals(hospitals[:3], secure(**ONCE, join_seconds=2.0))
 
     def test_a_site_whose_key_was_swapped_by_the_server_is_found_out(self, hospitals, tmp_path):
         """The server puts a key of its own in berta's place: each other site names berta, and gives nothing."""
@@ -301,14 +321,63 @@ class TestARunThatWasBrokenOff:
             Once(tmp_path).require(Progress({}))
 
 
+def later(study):
+    """The second round's order."""
+    facts = {"run": "run", "package_hash": package_hash(), "round": 2, "base_round": 0, "best_round": 0}
+    return RoundOrder(study=study, model={}, start_step=2, steps=2, proximal_mu=0.0, **facts)
+
+
 DP = {"noise_multiplier": 1.0, "sampling_rate": 0.3, "clip_norm": 0.5, "delta": 1e-5}
 METHOD = {"name": "vae", "channels": [4, 8], "latent": 4}
 
 
 class TestDifferentialPrivacy:
-    def study(self, *metrics):
-        settings = secure(**ONCE, agreed={"metrics": metrics}).model_dump() | {"dp": DP, "method": METHOD}
-        return StudyConfig.model_validate(settings)
+    def study(self, *metrics, dp=(), **federation):
+        found = secure(**ONCE | federation, agreed={"metrics": metrics}).model_dump()
+        return StudyConfig.model_validate(found | {"dp": DP | dict(dp), "method": METHOD})
+
+    @pytest.fixture
+    def ending(self, hospitals, tmp_path):
+        """Runs a federation in which some sites' privacy of round 2 is paid for, and lost."""
+
+        def run(study, sites, **more):
+            def crash(progress):
+                if len(progress.records) == 1:
+                    for site in sites:
+                        with Ledger.of(tmp_path / "state", site).opened() as book:
+                            spend(book, PolicyConfig(), later(study), "operating system")
+
+            return train_hospitals(hospitals, study, on_round=crash, **more)
+
+        return run
+
+    TWO: ClassVar = {"rounds": 2, "local_steps": 2, "dp": {"epsilon": epsilon_of([Releases(0.3, 1.0, 4)], 1e-5)}}
+
+    def test_where_a_budget_ends_the_last_model_is_judged_and_delivered(self, ending, tmp_path):
+        begun = []
+        done = ending(self.study(**self.TWO), ("anna", "berta"), on_masking=begun.append)
+        void, closing = done.records[1:]
+        assert (void.round, void.answered, closing.answered, closing.closing) == (2, (), NAMES, True)
+        assert outcome(done).reasons == tuple(
+            f"round 2: {name}: {'announce: reports PrivacyBudgetError' if name in ('anna', 'berta') else LEFT_ALONE}"
+            for name in NAMES
+        )
+        assert (done.delivered, done.best_round, begun) == (NAMES, 1, [1, 2])
+        kinds = [line.kind for line in lines(tmp_path, "clara")]
+        assert kinds.count("spending") == 1, "nobody pays for a round that is lost"
+
+    def test_where_one_has_spent_its_budget_the_others_go_on(self, ending):
+        done = ending(self.study(**self.TWO), ("anna",))
+        assert [record.answered for record in done.records] == [NAMES, NAMES[1:], NAMES]
+        assert done.records[1].missing == {"anna": "announce: reports PrivacyBudgetError"}
+
+    def test_where_others_are_missing_too_the_run_can_go_on(self, ending):
+        def meddle(site, stage, message, answer):
+            lost = site in ("clara", "dora") and stage == "deal" and message.content["order"]["round"] == 2
+            return Message(Error(code=2, reason="lost"), reply_to=message) if lost else answer()
+
+        with pytest.raises(QuorumError, match="round 2: 1 of 4 sites are left, 3 are needed"):
+            ending(self.study(**self.TWO), ("anna",), app=between(meddle))
 
     def test_all_weigh_alike_no_count_is_in_the_sum_and_what_was_spent_is_told(self, hospitals, tmp_path):
         done = train_hospitals(hospitals, self.study())
