@@ -15,6 +15,14 @@ from simulation.grid.config import GridConfig
 
 __all__ = ["Cell", "Refused", "all_cells", "refused"]
 
+LATER = (
+    ("dp",),
+    ("secure_aggregation", "federation"),
+    ("late_from", "method"),
+    ("late_learning_rate", "method"),
+)
+"""Settings that came after the first cells, and in what they stand: not set, a cell is the same as then."""
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -60,9 +68,12 @@ class Cell:
             WeightsError: the method needs a pretrained network that is nowhere on this machine.
         """
         settings = self.study.model_dump(mode="json")
-        for holder, feature in ((settings, "dp"), (settings["federation"], "secure_aggregation")):
-            if holder[feature] is None:  # a study without what came after the first cells is the same as then
-                del holder[feature]
+        for feature, *parts in LATER:
+            holder = settings
+            for part in parts:
+                holder = holder[part]
+            if holder.get(feature) is None:
+                holder.pop(feature, None)
         facts = [settings, self.arm, list(self.variant.sites), data]
         facts += [network] if (network := network_hash(self.study.method)) else []
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

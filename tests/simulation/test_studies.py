@@ -63,3 +63,34 @@ def test_three_are_trained_in_all_ways(name):
     expected = {(m, arm, 0) for m in ("ra", "soft_intro_vae", "vae") for arm in ARMS}
     expected |= {("ra", arm, seed) for arm in ARMS for seed in (1, 2)}
     assert asked(f"grid_{name}_arms") == expected
+
+
+DIGESTS = {
+    "grid_chest": {
+        "shortcut.none.seed0": "62d3e63c65488ff3",
+        "RA.pooled.seed0": "39184eeb7e07c564",
+        "VAE.pooled.seed0": "244b1440fd800123",
+        "PCA.fedavg.seed0": "ec24c0d08862702e",
+    },
+    "grid_virtual_arms": {"SI-VAE.local_norms.seed0": "9fdc69c273388c3e"},
+    "grid_brain_arms": {"RA.fedprox.seed1": "a0ae0cbf0db036df"},
+    "grid_brain_methods": {"DDPM.fedavg.seed0": "0b07a0caa9b32097"},
+}
+
+
+@pytest.mark.parametrize("name", DIGESTS)
+def test_finished_cells_stay_valid(name):
+    """Settings that came later must not change the digest of cells that don't set them: see `cells.LATER`."""
+    study = load_config(STUDIES / f"{name}.yaml", GridConfig)
+    found = {cell.key: cell.digest("data")[:16] for cell in all_cells(study, trained(study))}
+    assert {key: found[key] for key in DIGESTS[name]} == DIGESTS[name]
+
+
+def test_a_vae_with_two_rates_differs_from_vae_in_them_alone():
+    study = load_config(STUDIES / "grid_virtual_methods.yaml", GridConfig)
+    ra, plain, ours = (study.methods[name].settings for name in ("RA", "VAE", "VAE two rates"))
+    assert (ours.late_from, ours.late_learning_rate) == (ra.warmup_steps, ra.learning_rate)
+    assert ours.learning_rate == ra.warmup_learning_rate
+    assert ours.model_copy(update={"late_from": None, "late_learning_rate": None}) == plain
+    cells = [cell for cell in all_cells(study, trained(study)) if cell.method in ("VAE", "VAE two rates")]
+    assert len({cell.digest("") for cell in cells}) == len(cells) == 3
