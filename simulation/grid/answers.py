@@ -352,9 +352,15 @@ class Answers:
         mean = self._average(found)
         if mean is None:
             return None
-        counted = [site for site, one in zip(sites, found, strict=True) if one is not None and not _without(one)]
+        counted = {site: one for site, one in zip(sites, found, strict=True) if one is not None and not _without(one)}
         kinds = [kind for kind, images in enumerate((mean.n_healthy, mean.n_anomalous)) if images]
-        return Paired.by(mean, min((sum(self.patients[site][kind] for site in counted) for kind in kinds), default=0))
+        by_kind = (sum(self._behind(site, one)[kind] for site, one in counted.items()) for kind in kinds)
+        return Paired.by(mean, min(by_kind, default=0))
+
+    def _behind(self, site: str, found: Estimate) -> tuple[int, int]:
+        """Healthy and sick patients behind a site's number, at most: a number may be of few images, as those with masks."""
+        healthy, sick = self.patients[site]
+        return min(healthy, found.n_healthy), min(sick, found.n_anomalous)
 
     def _average(self, found: Sequence[Estimate | None]) -> Estimate | None:
         whole = [one for one in found if one is not None]

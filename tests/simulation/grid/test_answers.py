@@ -127,7 +127,7 @@ def test_the_mean_difference_over_sites_is_the_difference_of_means():
 
 
 def test_differences_know_the_patients_of_the_kinds_that_they_are_of():
-    both = [number(s, auroc(*scored(1.0, seed))) for s, seed in (("a", 5), ("b", 6))]
+    both = [number(s, auroc(*scored(1.0, seed, n=80))) for s, seed in (("a", 5), ("b", 6))]
     found = answers(cell("ra", "pooled", "", 0, both), cell("ra", "fedavg", "", 0, both))
     models = ("ra", "fedavg"), ("ra", "pooled")
     assert found.versus(*models, "auroc", ("a",)).patients == 40
@@ -135,8 +135,25 @@ def test_differences_know_the_patients_of_the_kinds_that_they_are_of():
     assert found.versus(*models, "auroc", ("a", "b")).patients == 49
 
 
+def test_a_number_of_fewer_images_than_patients_is_of_so_many_patients():
+    """As pixel metrics are, of the images with masks: the other sick patients tell nothing about them."""
+    rng = np.random.default_rng(0)
+    base = rng.uniform(0.4, 0.42, 300)
+    few, many = (Estimate.of(0.41, base, 0.95, (60, sick)) for sick in (26, 86))
+    shifted = {one: Estimate.of(0.41, base + 0.001, 0.95, (60, one.n_anomalous)) for one in (few, many)}
+    for one, patients in ((few, 26), (many, 40)):
+        cells = [
+            cell("ra", arm, "", 0, [number("a", found, "pixel_auprc")])
+            for arm, found in (("pooled", one), ("fedavg", shifted[one]))
+        ]
+        found = answers(*cells).versus(("ra", "fedavg"), ("ra", "pooled"), "pixel_auprc", ("a",))
+        assert found.patients == patients
+        assert (Verdict.of(found) is Verdict.equivalent) == (patients >= 30)
+
+
 def test_a_site_without_images_of_a_kind_is_left_out_of_a_mean():
-    some, nothing = auroc(*scored(1.0, 7)), Estimate(None, None, None, 0, 3, "not estimable: no healthy test images")
+    some = auroc(*scored(1.0, 7, n=80))
+    nothing = Estimate(None, None, None, 0, 3, "not estimable: no healthy test images")
     found = answers(
         *(cell("ra", arm, "", 0, [number("a", some), number("b", nothing)]) for arm in ("pooled", "fedavg"))
     )
