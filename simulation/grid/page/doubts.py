@@ -6,17 +6,13 @@ from collections import Counter
 from collections.abc import Iterator
 
 from ra_core.words import listed
-from simulation.grid.answers import Verdict
 from simulation.grid.page.data import StudyData
 from simulation.grid.page.numbers import ALIKE, AUROC, PIXEL, measured
 from simulation.grid.page.words import inner
+from simulation.grid.paired import FEW_FOR_EQUIVALENCE, Verdict
 from simulation.report.doubts import QUESTIONS, borrowed
 
 __all__ = ["doubts"]
-
-FEW = 30
-"""Test patients of one kind below which intervals are told to be wide."""
-
 
 MANY = 2
 """Seeds from which on their spread is known."""
@@ -32,7 +28,7 @@ def _few(data: StudyData) -> Iterator[str]:
     few = [
         f"{site} ({healthy} healthy, {sick} sick)"
         for site, (healthy, sick) in data.sites.patients.items()
-        if min(healthy, sick) < FEW
+        if min(healthy, sick) < FEW_FOR_EQUIVALENCE
     ]
     if few:
         yield (

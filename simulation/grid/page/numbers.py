@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from ra_core.evaluation import CHOSEN_NOTE
 from ra_core.metrics import Estimate
-from simulation.grid.answers import Paired, Verdict
 from simulation.grid.page.data import StudyData
+from simulation.grid.paired import Paired, Verdict
 from simulation.report.cells import Cell
 from simulation.report.metrics import METRICS
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 from ra_core.metrics import Estimate
 from ra_core.words import counted, listed
-from simulation.grid.answers import Paired, Verdict
 from simulation.grid.page.data import FEDERATED, StudyData
 from simulation.grid.page.numbers import AUROC, PIXEL, Asked, measured
+from simulation.grid.paired import Paired, Verdict
 from simulation.report.cells import Cell
 from simulation.report.sections import QUESTIONS
 from simulation.report.words import capital

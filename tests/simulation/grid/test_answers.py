@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from ra_core.metrics import Estimate, image_auroc
-from simulation.grid.answers import Answers, Paired, Verdict, difference, over_seeds
+from simulation.grid.answers import Answers, over_seeds
+from simulation.grid.paired import LEAST, MARGIN, Paired, Verdict, difference
 from simulation.grid.result import CellResult, Number
 
 SETTINGS = {"bootstrap": 400, "confidence": 0.95, "seed": 0}
@@ -68,7 +69,7 @@ def test_a_model_does_not_differ_from_itself_and_pairing_narrows_the_interval():
     own = auroc(scores, labels, patients)
     same = difference(own, own, 0.95)
     assert (same.value, same.ci_low, same.ci_high) == (0, 0, 0)
-    assert Verdict.of(Paired.by(same, 40)) is Verdict.inconclusive  # no width: nothing is known of other patients
+    assert Verdict.of(Paired.by(same, 40, 0.5)) is Verdict.inconclusive  # no width: nothing is known of other patients
     near = auroc(scores + 0.1 * np.random.default_rng(0).normal(size=len(scores)), labels, patients)
     paired = difference(near, own, 0.95)
     assert paired.ci_high - paired.ci_low < 0.5 * (own.ci_high - own.ci_low)
@@ -86,10 +87,11 @@ def test_a_model_does_not_differ_from_itself_and_pairing_narrows_the_interval():
     ],
 )
 def test_verdicts(low, high, verdict):
-    assert Verdict.of(Paired(0.0, low, high, 99, 99, patients=30)) is verdict
+    assert Verdict.of(Paired(0.0, low, high, 99, 99, patients=30, lowest=0.1)) is verdict
     if verdict is Verdict.equivalent:
-        assert Verdict.of(Paired(0.0, low, high, 99, 99, patients=29)) is not verdict
-    assert Verdict.of(Paired(0.0, low, high, 99, 99, patients=9)) is Verdict.inconclusive
+        assert Verdict.of(Paired(0.0, low, high, 99, 99, patients=29, lowest=0.1)) is not verdict
+        assert Verdict.of(Paired(0.0, low, high, 99, 99, patients=30, lowest=0.099)) is not verdict
+    assert Verdict.of(Paired(0.0, low, high, 99, 99, patients=9, lowest=0.1)) is Verdict.inconclusive
 
 
 def test_bootstrap_values_survive_a_file():
@@ -149,6 +151,29 @@ def test_a_number_of_fewer_images_than_patients_is_of_so_many_patients():
         found = answers(*cells).versus(("ra", "fedavg"), ("ra", "pooled"), "pixel_auprc", ("a",))
         assert found.patients == patients
         assert (Verdict.of(found) is Verdict.equivalent) == (patients >= 30)
+
+
+@pytest.mark.parametrize(
+    ("bases", "verdict"),
+    [
+        ((0.3, 0.3), Verdict.equivalent),
+        ((0.02, 0.02), Verdict.inconclusive),
+        ((0.106, 0.096), Verdict.worse),
+        ((0.096, 0.106), Verdict.better),
+    ],
+)
+def test_numbers_near_zero_are_never_equivalent(bases, verdict):
+    """Pixel AUPRC at chance is that of any method: within the margin, and no sign of equality."""
+    drawn = np.random.default_rng(0).uniform(-0.004, 0.004, (2, 300))
+    cells = [
+        cell("ra", arm, "", 0, [number("a", Estimate.of(base, base + values, 0.95, (60, 60)), "pixel_auprc")])
+        for arm, base, values in zip(("pooled", "fedavg"), bases, drawn, strict=True)
+    ]
+    found = answers(*cells).versus(("ra", "fedavg"), ("ra", "pooled"), "pixel_auprc", ("a",))
+    assert -MARGIN < found.ci_low < found.ci_high < MARGIN
+    assert found.lowest < min(bases)
+    assert (found.lowest < LEAST) == (verdict is not Verdict.equivalent)
+    assert Verdict.of(found) is verdict
 
 
 def test_a_site_without_images_of_a_kind_is_left_out_of_a_mean():

@@ -7,11 +7,11 @@ from itertools import pairwise
 import pytest
 from html_pages import Page
 
-from simulation.grid.answers import Paired, Verdict
 from simulation.grid.page import PAGE, RESULTS, TABLES, write_study
 from simulation.grid.page.doubts import doubts
 from simulation.grid.page.numbers import difference
 from simulation.grid.page.words import helped
+from simulation.grid.paired import Paired, Verdict
 
 TRAINED = ("north", "south", "east")
 MEAN = "mean over trained sites"
@@ -318,7 +318,7 @@ def test_harm_is_claimed_only_where_the_interval_lies_below_zero(study):
 
 
 def test_differences_have_their_sign_and_verdict():
-    found = difference(Paired(-0.0123, -0.03, 0.0, 40, 40, patients=40))
+    found = difference(Paired(-0.0123, -0.03, 0.0, 40, 40, patients=40, lowest=0.5))
     assert found.text == "−0.012 (−0.030 to 0.000)"
     assert found.extra.endswith(Verdict.inconclusive.value)
     assert difference(Paired(None, None, None, 0, 0, "why")).note == "why"

@@ -1,0 +1,79 @@
+"""Paired differences, and what their intervals allow to be said."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from enum import StrEnum
+
+from ra_core.metrics import Estimate
+
+__all__ = ["FEW_FOR_EQUIVALENCE", "FEW_TO_JUDGE", "LEAST", "MARGIN", "Paired", "Verdict", "difference"]
+
+MARGIN = 0.02
+"""Two models are called equivalent only where the whole interval of their difference lies within this."""
+
+LEAST = 5 * MARGIN
+"""Below this nothing is called equivalent: near 0 any two numbers lie within the margin, those of chance among them."""
+
+FEW_FOR_EQUIVALENCE = 30
+"""Patients of each kind below which nothing is called equivalent: two models that make no mistake on a handful of
+patients have an interval of no width."""
+
+FEW_TO_JUDGE = 10
+"""Patients of each kind below which a difference is inconclusive whatever its interval: percentile intervals of so few
+are too narrow, and differences that are none leave out 0 far oftener than they should."""
+
+UNKEPT = "no interval: bootstrap values were not kept"
+
+
+@dataclass(frozen=True)
+class Paired(Estimate):
+    """A paired difference.
+
+    Attributes:
+        patients: healthy or sick ones behind it, whichever are fewer; of sites that are averaged, the sum.
+        lowest: what the smaller of the two numbers may be as little as: the lower end of its interval.
+    """
+
+    patients: int = 0
+    lowest: float = 0.0
+
+    @classmethod
+    def by(cls, found: Estimate, patients: int, lowest: float) -> Paired:
+        """A difference with what is behind it."""
+        same = {one.name: getattr(found, one.name) for one in fields(Estimate)}
+        return cls(**same, patients=patients, lowest=lowest)
+
+
+class Verdict(StrEnum):
+    """What the interval of a paired difference says."""
+
+    better = "better"
+    worse = "worse"
+    equivalent = "equivalent"
+    inconclusive = "inconclusive"
+
+    @classmethod
+    def of(cls, found: Paired) -> Verdict:
+        """Equivalent where the interval lies within the margin, patients are enough and neither number is near 0.
+
+        Else better or worse where it leaves out 0 and patients aren't too few, and inconclusive elsewhere.
+        """
+        if found.ci_low is None or found.ci_high is None or found.patients < FEW_TO_JUDGE:
+            return cls.inconclusive
+        enough = found.patients >= FEW_FOR_EQUIVALENCE and found.ci_low < found.ci_high and found.lowest >= LEAST
+        if enough and found.ci_low > -MARGIN and found.ci_high < MARGIN:
+            return cls.equivalent
+        if found.ci_low > 0:
+            return cls.better
+        return cls.worse if found.ci_high < 0 else cls.inconclusive
+
+
+def difference(a: Estimate, b: Estimate, confidence: float) -> Estimate:
+    """A - b of two numbers of the same images, with the paired interval; counts are of a."""
+    counts = a.n_healthy, a.n_anomalous
+    if a.value is None or b.value is None:
+        return Estimate(None, None, None, *counts, a.note or b.note)
+    if not len(a.resampled) or len(a.resampled) != len(b.resampled):
+        return Estimate(a.value - b.value, None, None, *counts, UNKEPT)
+    return Estimate.of(a.value - b.value, a.resampled - b.resampled, confidence, counts)
