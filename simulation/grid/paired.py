@@ -38,6 +38,16 @@ class Paired(Estimate):
     patients: int = 0
     lowest: float = 0.0
 
+    @property
+    def can_be_judged(self) -> bool:
+        """Whether its interval says anything."""
+        return self.ci_low is not None and self.ci_high is not None and self.patients >= FEW_TO_JUDGE
+
+    @property
+    def is_harm(self) -> bool:
+        """Whether all of the interval is below 0, within the margin or not; False too where it can't be told."""
+        return self.can_be_judged and self.ci_high is not None and self.ci_high < 0
+
     @classmethod
     def by(cls, found: Estimate, patients: int, lowest: float) -> Paired:
         """A difference with what is behind it."""

@@ -26,7 +26,7 @@ from simulation.grid.page.numbers import ALIKE, AUROC, COMPARED, METRICS_ASKED, 
 from simulation.grid.page.outside import outside
 from simulation.grid.page.panels import around, differences, grown, values
 from simulation.grid.page.words import budget, far_from_pooled, helped
-from simulation.grid.paired import LEAST, MARGIN
+from simulation.grid.paired import FEW_TO_JUDGE, LEAST, MARGIN
 from simulation.report.cells import Cell
 from simulation.report.sections import Section
 from simulation.report.tables import Table, Wanted, table
@@ -174,7 +174,7 @@ def _federation(data: StudyData) -> Chapter:
     text = (
         "Federated minus local: the shared model against the site's own, on the same patients of that site. The "
         f"figures have federated averaging. A site is significantly harmed where the whole interval lies below "
-        f"0; shaded is ±{MARGIN:g}."
+        f"0, within ±{MARGIN:g} (shaded) or not; with fewer than {FEW_TO_JUDGE} patients of a kind that can't be told."
     )
     lacking = "Needs a method with finished cells of fedavg and of every site's own model (local)."
     return Chapter("federation", "Does federation help this hospital?", text, sections, lacking, helped(data))
