@@ -19,7 +19,7 @@ from ra_core.glossary import SHORTCUT
 from ra_core.metrics import Estimate, average
 from simulation.grid.arms import ARMS, UNTRAINED
 from simulation.grid.measure import MEASURING_SEED
-from simulation.grid.paired import UNKEPT, Paired, difference
+from simulation.grid.paired import UNKEPT, Paired, difference, widened
 from simulation.grid.result import CellResult, Number
 
 __all__ = ["Answers", "over_seeds"]
@@ -70,6 +70,11 @@ def _without(found: Estimate) -> bool:
 def _low(found: Estimate | None) -> float:
     """The lower end of a number's interval; 0 where there is none."""
     return 0.0 if found is None or found.ci_low is None else found.ci_low
+
+
+def _fewer(behind: Sequence[tuple[int, int]]) -> int:
+    """Healthy or sick patients of all sites, whichever are fewer; a number may be of one kind alone."""
+    return min((total for kind in zip(*behind, strict=True) if (total := sum(kind))), default=0)
 
 
 def _sum(estimates: Sequence[Estimate], count: str) -> int:
@@ -289,18 +294,20 @@ class Answers:
 
     def _paired(self, ours: Mapping[str, Estimate | None], theirs: Mapping[str, Estimate | None]) -> Paired | None:
         """Of two numbers by site, the same sites: the mean of the differences."""
-        found: dict[str, Estimate | None] = {}
+        found: list[Estimate | None] = []
+        behind: list[tuple[int, int]] = []
         for site, a in ours.items():
             b = theirs[site]
-            found[site] = None if a is None or b is None else difference(a, b, self.confidence)
-        mean = self._average([*found.values()])
+            one = None if a is None or b is None else difference(a, b, self.confidence)
+            if one is not None and not _without(one):
+                behind.append(self._behind(site, one))
+                one = widened(one, _fewer(behind[-1:]), self.confidence)
+            found.append(one)
+        mean = self._average(found)
         if mean is None:
             return None
-        counted = {site: one for site, one in found.items() if one is not None and not _without(one)}
-        kinds = [kind for kind, images in enumerate((mean.n_healthy, mean.n_anomalous)) if images]
-        by_kind = (sum(self._behind(site, one)[kind] for site, one in counted.items()) for kind in kinds)
         ends = [_low(self._average([*numbers.values()])) for numbers in (ours, theirs)]
-        return Paired.by(mean, min(by_kind, default=0), min(ends))
+        return Paired.by(mean, _fewer(behind), min(ends))
 
     def _behind(self, site: str, found: Estimate) -> tuple[int, int]:
         """Healthy and sick patients behind a site's number, at most: it may be of few images, as those with masks."""

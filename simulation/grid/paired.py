@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+import math
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 
 from ra_core.metrics import Estimate
 
-__all__ = ["FEW_FOR_EQUIVALENCE", "FEW_TO_JUDGE", "LEAST", "MARGIN", "Paired", "Verdict", "difference"]
+__all__ = ["FEW_FOR_EQUIVALENCE", "FEW_TO_JUDGE", "LEAST", "MARGIN", "Paired", "Verdict", "difference", "widened"]
 
 MARGIN = 0.02
 """Two models are called equivalent only where the whole interval of their difference lies within this."""
@@ -87,3 +88,17 @@ def difference(a: Estimate, b: Estimate, confidence: float) -> Estimate:
     if not len(a.resampled) or len(a.resampled) != len(b.resampled):
         return Estimate(a.value - b.value, None, None, *counts, UNKEPT)
     return Estimate.of(a.value - b.value, a.resampled - b.resampled, confidence, counts)
+
+
+def widened(found: Estimate, patients: int, confidence: float) -> Estimate:
+    """The same with its bootstrap values sqrt(n / (n - 1)) times as far from it, for n patients.
+
+    Values drawn from a sample vary by (n - 1) / n of what the sample's own variance says: intervals of 4 patients are
+    too narrow by an eighth (Hesterberg 2015, The American Statistician 69, "narrowness bias").
+    """
+    if found.value is None or not len(found.resampled):
+        return found
+    n = max(patients, 2)
+    drawn = found.value + math.sqrt(n / (n - 1)) * (found.resampled - found.value)
+    counts = found.n_healthy, found.n_anomalous
+    return replace(Estimate.of(found.value, drawn, confidence, counts), note=found.note)

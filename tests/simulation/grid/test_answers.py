@@ -3,7 +3,7 @@ import pytest
 
 from ra_core.metrics import Estimate, image_auroc
 from simulation.grid.answers import Answers, over_seeds
-from simulation.grid.paired import LEAST, MARGIN, Paired, Verdict, difference
+from simulation.grid.paired import LEAST, MARGIN, Paired, Verdict, difference, widened
 from simulation.grid.result import CellResult, Number
 
 SETTINGS = {"bootstrap": 400, "confidence": 0.95, "seed": 0}
@@ -299,3 +299,32 @@ def test_a_mean_that_can_not_be_had_for_one_reason_tells_it():
     found = answers(cell("ra", "pooled", "", 0, [number("a", why), number("b", why)]))
     mean = found.mean("ra", "pooled", "auroc", ("a", "b"))
     assert (mean.value, mean.note, mean.n_healthy, mean.n_anomalous) == (None, why.note, 4, 6)
+
+
+def test_widened_differences_of_few_patients_are_less_often_too_sure():
+    """Of means over four small sites where nothing differs, how many intervals leave out 0."""
+    rng, sizes, wrong = np.random.default_rng(0), (4, 10, 4, 6), {False: 0, True: 0}
+    for _ in range(600):
+        sites = []
+        for n in sizes:
+            values = rng.normal(size=n)
+            drawn = rng.multinomial(n, np.full(n, 1 / n), size=300) @ values / n
+            sites.append((Estimate.of(values.mean(), drawn, 0.95, (n, n)), n))
+        for wide in wrong:
+            means = [widened(one, n, 0.95).resampled if wide else one.resampled for one, n in sites]
+            low, high = np.quantile(np.mean(means, axis=0), [0.025, 0.975])
+            wrong[wide] += low > 0 or high < 0
+    assert wrong[False] / 600 > 0.1
+    assert 0.06 < wrong[True] / 600 < 0.1  # `doubts` says 8 of 100; 5 are promised
+
+
+def test_a_sites_difference_is_wider_than_its_bootstrap_values_by_its_patients():
+    drawn = np.random.default_rng(0).normal(0, 0.01, (2, 400))
+    cells = [
+        cell("ra", arm, "", 0, [number("b", Estimate.of(0.5, 0.5 + values, 0.95, (12, 30)))])
+        for arm, values in zip(("pooled", "fedavg"), drawn, strict=True)
+    ]
+    found = answers(*cells).versus(("ra", "fedavg"), ("ra", "pooled"), "auroc", ("b",))
+    low, high = np.quantile(drawn[1] - drawn[0], [0.025, 0.975])
+    assert found.patients == 9
+    assert (found.ci_low, found.ci_high) == pytest.approx(np.array([low, high]) * (9 / 8) ** 0.5, abs=1e-4)

@@ -396,6 +396,9 @@ def test_few_patients_seeds_and_borrowed_images_are_doubts(study):
     assert "east (20 healthy, 12 sick)" in found
     assert "have one seed" in found
     assert "covid has no healthy images of its own" in found
+    assert "said of them too easily" not in found
+    few = replace(study.sites, patients={**study.sites.patients, "south": (4, 58)})
+    assert "few patients in them at south: " in " ".join(doubts(replace(study, sites=few)))
 
 
 def test_times_of_cells_that_were_stopped_are_told_as_incomplete(study, written, tmp_path):
