@@ -19,7 +19,7 @@ from ra_core.glossary import SHORTCUT
 from ra_core.metrics import Estimate, average
 from simulation.grid.arms import ARMS, UNTRAINED
 from simulation.grid.measure import MEASURING_SEED
-from simulation.grid.paired import UNKEPT, Paired, difference, widened
+from simulation.grid.paired import UNKEPT, Paired, difference, noted, widened
 from simulation.grid.result import CellResult, Number
 
 __all__ = ["Answers", "over_seeds"]
@@ -48,9 +48,9 @@ def over_seeds(estimates: Sequence[Estimate], confidence: float) -> Estimate:
         return Estimate(None, None, None, *counts, lacking[0].note)
     value = math.fsum(found.value or 0.0 for found in estimates) / len(estimates)
     if any(len(found.resampled) != len(first.resampled) or not len(found.resampled) for found in estimates):
-        return Estimate(value, *_mean_ends(estimates), *counts, ENDS)
+        return noted(Estimate(value, *_mean_ends(estimates), *counts, ENDS), estimates)
     mean = np.mean([found.resampled for found in estimates], axis=0)
-    return Estimate.of(value, mean, confidence, counts)
+    return noted(Estimate.of(value, mean, confidence, counts), estimates)
 
 
 def _mean_ends(estimates: Sequence[Estimate]) -> tuple[float | None, float | None]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ra_core.config import StudyConfig
 from ra_core.glossary import SHORTCUT
 from ra_core.models.features import network_hash
-from simulation.grid.arms import ARMS, UNTRAINED, Variant, refusal, variants
+from simulation.grid.arms import ARMS, UNTRAINED, Variant, lack, refusal, variants
 from simulation.grid.config import GridConfig
 
 __all__ = ["Cell", "Refused", "all_cells", "refused"]
@@ -74,6 +74,7 @@ class Cell:
                 holder = holder[part]
             if holder.get(feature) is None:
                 holder.pop(feature, None)
+        settings["perceptual"]["weights"] = None  # where a machine has them: what they are is in the data's digest
         facts = [settings, self.arm, list(self.variant.sites), data]
         facts += [network] if (network := network_hash(self.study.method)) else []
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
@@ -81,7 +82,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Refused:
-    """A method that can't be trained in a way that the study asks for."""
+    """A method that can't be trained in a way that the study asks for, or a way that has too few sites."""
 
     method: str
     arm: str
@@ -106,11 +107,11 @@ def all_cells(config: GridConfig, trained: Sequence[str]) -> list[Cell]:
     return list(found.values())
 
 
-def refused(config: GridConfig) -> list[Refused]:
-    """What is asked for and can't be, each once."""
+def refused(config: GridConfig, trained: Sequence[str]) -> list[Refused]:
+    """What is asked for and can't be, each once; arguments as of `all_cells`."""
     found = {}
     for method, arm, _ in _combinations(config):
-        reason = refusal(arm, config.methods[method].settings)
+        reason = refusal(arm, config.methods[method].settings) or lack(arm, len(trained))
         if reason:
             found[method, arm] = Refused(method, arm, reason)
     return list(found.values())

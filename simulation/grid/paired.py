@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 
 from ra_core.metrics import Estimate
 
-__all__ = ["FEW_FOR_EQUIVALENCE", "FEW_TO_JUDGE", "LEAST", "MARGIN", "Paired", "Verdict", "difference", "widened"]
+__all__ = [
+    "FEW_FOR_EQUIVALENCE",
+    "FEW_TO_JUDGE",
+    "LEAST",
+    "MARGIN",
+    "Paired",
+    "Verdict",
+    "difference",
+    "noted",
+    "widened",
+]
 
 MARGIN = 0.02
 """Two models are called equivalent only where the whole interval of their difference lies within this."""
@@ -86,8 +97,16 @@ def difference(a: Estimate, b: Estimate, confidence: float) -> Estimate:
     if a.value is None or b.value is None:
         return Estimate(None, None, None, *counts, a.note or b.note)
     if not len(a.resampled) or len(a.resampled) != len(b.resampled):
-        return Estimate(a.value - b.value, None, None, *counts, UNKEPT)
-    return Estimate.of(a.value - b.value, a.resampled - b.resampled, confidence, counts)
+        return noted(Estimate(a.value - b.value, None, None, *counts, UNKEPT), (a, b))
+    return noted(Estimate.of(a.value - b.value, a.resampled - b.resampled, confidence, counts), (a, b))
+
+
+def noted(made: Estimate, of: Sequence[Estimate]) -> Estimate:
+    """A number with what is noted of all those that it was made of, after what is noted of itself."""
+    first, *others = (found.note.split("; ") for found in of)
+    shared = (part for part in first if all(part in other for other in others))
+    parts = dict.fromkeys(part for part in (*made.note.split("; "), *shared) if part)
+    return replace(made, note="; ".join(parts))
 
 
 def widened(found: Estimate, patients: int, confidence: float) -> Estimate:

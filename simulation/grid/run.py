@@ -23,8 +23,9 @@ from ra_core.scorings import DISTANCE_SCORINGS, SCORINGS
 from ra_core.settings import load_config
 from ra_core.synthetic import KINDS
 from ra_core.words import duration
+from server.run_files import CHECKPOINT, PREVIOUS
 from simulation.arms import Reporter
-from simulation.grid.cells import Cell, all_cells
+from simulation.grid.cells import Cell, all_cells, refused
 from simulation.grid.config import GridConfig
 from simulation.grid.estimate import Estimator
 from simulation.grid.measure import CELL_VERSION, MEASURING_SEED, measure, measure_shortcuts
@@ -74,7 +75,7 @@ class Grid:
     @cached_property
     def cells(self) -> list[Cell]:
         """All of the study."""
-        return all_cells(self.config, [place.name for place in self.places if place.trained])
+        return all_cells(self.config, _trained(self.places))
 
     @cached_property
     def data(self) -> str:
@@ -118,12 +119,13 @@ class Grid:
             limit: seconds after which no further cell is begun; with 0, only the page is made.
 
         Raises:
-            ConfigError: `only` names what the study doesn't have.
+            ConfigError: `only` names what the study doesn't have, or nothing that it asks for can be trained.
             ResumeError: a finished cell is of other settings, or another process is at work in the folder.
             RAError: of any kind: a cell failed. Those finished before stay.
         """
         with exclusive(self.out):
             sweep(self.out / CELLS)
+            self._require_some()
             self._require_known(only)
             done = self.finished()
             waiting = [cell for cell in self.cells if cell.key not in done and _wanted(cell, only)]
@@ -139,6 +141,11 @@ class Grid:
                 self.reporter.say(f"estimate: {told} on this machine, {jobs} at a time")
                 self._compute(waiting, seconds, bench, jobs, limit)
             self._tell(self.finished(done))
+
+    def _require_some(self) -> None:
+        if not any(cell.is_trained for cell in self.cells):
+            why = {f"{one.arm}: {one.reason}" for one in refused(self.config, _trained(self.places))}
+            raise ConfigError("blocks: nothing is left to train", "; ".join(sorted(why)))
 
     def _require_known(self, only: Sequence[str]) -> None:
         known = dict.fromkeys(name for cell in self.cells for name in (cell.method, cell.arm))
@@ -188,7 +195,7 @@ class Grid:
     def compute(self, cell: Cell, bench: Workbench) -> None:
         """Train and measure one cell and write its file; checkpoints on the way are deleted at the end."""
         work, began = self.out / WORK / cell.key, time.monotonic()
-        resumed = work.exists()
+        resumed = any((work / name).exists() for name in (CHECKPOINT, PREVIOUS))
         if cell.is_trained:
             models = train(cell, bench, work, Silent())
             result, pictures = measure(cell, cell.digest(self.data), models, bench, time.monotonic() - began)
@@ -229,6 +236,11 @@ def _opened(task: _Task) -> tuple[Grid, Workbench]:
     perceptual = Perceptual.load(config.study.perceptual, config.runtime.device)
     grid = Grid(task.file, config, task.root, task.cache, task.out, Silent(), perceptual)
     return grid, grid.bench()
+
+
+def _trained(places: Sequence[Place]) -> list[str]:
+    """Names of sites that may be trained on."""
+    return [place.name for place in places if place.trained]
 
 
 def _wanted(cell: Cell, only: Sequence[str]) -> bool:

@@ -32,6 +32,8 @@ Widths = tuple[Annotated[int, Field(ge=1)], ...]
 class EncoderDecoderSettings(MethodSettings):
     """Settings of all methods whose encoder halves the image with each width and whose decoder doubles it."""
 
+    has_norms: ClassVar[bool] = True
+
     channels: Widths = Field((16, 32, 64, 128, 128), min_length=2, description="widths, from fine to coarse")
     latent: int = Field(128, ge=1, description="size of the latent vector")
     norm: Norm = Field("group", description="group, frozen_batch (the authors' code) or batch")
@@ -197,6 +199,7 @@ class DAEConfig(MethodSettings):
     }
     source: ClassVar[str] = "Kascenas et al. 2022, MIDL, PMLR 172"
     parts: ClassVar[tuple[str, ...]] = ("unet",)
+    has_norms: ClassVar[bool] = True
 
     name: Literal["dae"] = Field("dae", description="the method")
     channels: Widths = Field((16, 32, 64, 128), min_length=2, description="widths, from fine to coarse")

@@ -112,7 +112,7 @@ class StudyData:
     @property
     def refused(self) -> list[Refused]:
         """What is asked for and can't be."""
-        return refused(self.config)
+        return refused(self.config, self.trained)
 
     @property
     def degraded(self) -> list[CellResult]:
@@ -154,7 +154,7 @@ class StudyData:
 
     def kind(self, method: str) -> str:
         """Of a table's row."""
-        return "ours" if method == self.subject else "baseline" if method in self.classical else "ra"
+        return "ours" if method == self.subject else "baseline" if method in self.classical else "rival"
 
     def plain(self, method: str) -> str:
         """The plainest scoring that a method has."""

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -328,3 +330,16 @@ def test_a_sites_difference_is_wider_than_its_bootstrap_values_by_its_patients()
     low, high = np.quantile(drawn[1] - drawn[0], [0.025, 0.975])
     assert found.patients == 9
     assert (found.ci_low, found.ci_high) == pytest.approx(np.array([low, high]) * (9 / 8) ** 0.5, abs=1e-4)
+
+
+def test_notes_that_all_have_survive_averages_and_differences():
+    """As that healthy images are another site's: every row has to say so, of one seed or of three."""
+    borrowed = "healthy reference images of nih"
+    one, other = (Estimate.of(v, np.full(9, v), 0.95, (0, 36)) for v in (0.4, 0.5))
+    one, other = replace(one, note=f"{borrowed}; of one alone"), replace(other, note=borrowed)
+    assert over_seeds([one, other], 0.95).note == borrowed
+    assert difference(one, other, 0.95).note == borrowed
+    ends = over_seeds([replace(found, resampled=np.zeros(0)) for found in (one, other)], 0.95).note
+    assert ends == f"the ends of the interval are averaged over seeds; {borrowed}"
+    plain = replace(other, note="")
+    assert over_seeds([one, plain], 0.95).note == difference(plain, other, 0.95).note == ""

@@ -14,7 +14,7 @@ from PIL import Image
 from ra_core.config import StudyConfig
 from ra_core.errors import ConfigError, ResumeError
 from ra_core.models import features
-from ra_core.models.configs import VAEConfig
+from ra_core.models.configs import FlowConfig, VAEConfig
 from ra_core.models.registry import build_method
 from ra_core.models.shared import shared_tensors
 from ra_core.runtime import Runtime
@@ -29,7 +29,7 @@ from simulation.grid.pictures import albums, chosen_of, file_of
 from simulation.grid.result import load
 from simulation.grid.run import Grid
 from simulation.grid.silent import Silent
-from simulation.grid.train import adapt
+from simulation.grid.train import adapt, train
 
 RA = {"settings": {"channels": [4, 8, 8], "latent": 8, "warmup_steps": 1}}
 STUDY = {
@@ -97,9 +97,34 @@ def test_all_cells_are_finished_and_no_checkpoint_is_left(grid, results):
 
 
 def test_what_can_not_be_federated_is_told_with_its_reason(grid):
-    told = refused(grid.config)
+    told = refused(grid.config, ["anna", "berta"])
     assert {one.arm for one in told} == {name for name, kind in ARMS.items() if kind.federation is not None}
     assert all("training images" in one.reason for one in told)
+
+
+def test_arms_that_the_study_has_too_few_sites_for_are_told(new_grid):
+    arms = ["fedavg", "local", "leave_one_out", "growing"]
+    config = new_grid(methods={"ra": RA}, blocks=[{"arms": arms}]).config
+    for count, lacking in ((1, {"fedavg", "leave_one_out", "growing"}), (2, {"leave_one_out", "growing"}), (3, set())):
+        sites = ["anna", "berta", "clara"][:count]
+        found = {cell.arm for cell in all_cells(config, sites) if cell.is_trained}
+        told = {one.arm: one.reason for one in refused(config, sites)}
+        assert set(told) == lacking == set(arms) - found
+        assert all(reason.endswith(f"sites to train on, not {count}") for reason in told.values())
+
+
+def test_a_study_in_which_nothing_can_be_trained_is_refused(new_grid):
+    grid = new_grid(methods={"ra": RA}, blocks=[{"arms": ["leave_one_out"]}])
+    with pytest.raises(ConfigError, match="nothing is left to train") as caught:
+        grid.run(limit=0)
+    assert caught.value.hint == "leave_one_out: it needs 3 sites to train on, not 2"
+
+
+def test_norm_layers_can_stay_only_where_there_are_some():
+    """Else it would be federated averaging under another name."""
+    assert "norm layers" in refusal("local_norms", FlowConfig())
+    assert not refusal("local_norms", VAEConfig())
+    assert not refusal("fedavg", FlowConfig())
 
 
 def test_every_cell_has_numbers_of_every_site(results, number_of):
@@ -132,6 +157,14 @@ def test_what_the_shortcuts_depend_on(new_grid, grid):
     longer = new_grid(study=STUDY | {"training": STUDY["training"] | {"steps": 4}})
     finer = new_grid(study=STUDY | {"evaluation": {"bootstrap": 101}})
     assert digest(grid) == digest(longer) != digest(finer)
+
+
+def test_where_a_machine_has_its_weights_is_no_part_of_a_cell(new_grid, grid):
+    moved = new_grid(study=STUDY | {"perceptual": {"weights": "/elsewhere/alexnet.safetensors"}})
+    other = new_grid(study=STUDY | {"perceptual": {"net": "vgg"}})
+    digests = [{c.key: c.digest("") for c in one.cells if c.is_trained} for one in (grid, moved, other)]
+    assert digests[0] == digests[1]
+    assert not set(digests[0].values()) & set(digests[2].values())
 
 
 def test_a_cell_depends_on_the_network_that_its_method_looks_through(monkeypatch, new_grid):
@@ -174,6 +207,19 @@ def test_a_finished_study_computes_nothing_and_a_lost_cell_alone(grid, results, 
     assert computed == ["nearest.pooled.seed0"]
     again = load(grid.out / "cells", "nearest.pooled.seed0")
     assert again.numbers == results["nearest.pooled.seed0"].numbers
+
+
+@pytest.mark.parametrize("key", ["ra.local.anna.seed0", "ra.encoder_only.seed0"])
+def test_only_a_cell_that_went_on_from_a_checkpoint_was_stopped_on_the_way(new_grid, key):
+    grid = new_grid(blocks=SETTINGS["blocks"][:1])
+    bench, work = grid.bench(), grid.out / "work" / key
+    [cell] = [cell for cell in grid.cells if cell.key == key]
+    (work / "sites").mkdir(parents=True)  # a start that came to nothing
+    grid.compute(cell, bench)
+    assert not load(grid.out / "cells", key).resumed
+    train(cell, bench, work, Silent())
+    grid.compute(cell, bench)
+    assert load(grid.out / "cells", key).resumed
 
 
 def test_cells_are_computed_seed_by_seed(new_grid, monkeypatch):
