@@ -24,6 +24,9 @@ __all__ = [
 MARGIN = 0.02
 """Two models are called equivalent only where the whole interval of their difference lies within this."""
 
+ALIKE = 0.0005
+"""Two numbers are called the same where the whole interval of their difference is 0.000 in a table's digits."""
+
 LEAST = 5 * MARGIN
 """Below this nothing is called equivalent: near 0 any two numbers lie within the margin, those of chance among them."""
 
@@ -73,18 +76,22 @@ class Verdict(StrEnum):
     better = "better"
     worse = "worse"
     equivalent = "equivalent"
+    same = "the same"
     inconclusive = "inconclusive"
 
     @classmethod
     def of(cls, found: Paired) -> Verdict:
-        """Equivalent where the interval lies within the margin, patients are enough and neither number is near 0.
+        """The same where the interval is 0 in all digits shown, equivalent where it lies within the margin.
 
-        Else better or worse where it leaves out 0 and patients aren't too few, and inconclusive elsewhere.
+        Both need enough patients, and equivalence that neither number is near 0. Else
+        better or worse where it leaves out 0 and patients aren't too few, and inconclusive elsewhere.
         """
         if found.ci_low is None or found.ci_high is None or found.patients < FEW_TO_JUDGE:
             return cls.inconclusive
-        enough = found.patients >= FEW_FOR_EQUIVALENCE and found.ci_low < found.ci_high and found.lowest >= LEAST
-        if enough and found.ci_low > -MARGIN and found.ci_high < MARGIN:
+        far = max(-found.ci_low, found.ci_high)
+        if found.patients >= FEW_FOR_EQUIVALENCE and far < ALIKE:
+            return cls.same
+        if found.patients >= FEW_FOR_EQUIVALENCE and found.lowest >= LEAST and far < MARGIN:
             return cls.equivalent
         if found.ci_low > 0:
             return cls.better

@@ -17,7 +17,13 @@ __all__ = ["ALIKE", "AUROC", "COMPARED", "METRICS_ASKED", "PIXEL", "SIGNS", "Ask
 PLAIN = "plain"
 """`scoring` that stands for a method's plainest."""
 
-SIGNS = {Verdict.better: "▲", Verdict.worse: "▼", Verdict.equivalent: "=", Verdict.inconclusive: "?"}
+SIGNS = {
+    Verdict.better: "▲",
+    Verdict.worse: "▼",
+    Verdict.equivalent: "=",
+    Verdict.same: "≡",
+    Verdict.inconclusive: "?",
+}
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ TAILS = {
     Verdict.better: "than",
     Verdict.worse: "than",
     Verdict.equivalent: "to",
+    Verdict.same: "as",
     Verdict.inconclusive: "against",
 }
 ARMS_TOLD = {"fedavg": "federated (fedavg)", "pooled": "pooled", "local": "each site on its own"}

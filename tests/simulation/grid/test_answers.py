@@ -71,7 +71,8 @@ def test_a_model_does_not_differ_from_itself_and_pairing_narrows_the_interval():
     own = auroc(scores, labels, patients)
     same = difference(own, own, 0.95)
     assert (same.value, same.ci_low, same.ci_high) == (0, 0, 0)
-    assert Verdict.of(Paired.by(same, 40, 0.5)) is Verdict.inconclusive  # no width: nothing is known of other patients
+    assert Verdict.of(Paired.by(same, 40, 0.5)) is Verdict.same
+    assert Verdict.of(Paired.by(same, 29, 0.5)) is Verdict.inconclusive  # no mistake on a few patients
     near = auroc(scores + 0.1 * np.random.default_rng(0).normal(size=len(scores)), labels, patients)
     paired = difference(near, own, 0.95)
     assert paired.ci_high - paired.ci_low < 0.5 * (own.ci_high - own.ci_low)
@@ -84,14 +85,18 @@ def test_a_model_does_not_differ_from_itself_and_pairing_narrows_the_interval():
         (-0.2, -0.001, Verdict.worse),
         (-0.019, 0.019, Verdict.equivalent),
         (0.001, 0.019, Verdict.equivalent),
+        (-0.0004, 0.0004, Verdict.same),
+        (-0.0004, 0.0006, Verdict.equivalent),
+        (0.0006, 0.0007, Verdict.equivalent),
         (-0.1, 0.01, Verdict.inconclusive),
         (None, None, Verdict.inconclusive),
     ],
 )
 def test_verdicts(low, high, verdict):
     assert Verdict.of(Paired(0.0, low, high, 99, 99, patients=30, lowest=0.1)) is verdict
-    if verdict is Verdict.equivalent:
+    if verdict in (Verdict.equivalent, Verdict.same):
         assert Verdict.of(Paired(0.0, low, high, 99, 99, patients=29, lowest=0.1)) is not verdict
+    if verdict is Verdict.equivalent:
         assert Verdict.of(Paired(0.0, low, high, 99, 99, patients=30, lowest=0.099)) is not verdict
     assert Verdict.of(Paired(0.0, low, high, 99, 99, patients=9, lowest=0.1)) is Verdict.inconclusive
 
