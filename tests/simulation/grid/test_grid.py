@@ -2,6 +2,10 @@ import base64
 import csv
 import io
 import shutil
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import nullcontext
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,7 +16,7 @@ from hospitals import write_hospitals
 from PIL import Image
 
 from ra_core.config import StudyConfig
-from ra_core.errors import ConfigError, ResumeError
+from ra_core.errors import ConfigError, RAError, ResumeError
 from ra_core.models import features
 from ra_core.models.configs import FlowConfig, VAEConfig
 from ra_core.models.registry import build_method
@@ -21,7 +25,7 @@ from ra_core.runtime import Runtime
 from ra_core.scorings import SCORINGS
 from ra_core.settings import load_config
 from ra_core.shortcuts import SHORTCUTS, SLICE_HEIGHT
-from simulation.grid import GridConfig
+from simulation.grid import GridConfig, beat, memory, workers
 from simulation.grid.answers import Answers
 from simulation.grid.arms import ARMS, UNTRAINED, refusal, variants
 from simulation.grid.cells import all_cells, refused
@@ -198,7 +202,7 @@ def test_a_finished_study_computes_nothing_and_a_lost_cell_alone(grid, results, 
     computed = []
     whole = Grid.compute
     monkeypatch.setattr(
-        Grid, "compute", lambda self, cell, bench: computed.append(cell.key) or whole(self, cell, bench)
+        Grid, "compute", lambda self, cell, *rest: computed.append(cell.key) or whole(self, cell, *rest)
     )
     grid.run()
     assert computed == []
@@ -215,17 +219,113 @@ def test_only_a_cell_that_went_on_from_a_checkpoint_was_stopped_on_the_way(new_g
     bench, work = grid.bench(), grid.out / "work" / key
     [cell] = [cell for cell in grid.cells if cell.key == key]
     (work / "sites").mkdir(parents=True)  # a start that came to nothing
-    grid.compute(cell, bench)
+    grid.compute(cell, bench, Silent())
     assert not load(grid.out / "cells", key).resumed
     train(cell, bench, work, Silent())
-    grid.compute(cell, bench)
+    grid.compute(cell, bench, Silent())
     assert load(grid.out / "cells", key).resumed
+
+
+class Heard(Silent):
+    """Remembers what is said, and what stands on bars."""
+
+    def __init__(self):
+        self.lines, self.shown = [], []
+
+    def say(self, text):
+        self.lines.append(text)
+
+    def task(self, title, total, done=0):
+        return nullcontext(lambda done, detail="": self.shown.append(detail))
+
+
+def test_no_more_processes_are_begun_than_there_is_memory_for(new_grid, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "simulation.grid.run.in_processes", lambda task, cells, jobs, *_: iter(asked.append(jobs) or ())
+    )
+    monkeypatch.setattr(Grid, "compute", lambda *_: asked.append(1))
+    monkeypatch.setattr(memory, "peak", lambda: 2 << 30)
+    for left, jobs in ((9, 4), (5, 2), (1, 1)):
+        grid, heard = new_grid(blocks=[{"methods": ["nearest"], "arms": ["pooled"]}]), Heard()
+        monkeypatch.setattr(memory, "free", lambda left=left: left << 30)
+        replace(grid, reporter=heard).run(jobs=4)
+        assert asked[0] == jobs
+        assert any(f", {jobs} at a time" in line for line in heard.lines)
+        assert any(line.startswith(f"{jobs} at a time, not 4: a cell needs about") for line in heard.lines) == (
+            jobs < 4
+        )
+        asked.clear()
+
+
+def test_memory_is_that_of_the_container(monkeypatch, tmp_path):
+    machine = memory.free()
+    assert 0 < memory.peak() < 1 << 40
+    for name, text in {"max": "1000", "current": "900", "stat": "anon 1\ninactive_file 300"}.items():
+        (tmp_path / f"memory.{name}").write_text(text)
+    monkeypatch.setattr(memory, "GROUP", tmp_path)
+    assert memory.free() == 400
+    (tmp_path / "memory.max").write_text("max")
+    assert memory.free() > machine / 4
+    monkeypatch.setattr(memory, "GROUP", tmp_path / "nowhere")
+    assert memory.free() > machine / 4
+
+
+class Pool:
+    """In place of a pool of processes: what is given for each cell."""
+
+    def __init__(self, futures):
+        self.futures = iter(futures)
+
+    def __call__(self, *_):
+        return nullcontext(self)
+
+    def submit(self, *_):
+        return next(self.futures)
+
+
+def test_a_process_that_was_killed_is_told_with_what_to_do(grid, monkeypatch):
+    broken = Future()
+    broken.set_exception(BrokenProcessPool())
+    monkeypatch.setattr(workers, "ProcessPoolExecutor", Pool([broken]))
+    with pytest.raises(RAError, match="want of memory, during: shortcuts") as caught:
+        list(workers.in_processes(None, grid.cells[:1], 2, None, print))
+    assert "--jobs" in caught.value.hint
+
+
+def test_it_is_said_which_cells_are_being_computed(grid, monkeypatch):
+    futures, lines = [Future(), Future()], []
+
+    def say(text):
+        lines.append(text)
+        futures[len(lines) - 1].set_result(None)
+
+    monkeypatch.setattr(workers, "ProcessPoolExecutor", Pool(futures))
+    monkeypatch.setattr(workers, "BEAT", 0.0)
+    cells = grid.cells[1:3]
+    assert [*workers.in_processes(None, cells, 2, None, say)] == cells
+    assert [[cell.told in line for cell in cells] for line in lines] == [[True, True], [False, True]]
+
+
+def test_a_cell_tells_where_it_is(new_grid, monkeypatch):
+    monkeypatch.setattr(beat, "BEAT", 0.0)
+    heard = Heard()
+    grid = replace(new_grid(blocks=[{"methods": ["ra"], "arms": ["local", "fedavg"]}]), reporter=heard)
+    grid.run(only=["fedavg"])
+    assert "ra, fedavg, seed 0: training federated 3 of 6" in heard.lines
+    assert "ra, fedavg, seed 0: measuring, sites 2 of 3" in heard.lines
+    assert {*heard.lines} & {*heard.shown}
+    heard.lines.clear()
+    monkeypatch.setattr(beat, "BEAT", 1e9)
+    grid.run(only=["local"])
+    assert "ra, local (anna), seed 0: training local: anna 1 of 2" in heard.shown
+    assert not [line for line in heard.lines if "training" in line]
 
 
 def test_cells_are_computed_seed_by_seed(new_grid, monkeypatch):
     """So that what an interrupted study has finished can be compared."""
     grid, computed = new_grid(blocks=[{"arms": ["local", "pooled"], "seeds": [0, 1]}]), []
-    monkeypatch.setattr(Grid, "compute", lambda _, cell, __: computed.append(cell))
+    monkeypatch.setattr(Grid, "compute", lambda _, cell, *__: computed.append(cell))
     grid.run()
     assert [cell.seed for cell in computed] == sorted(cell.seed for cell in grid.cells)
     assert {cell.key for cell in computed} == {cell.key for cell in grid.cells}
@@ -235,6 +335,7 @@ def test_cells_are_computed_seed_by_seed(new_grid, monkeypatch):
 def test_the_page_is_made_after_every_run(new_grid, grid, monkeypatch):
     text = (grid.out / "report.html").read_text()
     assert "Not finished" not in text
+    assert "ra-simulate study grid.yaml --data DATA_ROOT --out out" in text
     for name in ("report.html", "tables.md", "results.csv"):
         (grid.out / name).unlink()
     grid.run()
