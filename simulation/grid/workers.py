@@ -42,8 +42,7 @@ def in_processes(
             done = wait(running, BEAT, FIRST_COMPLETED).done
             if not done:
                 now = time.monotonic()
-                told = (f"{cell.told} ({duration(now - began)})" for cell, began in running.values())
-                say(f"at work on {'; '.join(told)}")
+                say("; ".join(f"{cell.told}: for {duration(now - began)}" for cell, began in running.values()))
             for future in done:
                 try:
                     future.result()

@@ -25,10 +25,12 @@ from ra_core.runtime import Runtime
 from ra_core.scorings import SCORINGS
 from ra_core.settings import load_config
 from ra_core.shortcuts import SHORTCUTS, SLICE_HEIGHT
+from ra_core.synthetic import KINDS
 from simulation.grid import GridConfig, beat, memory, workers
 from simulation.grid.answers import Answers
 from simulation.grid.arms import ARMS, UNTRAINED, refusal, variants
 from simulation.grid.cells import all_cells, refused
+from simulation.grid.estimate import Estimator
 from simulation.grid.pictures import albums, chosen_of, file_of
 from simulation.grid.result import load
 from simulation.grid.run import Grid
@@ -384,6 +386,47 @@ def test_no_picture_of_a_site_that_forbids_it(new_grid, grid, hospitals, tmp_pat
     assert "None of anna are shown" in (shy.out / "report.html").read_text()
     drawn = [*grid.finished().values()]  # before it was forbidden
     assert {album.site for album in albums(grid.out, shy.places, drawn)} == {"berta", "clara"}
+
+
+@pytest.fixture
+def estimated(new_grid, monkeypatch):
+    """Seconds by arm where a step takes one, early ones half of that, and a map none; or as given."""
+
+    def make(step=2.0, early=1.0, image=0.0, adapt_steps=0, **settings):
+        def steps(_self, _method, _noise, _study, start):
+            return step if start else early
+
+        monkeypatch.setattr(Estimator, "_steps", steps)
+        monkeypatch.setattr(Estimator, "_maps", lambda *_: image)
+        grid = new_grid(methods={"ra": RA}, adapt_steps=adapt_steps, **settings)
+        estimator = Estimator(grid.bench())
+        return {cell.arm: estimator.seconds(cell) for cell in grid.cells}
+
+    return make
+
+
+ESTIMATED = {"blocks": [{"arms": ["pooled", "fedavg", "encoder_only"]}]}
+
+
+def test_an_estimate_weighs_the_warm_up_and_counts_every_sites_steps(estimated):
+    longer = {"study": STUDY | {"training": STUDY["training"] | {"steps": 10}}}
+    found = estimated(**ESTIMATED, **longer)  # one step of the warm-up, nine after
+    assert found["pooled"] == pytest.approx(1 * 1.0 + 9 * 2.0)
+    assert found["fedavg"] == found["encoder_only"] == pytest.approx(2 * found["pooled"])
+
+
+def test_an_estimate_has_steps_of_adapting_and_all_maps(estimated, grid):
+    plain, adapted = (estimated(**ESTIMATED, adapt_steps=steps) for steps in (0, 7))
+    gained = {arm: adapted[arm] - plain[arm] for arm in plain}
+    assert gained == pytest.approx({"none": 0, "pooled": 0, "fedavg": 0, "encoder_only": 7 * 1.5})
+    images = sum(
+        8 + len(p.images.val) * (1 + len(KINDS)) + len(p.images.test) + len(chosen_of(p.images.test))
+        for p in grid.places
+    )
+    found = estimated(step=0.0, early=0.0, image=1.0, **ESTIMATED)
+    assert found["pooled"] == images
+    looked_at = 2 * sum(len(place.images.val) for place in grid.places[:2])
+    assert found["fedavg"] == pytest.approx(images + 0.1 * looked_at)  # each round looks at validation images
 
 
 def test_only_what_the_study_has_can_be_asked_for(grid):
