@@ -19,7 +19,7 @@ STUDIES = Path(simulation.__file__).parent / "studies"
 FILES = sorted(STUDIES.glob("*.yaml"))
 GRIDS = [path for path in FILES if path.name.startswith("grid_")]
 DEEP = ("brain", "virtual")
-VIRTUAL = ("grid_virtual_arms", "grid_virtual_methods", "quickstart", "quickstart_full")
+VIRTUAL = ("grid_virtual_arms", "grid_virtual_confirm", "grid_virtual_methods", "quickstart", "quickstart_full")
 """Lie beside the site configs of a cohort when they are run."""
 
 
@@ -94,3 +94,22 @@ def test_a_vae_with_two_rates_differs_from_vae_in_them_alone():
     assert ours.model_copy(update={"late_from": None, "late_learning_rate": None}) == plain
     cells = [cell for cell in all_cells(study, trained(study)) if cell.method in ("VAE", "VAE two rates")]
     assert len({cell.digest("") for cell in cells}) == len(cells) == 3
+
+
+def test_the_confirmation_has_the_settings_of_what_it_confirms():
+    ours, theirs = (load_config(STUDIES / f"grid_virtual_{name}.yaml", GridConfig) for name in ("confirm", "methods"))
+    for part in ("sites", "study", "runtime", "adapt_steps"):
+        assert getattr(ours, part) == getattr(theirs, part)
+    assert list(ours.methods) == ["RA", "VAE", "VAE two rates", "DAE", "PCA", "PatchCore"]
+    assert all(entry == theirs.methods[name] for name, entry in ours.methods.items())
+    cells = [cell for cell in all_cells(ours, trained(ours)) if cell.is_trained]
+    assert {(cell.method, cell.arm, cell.seed) for cell in cells} == {(name, "pooled", 0) for name in ours.methods}
+
+
+@pytest.mark.parametrize("name", ["brain", "chest", "rsna", "wrist"])
+def test_the_papers_studies_have_the_authors_batch_sizes(name):
+    study = load_config(STUDIES / f"paper_{name}.yaml", GridConfig)
+    sizes = {
+        entry.settings.name: entry.batch_size or study.study.training.batch_size for entry in study.methods.values()
+    }
+    assert {method: size for method, size in sizes.items() if size != 8} == {"beta_vae": 64, "dae": 16, "ddpm": 16}

@@ -134,7 +134,9 @@ class StudyData:
         """For tables; says which method is classical, and which has a budget of its own."""
         if method in self.classical:
             return f"{method} (classical)"
-        own = self.config.methods[method].own_budget
+        entry = self.config.methods[method]
+        batch = f"{entry.batch_size} images a step" if entry.batch_size else ""
+        own = ", ".join(part for part in (entry.own_budget, batch) if part)
         return f"{method} ({own})" if own else method
 
     @cached_property

@@ -187,12 +187,18 @@ def test_every_method_has_its_own_numbers_at_each_site(page, raw, study):
 
 def test_a_method_with_a_budget_of_its_own_leads_no_ranking(study, tmp_path):
     longer = {
-        name: entry.model_copy(update={"VAE": {"steps": 9000}, "PaDiM": {"rounds": 77}}.get(name, {}))
+        name: entry.model_copy(
+            update={"VAE": {"steps": 9000, "batch_size": 5}, "PaDiM": {"rounds": 77}, "PCA": {"batch_size": 3}}.get(
+                name, {}
+            )
+        )
         for name, entry in study.config.methods.items()
     }
     write_study(tmp_path, replace(study, config=study.config.model_copy(update={"methods": longer})))
     page = Page((tmp_path / PAGE).read_text())
-    assert {"VAE (9,000 steps)", "PaDiM (77 rounds)"} <= {row for row, _, _ in columns(page, f"fedavg: {MEAN}")}
+    assert {"VAE (9,000 steps, 5 images a step)", "PaDiM (77 rounds)"} <= {
+        row for row, _, _ in columns(page, f"fedavg: {MEAN}")
+    }
     assert not re.search(r"9,000|77 rounds", page.prose().split("Which method finds most")[0])
 
 
