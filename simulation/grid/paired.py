@@ -25,7 +25,8 @@ MARGIN = 0.02
 """Two models are called equivalent only where the whole interval of their difference lies within this."""
 
 ALIKE = 0.0005
-"""Two numbers are called the same where the whole interval of their difference is 0.000 in a table's digits."""
+"""Two numbers are called the same where the whole interval of their difference is 0.000 in a table's digits, and within
+a hundredth of the smaller one: rounding in exact federations is far less."""
 
 LEAST = 5 * MARGIN
 """Below this nothing is called equivalent: near 0 any two numbers lie within the margin, those of chance among them."""
@@ -59,9 +60,17 @@ class Paired(Estimate):
         return self.ci_low is not None and self.ci_high is not None and self.patients >= FEW_TO_JUDGE
 
     @property
+    def is_identity(self) -> bool:
+        """Whether nothing but rounding is within its interval."""
+        if self.ci_low is None or self.ci_high is None:
+            return False
+        return max(-self.ci_low, self.ci_high) <= min(ALIKE, self.lowest / 100)
+
+    @property
     def is_harm(self) -> bool:
         """Whether all of the interval is below 0, within the margin or not; False too where it can't be told."""
-        return self.can_be_judged and self.ci_high is not None and self.ci_high < 0
+        judged = self.can_be_judged and not self.is_identity
+        return judged and self.ci_high is not None and self.ci_high < 0
 
     @classmethod
     def by(cls, found: Estimate, patients: int, lowest: float) -> Paired:
@@ -88,10 +97,10 @@ class Verdict(StrEnum):
         """
         if found.ci_low is None or found.ci_high is None or found.patients < FEW_TO_JUDGE:
             return cls.inconclusive
-        far = max(-found.ci_low, found.ci_high)
-        if found.patients >= FEW_FOR_EQUIVALENCE and far < ALIKE:
-            return cls.same
-        if found.patients >= FEW_FOR_EQUIVALENCE and found.lowest >= LEAST and far < MARGIN:
+        enough = found.patients >= FEW_FOR_EQUIVALENCE
+        if found.is_identity:
+            return cls.same if enough else cls.inconclusive
+        if enough and found.lowest >= LEAST and max(-found.ci_low, found.ci_high) < MARGIN:
             return cls.equivalent
         if found.ci_low > 0:
             return cls.better

@@ -101,6 +101,17 @@ def test_verdicts(low, high, verdict):
     assert Verdict.of(Paired(0.0, low, high, 99, 99, patients=9, lowest=0.1)) is Verdict.inconclusive
 
 
+def test_rounding_is_neither_worse_nor_harm_and_small_numbers_are_not_soon_the_same():
+    rounded = {"value": -1e-6, "ci_low": -2e-6, "ci_high": -1e-6, "n_healthy": 99, "n_anomalous": 99}
+    for patients, verdict in ((30, Verdict.same), (26, Verdict.inconclusive)):
+        found = Paired(**rounded, patients=patients, lowest=0.013)
+        assert Verdict.of(found) is verdict
+        assert not found.is_harm
+    small = Paired(-0.0003, -0.0004, -0.0002, 99, 99, patients=60, lowest=0.0019)
+    assert Verdict.of(small) is Verdict.worse
+    assert small.is_harm
+
+
 def test_bootstrap_values_survive_a_file():
     estimate = auroc(*scored(1.0, 3))
     again = Number.model_validate_json(number("a", estimate).model_dump_json()).estimate

@@ -187,11 +187,7 @@ def test_every_method_has_its_own_numbers_at_each_site(page, raw, study):
 
 def test_a_method_with_a_budget_of_its_own_leads_no_ranking(study, tmp_path):
     longer = {
-        name: entry.model_copy(
-            update={"VAE": {"steps": 9000, "batch_size": 5}, "PaDiM": {"rounds": 77}, "PCA": {"batch_size": 3}}.get(
-                name, {}
-            )
-        )
+        name: entry.model_copy(update={"VAE": {"steps": 9000, "batch_size": 5}, "PaDiM": {"rounds": 77}}.get(name, {}))
         for name, entry in study.config.methods.items()
     }
     write_study(tmp_path, replace(study, config=study.config.model_copy(update={"methods": longer})))
