@@ -125,7 +125,10 @@ def study(
     out: Annotated[Path, typer.Option(help="Folder of the study; the same command goes on with what isn't finished.")],
     data: Data = None,
     cache: Cache = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Cells at a time, each with the threads of `runtime`.")] = 1,
+    jobs: Annotated[
+        int,
+        typer.Option(min=1, help="Cells at a time, each with the threads of `runtime`; fewer where memory is short."),
+    ] = 1,
     only: Annotated[list[str] | None, typer.Option(help="Only cells of this method or arm; repeatable.")] = None,
     minutes: Annotated[
         float | None,

@@ -17,8 +17,12 @@ from ra_core.config import SiteConfig
 from ra_core.console import INTERRUPTED
 from ra_core.data.checks import Code
 from ra_core.data.readers import Note, Reason
+from ra_core.settings import load_config
 from server.cli import app as server_app
 from simulation.cli import app as simulation_app
+from simulation.grid import GridConfig
+from simulation.grid.arms import UNTRAINED
+from simulation.grid.result import load
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -140,3 +144,57 @@ def test_the_page_leads_to_a_green_check(tmp_path):
     red, _, green = done.stderr.partition("error: ")
     assert "may not join" in red
     assert "may join" in green
+
+
+RESULTS = ROOT / "docs/results"
+COMMITTED = sorted(folder.name for folder in RESULTS.iterdir())
+SECTION = re.compile(r"^## ", re.MULTILINE)
+NUMBER = r"-?\d\.\d{3,4}"
+
+
+@pytest.mark.parametrize("study", COMMITTED)
+def test_finished_cells_load_and_are_what_their_tables_say(study):
+    cells = [load(RESULTS / study / "cells", path.stem) for path in (RESULTS / study / "cells").iterdir()]
+    assert len({cell.key for cell in cells}) == len(cells)
+    text = (RESULTS / study / "tables.md").read_text(encoding="utf-8")
+    config = load_config(ROOT / f"simulation/studies/grid_{study}.yaml", GridConfig)
+    assert text.startswith(f"# {config.title}\n")
+    assert f"Cells: {len(cells)} of " in text
+    assert f"ra-simulate study grid_{study}.yaml --data DATA_ROOT --out {study}\n" in text
+    assert {cell.method for cell in cells if cell.arm != UNTRAINED} <= set(config.methods)
+
+
+def plain(text):
+    """Numbers and names as both pages have them."""
+    for ours, theirs in (("−", "-"), ("–", " to "), ("\\", ""), ("**", ""), ("<br>", " "), ("+", "")):
+        text = text.replace(ours, theirs)
+    return re.sub(r"\s+", " ", text)
+
+
+def results_of(study):
+    """What docs/results.md says of a study, and the study's tables by the first cell of each row."""
+    sections = SECTION.split((ROOT / "docs/results.md").read_text(encoding="utf-8"))
+    (section,) = [text for text in sections if f"results/{study}/tables.md" in text]
+    rows = {}
+    for line in (RESULTS / study / "tables.md").read_text(encoding="utf-8").splitlines():
+        if line.startswith("| "):
+            label = re.sub(r" \[[\d, ]+\]", "", plain(line.split("|")[1])).strip()
+            rows.setdefault(label, []).append(plain(line))
+    return section, rows
+
+
+@pytest.mark.parametrize("study", COMMITTED)
+def test_every_number_of_the_results_stands_in_the_studys_tables(study):
+    section, rows = results_of(study)
+    interval = re.compile(rf"{NUMBER} \({NUMBER} to {NUMBER}\)")
+    lines = [plain(line) for line in section.splitlines() if line.startswith("| ")]
+    assert any(interval.search(line) for line in lines)
+    for line in lines:
+        label, numbers = line.split("|")[1].strip(), interval.findall(line)
+        missing = [number for number in numbers if not any(number in row for row in rows[label])]
+        assert missing == [], label
+    everywhere = " ".join(row for found in rows.values() for row in found)
+    prose = plain(" ".join(line for line in section.splitlines() if not line.startswith("|")))
+    told = re.findall(rf"({NUMBER}) to ({NUMBER})\)", prose)
+    assert told
+    assert [f"{low} to {high}" for low, high in told if f"({low} to {high})" not in everywhere] == []

@@ -6,9 +6,6 @@ from ra_core.metrics.detection import (
     dice,
     image_auprc,
     image_auroc,
-    oracle_dice,
-    pixel_auprc,
-    pixel_auroc,
     pixel_level,
 )
 from ra_core.metrics.means import detection_rate, false_alarm_rate, mean_estimate
@@ -25,9 +22,6 @@ __all__ = [
     "image_auprc",
     "image_auroc",
     "mean_estimate",
-    "oracle_dice",
-    "pixel_auprc",
-    "pixel_auroc",
     "pixel_level",
     "ssim",
     "ssim_by_mask",

@@ -17,7 +17,7 @@ from ra_core.metrics.counts import auroc, average_precision, dice_curve
 from ra_core.metrics.inputs import BoolArray, FloatArray, finite
 from ra_core.metrics.sample import Sample
 
-__all__ = ["dice", "image_auprc", "image_auroc", "oracle_dice", "pixel_auprc", "pixel_auroc", "pixel_level"]
+__all__ = ["dice", "image_auprc", "image_auroc", "pixel_level"]
 
 
 class _Measure(NamedTuple):
@@ -74,32 +74,6 @@ def image_auprc(
     return _estimate(Sample.of_images(scores, labels, patients), AUPRC, resampling)
 
 
-def pixel_auroc(
-    maps: ArrayLike, masks: BoolArray, patients: Sequence[str], **resampling: Unpack[Resampling]
-) -> Estimate:
-    """Area under the ROC curve of all pixels of all images together.
-
-    The value is exact; its interval comes from at most 4096 quantile bins a patient.
-
-    Args:
-        maps: (N, H, W), higher is more anomalous, any unit.
-        masks: (N, H, W) bool, true where anomalous; an image without such a pixel counts as healthy.
-        patients: N ids; the interval draws patients, with all their images.
-        resampling: see `Resampling`.
-
-    Raises:
-        ValueError: a map value is not finite, masks are not bool, or shapes differ.
-    """
-    return _estimate(Sample.of_pixels(maps, masks, patients), AUROC, resampling)
-
-
-def pixel_auprc(
-    maps: ArrayLike, masks: BoolArray, patients: Sequence[str], **resampling: Unpack[Resampling]
-) -> Estimate:
-    """Average precision of all pixels together; arguments, interval and errors as of `pixel_auroc`."""
-    return _estimate(Sample.of_pixels(maps, masks, patients), AUPRC, resampling)
-
-
 def dice(
     maps: ArrayLike,
     masks: BoolArray,
@@ -109,22 +83,12 @@ def dice(
 ) -> Estimate:
     """2 TP / (2 TP + FP + FN) over all pixels together, those above `threshold` (not at it) being flagged.
 
-    Undefined without an anomalous pixel. Arguments and errors as of `pixel_auroc`; the interval is exact too.
+    Undefined without an anomalous pixel; the interval is exact too. Arguments and errors as of `pixel_level`, and the
+    threshold must be finite.
     """
     limit = float(finite(threshold, "thresholds"))
     sample = Sample.of_pixels(maps, masks, patients, rank=lambda values: ((values > limit).astype(np.int64), 2))
     return _estimate(sample, DICE, resampling)
-
-
-def oracle_dice(
-    maps: ArrayLike, masks: BoolArray, patients: Sequence[str], **resampling: Unpack[Resampling]
-) -> Estimate:
-    """Dice at the best of all thresholds: an oracle, for it looks at the masks that it is measured on.
-
-    The value is exact over all distinct map values; in the interval each resample picks its own threshold among at
-    most 4096 quantiles. Arguments and errors as of `pixel_auroc`; undefined without an anomalous pixel.
-    """
-    return _estimate(Sample.of_pixels(maps, masks, patients), ORACLE_DICE, resampling)
 
 
 def pixel_level(
@@ -135,21 +99,23 @@ def pixel_level(
     groups: Mapping[str, BoolArray] | None = None,
     **resampling: Unpack[Resampling],
 ) -> dict[tuple[str, str], Estimate]:
-    """All metrics of pixels, by (metric, group), with the pixels sorted once.
+    """All metrics of pixels, by (metric, group), with the pixels of all images sorted once.
 
-    `pixel_auroc`, `pixel_auprc`, `oracle_dice`, and `dice` where a threshold is given, of the group "all", the same
-    numbers as one by one; and `pixel_auprc` of each further group.
+    Of the group "all": `pixel_auroc`, the area under the ROC curve; `pixel_auprc`, average precision; `oracle_dice`,
+    Dice at the best of all thresholds, an oracle, for it looks at the masks that it is measured on; and `dice` where a
+    threshold is given. Of each further group `pixel_auprc`. Values are exact; intervals, but of `dice`, come from at
+    most 4096 quantile bins a patient, among which each resample of `oracle_dice` picks its own threshold.
 
     Args:
-        maps: as of `pixel_auroc`.
-        masks: as of `pixel_auroc`.
-        patients: as of `pixel_auroc`.
+        maps: (N, H, W), higher is more anomalous, any unit.
+        masks: (N, H, W) bool, true where anomalous; an image without such a pixel counts as healthy.
+        patients: N ids; the interval draws patients, with all their images.
         threshold: as of `dice`.
         groups: by name, (N,), the images that belong to it: anomalous ones and the healthy ones they stand against.
         resampling: see `Resampling`.
 
     Raises:
-        ValueError: as `pixel_auroc` and `dice`.
+        ValueError: a map value or the threshold is not finite, masks are not bool, or shapes differ.
     """
     sample = Sample.of_pixels(maps, masks, patients)
     measures = {"pixel_auroc": AUROC, "pixel_auprc": AUPRC, "oracle_dice": ORACLE_DICE}

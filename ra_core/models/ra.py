@@ -53,9 +53,8 @@ class RA(Variational):
     def training_step(self, batch: Tensor, state: StepState) -> dict[str, float]:
         """A VAE step during the warm-up, else an encoder step followed by a decoder step."""
         c = self.config
-        warming_up = state.step < c.warmup_steps
-        state.set_rate(c.warmup_learning_rate if warming_up else c.learning_rate)
-        if warming_up:
+        state.set_rate(c.rate(state.step))
+        if state.step < c.warmup_steps:
             return self.vae_step(batch, state)
         terms, latents = self._encoder_step(batch, state)
         return terms | self._decoder_step(batch, latents, state)
@@ -65,9 +64,9 @@ class RA(Variational):
 
         A decoder's turn draws its latents anew: those of the encoder's turn are of other patients.
         """
-        c = self.config
-        if step < c.warmup_steps:
-            return (Turn("vae", ("encoder", "decoder"), c.warmup_learning_rate, self.bound),)
+        rate = self.config.rate(step)
+        if step < self.config.warmup_steps:
+            return (Turn("vae", ("encoder", "decoder"), rate, self.bound),)
 
         def encoder(x: Tensor, state: StepState) -> tuple[Tensor, dict[str, Tensor]]:
             loss, terms, _ = self._encoder_loss(x, state)
@@ -78,7 +77,6 @@ class RA(Variational):
             loss, _ = self._decoder_loss(x, self._latents(mu, logvar, state).detach(), state)
             return loss, {}
 
-        rate = c.learning_rate
         return Turn("encoder", ("encoder",), rate, encoder), Turn("decoder", ("decoder",), rate, decoder)
 
     def _encoder_step(self, x: Tensor, state: StepState) -> tuple[dict[str, float], Tensor]:

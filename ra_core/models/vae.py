@@ -57,9 +57,9 @@ class Variational(EncoderDecoder):
         error, kl = squared_error(x, x_hat), kl_divergence(mu, logvar)
         return self.vae_loss(error, kl, state.step), {"error": error, "kl_real": kl}
 
-    def turns(self, step: int) -> tuple[Turn, ...]:  # noqa: ARG002
+    def turns(self, step: int) -> tuple[Turn, ...]:
         """One, of both parts together."""
-        return (Turn("vae", ("encoder", "decoder"), self.config.learning_rate, self.bound),)
+        return (Turn("vae", ("encoder", "decoder"), self.config.rate(step), self.bound),)
 
 
 class VAE(Variational):
@@ -67,6 +67,7 @@ class VAE(Variational):
 
     def training_step(self, batch: Tensor, state: StepState) -> dict[str, float]:
         """A plain step."""
+        state.set_rate(self.config.rate(state.step))
         return self.vae_step(batch, state)
 
 

@@ -10,8 +10,7 @@ import math
 import statistics
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from enum import StrEnum
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -20,74 +19,13 @@ from ra_core.glossary import SHORTCUT
 from ra_core.metrics import Estimate, average
 from simulation.grid.arms import ARMS, UNTRAINED
 from simulation.grid.measure import MEASURING_SEED
+from simulation.grid.paired import UNKEPT, Paired, difference, noted, widened
 from simulation.grid.result import CellResult, Number
 
-__all__ = ["FEW", "FEWEST", "MARGIN", "Answers", "Paired", "Verdict", "difference", "over_seeds"]
+__all__ = ["Answers", "over_seeds"]
 
 CHANCE = 0.5
 ENDS = "the ends of the interval are averaged over seeds"
-UNKEPT = "no interval: bootstrap values were not kept"
-MARGIN = 0.02
-"""Two models are called equivalent only where the whole interval of their difference lies within this."""
-
-
-FEWEST = 30
-"""Patients of each kind below which nothing is called equivalent: two models that make no mistake on a handful of
-patients have an interval of no width."""
-
-FEW = 10
-"""Patients of each kind below which a difference is inconclusive whatever its interval: percentile intervals of so few
-are too narrow, and differences that are none leave out 0 far oftener than they should."""
-
-
-@dataclass(frozen=True)
-class Paired(Estimate):
-    """A paired difference.
-
-    Attributes:
-        patients: healthy or sick ones behind it, whichever are fewer; of sites that are averaged, the sum.
-    """
-
-    patients: int = 0
-
-    @classmethod
-    def by(cls, found: Estimate, patients: int) -> Paired:
-        """A difference with its number of patients."""
-        return cls(**{one.name: getattr(found, one.name) for one in fields(Estimate)}, patients=patients)
-
-
-class Verdict(StrEnum):
-    """What the interval of a paired difference says."""
-
-    better = "better"
-    worse = "worse"
-    equivalent = "equivalent"
-    inconclusive = "inconclusive"
-
-    @classmethod
-    def of(cls, found: Paired) -> Verdict:
-        """Equivalent where the interval lies within the margin and patients are enough.
-
-        Else better or worse where it leaves out 0 and patients aren't too few, and inconclusive elsewhere.
-        """
-        if found.ci_low is None or found.ci_high is None or found.patients < FEW:
-            return cls.inconclusive
-        enough = found.patients >= FEWEST and found.ci_low < found.ci_high
-        if enough and found.ci_low > -MARGIN and found.ci_high < MARGIN:
-            return cls.equivalent
-        if found.ci_low > 0:
-            return cls.better
-        return cls.worse if found.ci_high < 0 else cls.inconclusive
-
-
-def difference(a: Estimate, b: Estimate, confidence: float) -> Estimate:
-    """A - b of two numbers of the same images, with the paired interval; counts are of a."""
-    counts = a.n_healthy, a.n_anomalous
-    if a.value is None or b.value is None:
-        return Estimate(None, None, None, *counts, a.note or b.note)
-    if not len(a.resampled) or len(a.resampled) != len(b.resampled):
-        return Estimate(a.value - b.value, None, None, *counts, UNKEPT)
-    return Estimate.of(a.value - b.value, a.resampled - b.resampled, confidence, counts)
 
 
 def over_seeds(estimates: Sequence[Estimate], confidence: float) -> Estimate:
@@ -110,9 +48,9 @@ def over_seeds(estimates: Sequence[Estimate], confidence: float) -> Estimate:
         return Estimate(None, None, None, *counts, lacking[0].note)
     value = math.fsum(found.value or 0.0 for found in estimates) / len(estimates)
     if any(len(found.resampled) != len(first.resampled) or not len(found.resampled) for found in estimates):
-        return Estimate(value, *_mean_ends(estimates), *counts, ENDS)
+        return noted(Estimate(value, *_mean_ends(estimates), *counts, ENDS), estimates)
     mean = np.mean([found.resampled for found in estimates], axis=0)
-    return Estimate.of(value, mean, confidence, counts)
+    return noted(Estimate.of(value, mean, confidence, counts), estimates)
 
 
 def _mean_ends(estimates: Sequence[Estimate]) -> tuple[float | None, float | None]:
@@ -127,6 +65,16 @@ def _mean_ends(estimates: Sequence[Estimate]) -> tuple[float | None, float | Non
 def _without(found: Estimate) -> bool:
     """Whether there is no number for want of images of a kind."""
     return found.value is None and not (found.n_healthy and found.n_anomalous)
+
+
+def _low(found: Estimate | None) -> float:
+    """The lower end of a number's interval; 0 where there is none."""
+    return 0.0 if found is None or found.ci_low is None else found.ci_low
+
+
+def _fewer(behind: Sequence[tuple[int, int]]) -> int:
+    """Healthy or sick patients of all sites, whichever are fewer; a number may be of one kind alone."""
+    return min((total for kind in zip(*behind, strict=True) if (total := sum(kind))), default=0)
 
 
 def _sum(estimates: Sequence[Estimate], count: str) -> int:
@@ -265,12 +213,11 @@ class Answers:
         None where one has no cell. Each has its scoring, as in `at`.
         """
         seeds = {*self.seeds(*a)} & {*self.seeds(*b)}
-        found: list[Estimate | None] = []
-        for site in sites:
-            pair = zip((a, b), scorings, strict=True)
-            one, other = (self.at(*of, site, metric, scoring, seeds=seeds) for of, scoring in pair)
-            found.append(None if one is None or other is None else difference(one, other, self.confidence))
-        return self._paired(found, sites)
+        ours, theirs = (
+            {site: self.at(*of, site, metric, scoring, seeds=seeds) for site in sites}
+            for of, scoring in zip((a, b), scorings, strict=True)
+        )
+        return self._paired(ours, theirs)
 
     def growing(self, method: str, metric: str, sites: Sequence[str]) -> dict[int, Estimate]:
         """Means over sites by the number of sites trained on: the first one's own model, then federated ones."""
@@ -310,11 +257,8 @@ class Answers:
 
     def versus_shortcut(self, a: tuple[str, str], name: str, metric: str, sites: Sequence[str]) -> Paired | None:
         """Paired difference of a (method, arm) and a shortcut, averaged over sites; None where one has no number."""
-        found: list[Estimate | None] = []
-        for site in sites:
-            one, other = self.at(*a, site, metric, seeds=self.seeds(*a)), self._either_way(name, site, metric)
-            found.append(None if one is None or other is None else difference(one, other, self.confidence))
-        return self._paired(found, sites)
+        ours = {site: self.at(*a, site, metric, seeds=self.seeds(*a)) for site in sites}
+        return self._paired(ours, {site: self._either_way(name, site, metric) for site in sites})
 
     def _either_way(self, name: str, site: str, metric: str) -> Estimate | None:
         """A shortcut's number; an AUROC in the direction in which it is at least 0.5."""
@@ -348,13 +292,27 @@ class Answers:
             number = self._numbers.get((result.key, site, "auroc", "none", "all"))
         return number.estimate if number else None
 
-    def _paired(self, found: Sequence[Estimate | None], sites: Sequence[str]) -> Paired | None:
+    def _paired(self, ours: Mapping[str, Estimate | None], theirs: Mapping[str, Estimate | None]) -> Paired | None:
+        """Of two numbers by site, the same sites: the mean of the differences."""
+        found: list[Estimate | None] = []
+        behind: list[tuple[int, int]] = []
+        for site, a in ours.items():
+            b = theirs[site]
+            one = None if a is None or b is None else difference(a, b, self.confidence)
+            if one is not None and not _without(one):
+                behind.append(self._behind(site, one))
+                one = widened(one, _fewer(behind[-1:]), self.confidence)
+            found.append(one)
         mean = self._average(found)
         if mean is None:
             return None
-        counted = [site for site, one in zip(sites, found, strict=True) if one is not None and not _without(one)]
-        kinds = [kind for kind, images in enumerate((mean.n_healthy, mean.n_anomalous)) if images]
-        return Paired.by(mean, min((sum(self.patients[site][kind] for site in counted) for kind in kinds), default=0))
+        ends = [_low(self._average([*numbers.values()])) for numbers in (ours, theirs)]
+        return Paired.by(mean, _fewer(behind), min(ends))
+
+    def _behind(self, site: str, found: Estimate) -> tuple[int, int]:
+        """Healthy and sick patients behind a site's number, at most: it may be of few images, as those with masks."""
+        healthy, sick = self.patients[site]
+        return min(healthy, found.n_healthy), min(sick, found.n_anomalous)
 
     def _average(self, found: Sequence[Estimate | None]) -> Estimate | None:
         whole = [one for one in found if one is not None]

@@ -8,7 +8,7 @@ from typing import Any
 
 from ra_core.models.configs import MethodSettings
 
-__all__ = ["ARMS", "UNTRAINED", "ArmKind", "Variant", "refusal", "variants"]
+__all__ = ["ARMS", "UNTRAINED", "ArmKind", "Variant", "lack", "refusal", "variants"]
 
 UNTRAINED = "none"
 """Stands in place of an arm where nothing is trained: for shortcuts."""
@@ -94,17 +94,26 @@ class Variant:
 
 
 def variants(arm: str, sites: Sequence[str]) -> Iterator[Variant]:
-    """All of an arm over the sites that may be trained on; none where there are too few sites for it."""
+    """All of an arm over the sites that may be trained on; none where there are too few sites for it (`lack`)."""
     members, everyone = ARMS[arm].members, tuple(sites)
+    if lack(arm, len(everyone)):
+        return
     if members == "each":
         yield from (Variant(site, (site,)) for site in everyone)
     elif members == "all_but_one":
-        if len(everyone) > 2:  # a federation of one is no federation
-            yield from (Variant(f"without {site}", tuple(s for s in everyone if s != site)) for site in everyone)
+        yield from (Variant(f"without {site}", tuple(s for s in everyone if s != site)) for site in everyone)
     elif members == "growing":
         yield from (Variant(f"{count} sites", everyone[:count]) for count in range(2, len(everyone)))
-    elif arm == "pooled" or len(everyone) > 1:
+    else:
         yield Variant("", everyone)
+
+
+def lack(arm: str, sites: int) -> str:
+    """Why there can't be an arm over so many sites; empty where there can."""
+    kind = ARMS[arm]
+    # A federation of one is no federation: one that is left out leaves two, and what grows begins with two of three.
+    needed = 1 if kind.federation is None else 2 if kind.members == "all" else 3
+    return f"it needs {needed} sites to train on, not {sites}" if sites < needed else ""
 
 
 def refusal(arm: str, method: MethodSettings) -> str:
@@ -117,5 +126,7 @@ def refusal(arm: str, method: MethodSettings) -> str:
     changed = kind.federation
     if method.fitted and changed:
         return "it has no steps of training that this would change"
+    if changed.get("local_norms") and not method.has_norms:
+        return "it has no norm layers that could stay at a site"
     lacking = sorted(set(changed.get("parts") or ()) - set(method.parts))
     return f"it has no part '{lacking[0]}'" if lacking else ""

@@ -10,10 +10,19 @@ from dataclasses import dataclass
 from ra_core.config import StudyConfig
 from ra_core.glossary import SHORTCUT
 from ra_core.models.features import network_hash
-from simulation.grid.arms import ARMS, UNTRAINED, Variant, refusal, variants
+from simulation.grid.arms import ARMS, UNTRAINED, Variant, lack, refusal, variants
 from simulation.grid.config import GridConfig
 
 __all__ = ["Cell", "Refused", "all_cells", "refused"]
+
+LATER = (
+    ("dp",),
+    ("calibration",),
+    ("secure_aggregation", "federation"),
+    ("late_from", "method"),
+    ("late_learning_rate", "method"),
+)
+"""Settings that came after the first cells, and in what they stand: not set, a cell is the same as then."""
 
 
 @dataclass(frozen=True)
@@ -60,13 +69,13 @@ class Cell:
             WeightsError: the method needs a pretrained network that is nowhere on this machine.
         """
         settings = self.study.model_dump(mode="json")
-        for holder, feature in (
-            (settings, "dp"),
-            (settings, "calibration"),
-            (settings["federation"], "secure_aggregation"),
-        ):
-            if holder[feature] is None:  # a study without what came after the first cells is the same as then
-                del holder[feature]
+        for feature, *parts in LATER:
+            holder = settings
+            for part in parts:
+                holder = holder[part]
+            if holder.get(feature) is None:
+                holder.pop(feature, None)
+        settings["perceptual"]["weights"] = None  # where a machine has them: what they are is in the data's digest
         facts = [settings, self.arm, list(self.variant.sites), data]
         facts += [network] if (network := network_hash(self.study.method)) else []
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
@@ -74,7 +83,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Refused:
-    """A method that can't be trained in a way that the study asks for."""
+    """A method that can't be trained in a way that the study asks for, or a way that has too few sites."""
 
     method: str
     arm: str
@@ -99,11 +108,11 @@ def all_cells(config: GridConfig, trained: Sequence[str]) -> list[Cell]:
     return list(found.values())
 
 
-def refused(config: GridConfig) -> list[Refused]:
-    """What is asked for and can't be, each once."""
+def refused(config: GridConfig, trained: Sequence[str]) -> list[Refused]:
+    """What is asked for and can't be, each once; arguments as of `all_cells`."""
     found = {}
     for method, arm, _ in _combinations(config):
-        reason = refusal(arm, config.methods[method].settings)
+        reason = refusal(arm, config.methods[method].settings) or lack(arm, len(trained))
         if reason:
             found[method, arm] = Refused(method, arm, reason)
     return list(found.values())

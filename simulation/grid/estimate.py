@@ -17,6 +17,7 @@ from ra_core.synthetic import KINDS
 from ra_core.training import LocalTrainer
 from simulation.grid.arms import ARMS
 from simulation.grid.cells import Cell
+from simulation.grid.pictures import chosen_of
 from simulation.grid.workbench import Workbench
 from simulation.places import Place
 
@@ -55,6 +56,7 @@ class Estimator:
 
     def __init__(self, bench: Workbench) -> None:
         self._places, self._machine, self._scorer = bench.places, bench.machine, Scorer(bench.perceptual)
+        self._adapt_steps = bench.adapt_steps
         self._timed: dict[str, tuple[float, float]] = {}
 
     def seconds(self, cell: Cell) -> float:
@@ -73,8 +75,15 @@ class Estimator:
         if study.method.fitted:
             training = FITTED_SECONDS * sum(len(place.images.train) for place in members)
         else:
-            training = step * study.training.steps * models + 0.1 * image * looked_at
-        return training + image * sum(_scored(place, study) for place in self._places)
+            training = step * (study.training.steps * models + self._adapted(cell)) + 0.1 * image * looked_at
+        return training + image * sum(_scored(place, study) + _drawn(place) for place in self._places)
+
+    def _adapted(self, cell: Cell) -> int:
+        """Steps that private parts take at sites which took no part."""
+        if not ARMS[cell.arm].private:
+            return 0
+        outside = [p for p in self._places if p.name not in cell.variant.sites and not p.borrows]
+        return self._adapt_steps * len(outside)
 
     def _time(self, study: StudyConfig) -> tuple[float, float]:
         """Seconds of a step and of an image's maps."""
@@ -111,3 +120,8 @@ def _scored(place: Place, study: StudyConfig) -> int:
     images = place.images
     reference = min(study.evaluation.reference_images, len(images.train))
     return reference + len(images.val) * (1 + len(KINDS)) + len(images.test)
+
+
+def _drawn(place: Place) -> int:
+    """Images of a site that pictures show."""
+    return len(chosen_of(place.images.test)) if place.config.data.pictures else 0

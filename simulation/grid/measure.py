@@ -15,6 +15,7 @@ from ra_core.runtime import Runtime, software_versions
 from ra_core.scoring import Scorer
 from ra_core.shortcuts import SLICE_HEIGHT
 from ra_core.table import Table
+from simulation.arms import Reporter
 from simulation.grid.alarms import healthy_cells
 from simulation.grid.arms import ARMS
 from simulation.grid.cells import Cell
@@ -44,7 +45,7 @@ NO_MODEL = "not estimable: parts of the model are each site's own, and this site
 
 
 def measure(
-    cell: Cell, digest: str, models: Models, bench: Workbench, training_seconds: float
+    cell: Cell, digest: str, models: Models, bench: Workbench, training_seconds: float, reporter: Reporter
 ) -> tuple[CellResult, dict[str, bytes]]:
     """A finished cell; and pictures by site, as `draw_outputs` makes them, where there are sick images to be shown.
 
@@ -54,21 +55,24 @@ def measure(
         models: what came out.
         bench: sites and machine.
         training_seconds: that training took.
+        reporter: told how many sites are done.
     """
     began, scorer, machine = time.monotonic(), Scorer(bench.perceptual), bench.machine
     found: dict[str, Evaluation] = {}
     rows: list[ResultRow] = []
     pictures: dict[str, bytes] = {}
-    for place in bench.places:
-        table = _table(cell, place)
-        method = models.by_site.get(place.name)
-        if method is None:
-            rows.append(table.row(cell.method, "none", "auroc", Estimate(None, None, None, 0, 0, NO_MODEL)))
-            continue
-        found[place.name] = _evaluate(method, cell, scorer, place, table, machine)
-        rows += found[place.name].rows
-        if place.config.data.pictures and chosen_of(place.images.test):
-            pictures[place.name] = draw_outputs(place.images.test, found[place.name])
+    with reporter.task("measuring, sites", len(bench.places)) as move:
+        for done, place in enumerate(bench.places):
+            move(done, place.name)
+            table = _table(cell, place)
+            method = models.by_site.get(place.name)
+            if method is None:
+                rows.append(table.row(cell.method, "none", "auroc", Estimate(None, None, None, 0, 0, NO_MODEL)))
+                continue
+            found[place.name] = _evaluate(method, cell, scorer, place, table, machine)
+            rows += found[place.name].rows
+            if place.config.data.pictures and chosen_of(place.images.test):
+                pictures[place.name] = draw_outputs(place.images.test, found[place.name])
     chosen = {site: evaluation.chosen.name for site, evaluation in found.items()}
     result = CellResult(
         **_known(cell, digest, bench),

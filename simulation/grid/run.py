@@ -6,12 +6,9 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from itertools import islice
-from multiprocessing import get_context
 from pathlib import Path
 
 from ra_core.data.readers import READER_VERSION
@@ -23,17 +20,21 @@ from ra_core.scorings import DISTANCE_SCORINGS, SCORINGS
 from ra_core.settings import load_config
 from ra_core.synthetic import KINDS
 from ra_core.words import duration
+from server.run_files import CHECKPOINT, PREVIOUS
 from simulation.arms import Reporter
-from simulation.grid.cells import Cell, all_cells
+from simulation.grid.beat import Beat
+from simulation.grid.cells import Cell, all_cells, refused
 from simulation.grid.config import GridConfig
 from simulation.grid.estimate import Estimator
 from simulation.grid.measure import CELL_VERSION, MEASURING_SEED, measure, measure_shortcuts
+from simulation.grid.memory import free, peak, room_for
 from simulation.grid.page import Sites, StudyData, write_study
 from simulation.grid.pictures import albums, file_of
 from simulation.grid.result import CellResult, load, save
 from simulation.grid.silent import Silent
 from simulation.grid.train import train
 from simulation.grid.workbench import Workbench
+from simulation.grid.workers import in_processes
 from simulation.places import Place, open_places, read_images
 from simulation.run_folder import exclusive
 
@@ -74,7 +75,7 @@ class Grid:
     @cached_property
     def cells(self) -> list[Cell]:
         """All of the study."""
-        return all_cells(self.config, [place.name for place in self.places if place.trained])
+        return all_cells(self.config, _trained(self.places))
 
     @cached_property
     def data(self) -> str:
@@ -113,17 +114,18 @@ class Grid:
         """Compute what isn't finished yet, seed by seed, then make page, tables and numbers of all that is.
 
         Args:
-            jobs: cells at a time, each with the threads of `runtime`.
+            jobs: cells at a time, each with the threads of `runtime`; fewer where there isn't memory for so many.
             only: names of methods or arms; other cells wait for another time.
             limit: seconds after which no further cell is begun; with 0, only the page is made.
 
         Raises:
-            ConfigError: `only` names what the study doesn't have.
+            ConfigError: `only` names what the study doesn't have, or nothing that it asks for can be trained.
             ResumeError: a finished cell is of other settings, or another process is at work in the folder.
             RAError: of any kind: a cell failed. Those finished before stay.
         """
         with exclusive(self.out):
             sweep(self.out / CELLS)
+            self._require_some()
             self._require_known(only)
             done = self.finished()
             waiting = [cell for cell in self.cells if cell.key not in done and _wanted(cell, only)]
@@ -135,10 +137,24 @@ class Grid:
                 with self.reporter.task("estimating the time", None):
                     estimator = Estimator(bench)
                     seconds = {cell.key: estimator.seconds(cell) for cell in waiting}
+                jobs = self._fitting(jobs)
                 told = duration(sum(seconds.values()) / jobs)
                 self.reporter.say(f"estimate: {told} on this machine, {jobs} at a time")
                 self._compute(waiting, seconds, bench, jobs, limit)
             self._tell(self.finished(done))
+
+    def _fitting(self, jobs: int) -> int:
+        """As many as are asked for, or as there is memory for: then that is said."""
+        room = room_for(jobs)
+        if room < jobs:
+            need, left = (f"{size / 2**30:.1f} GiB" for size in (peak(), free()))
+            self.reporter.say(f"{room} at a time, not {jobs}: a cell needs about {need}, and {left} of memory are free")
+        return room
+
+    def _require_some(self) -> None:
+        if not any(cell.is_trained for cell in self.cells):
+            why = {f"{one.arm}: {one.reason}" for one in refused(self.config, _trained(self.places))}
+            raise ConfigError("blocks: nothing is left to train", "; ".join(sorted(why)))
 
     def _require_known(self, only: Sequence[str]) -> None:
         known = dict.fromkeys(name for cell in self.cells for name in (cell.method, cell.arm))
@@ -158,40 +174,43 @@ class Grid:
     ) -> None:
         total, began, left = round(sum(seconds.values())), time.monotonic(), dict(seconds)
         with self.reporter.task("cells", total) as move:
-            for cell in self._each(waiting, bench, jobs, None if limit is None else began + limit):
+
+            def show(text: str) -> None:
+                move(total - round(sum(left.values())), text)
+
+            for cell in self._each(waiting, bench, jobs, None if limit is None else began + limit, show):
                 del left[cell.key]
-                move(total - round(sum(left.values())), f"{cell.told}; {len(left)} to go")
+                show(f"{cell.told}; {len(left)} to go")
         if left:
             self.reporter.say(f"{len(left)} cells were not begun within the time; the same command goes on with them")
 
-    def _each(self, waiting: Sequence[Cell], bench: Workbench, jobs: int, until: float | None) -> Iterator[Cell]:
+    def _each(
+        self,
+        waiting: Sequence[Cell],
+        bench: Workbench,
+        jobs: int,
+        until: float | None,
+        show: Callable[[str], None],
+    ) -> Iterator[Cell]:
         """Cells as they get finished."""
-        if jobs == 1:
-            for cell in waiting:
-                if until is not None and time.monotonic() > until:
-                    return
-                self.compute(cell, bench)
-                yield cell
+        if jobs > 1:
+            task = _Task(self.file, self.root, self.cache, self.out)
+            yield from in_processes(task, waiting, jobs, until, self.reporter.say)
             return
-        task = _Task(self.file, self.root, self.cache, self.out)
-        queue, running = iter(waiting), dict[Future[None], Cell]()
-        with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
-            while True:
-                begin = jobs - len(running) if until is None or time.monotonic() < until else 0
-                running |= {pool.submit(task, cell.key): cell for cell in islice(queue, begin)}
-                if not running:
-                    return
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    future.result()
-                    yield running.pop(future)
+        for cell in waiting:
+            if until is not None and time.monotonic() > until:
+                return
+            self.compute(cell, bench, Beat(cell.told, show, self.reporter.say))
+            yield cell
 
-    def compute(self, cell: Cell, bench: Workbench) -> None:
+    def compute(self, cell: Cell, bench: Workbench, reporter: Reporter) -> None:
         """Train and measure one cell and write its file; checkpoints on the way are deleted at the end."""
         work, began = self.out / WORK / cell.key, time.monotonic()
-        resumed = work.exists()
+        resumed = any((work / name).exists() for name in (CHECKPOINT, PREVIOUS))
         if cell.is_trained:
-            models = train(cell, bench, work, Silent())
-            result, pictures = measure(cell, cell.digest(self.data), models, bench, time.monotonic() - began)
+            models = train(cell, bench, work, reporter)
+            spent = time.monotonic() - began
+            result, pictures = measure(cell, cell.digest(self.data), models, bench, spent, reporter)
             result = result.model_copy(update={"resumed": resumed})
             for site, png in pictures.items():
                 write_atomically(file_of(self.out, site, cell.key), png)
@@ -201,7 +220,8 @@ class Grid:
         shutil.rmtree(work, ignore_errors=True)
 
     def _tell(self, done: Mapping[str, CellResult]) -> None:
-        command = f"ra-simulate study {self.file.name} --out {self.out.name}"
+        data = "" if self.root is None else " --data DATA_ROOT"
+        command = f"ra-simulate study {self.file.name}{data} --out {self.out.name}"
         with self.reporter.task("making the page", None):
             results = [*done.values()]
             pictures = albums(self.out, self.places, results)
@@ -219,7 +239,7 @@ class _Task:
 
     def __call__(self, key: str) -> None:
         grid, bench = _opened(self)
-        grid.compute(next(cell for cell in grid.cells if cell.key == key), bench)
+        grid.compute(next(cell for cell in grid.cells if cell.key == key), bench, Silent())
 
 
 @lru_cache(maxsize=1)
@@ -229,6 +249,11 @@ def _opened(task: _Task) -> tuple[Grid, Workbench]:
     perceptual = Perceptual.load(config.study.perceptual, config.runtime.device)
     grid = Grid(task.file, config, task.root, task.cache, task.out, Silent(), perceptual)
     return grid, grid.bench()
+
+
+def _trained(places: Sequence[Place]) -> list[str]:
+    """Names of sites that may be trained on."""
+    return [place.name for place in places if place.trained]
 
 
 def _wanted(cell: Cell, only: Sequence[str]) -> bool:

@@ -19,7 +19,7 @@ STUDIES = Path(simulation.__file__).parent / "studies"
 FILES = sorted(STUDIES.glob("*.yaml"))
 GRIDS = [path for path in FILES if path.name.startswith("grid_")]
 DEEP = ("brain", "virtual")
-VIRTUAL = ("grid_virtual_arms", "grid_virtual_methods", "quickstart", "quickstart_full")
+VIRTUAL = ("grid_virtual_arms", "grid_virtual_confirm", "grid_virtual_methods", "quickstart", "quickstart_full")
 """Lie beside the site configs of a cohort when they are run."""
 
 
@@ -63,3 +63,53 @@ def test_three_are_trained_in_all_ways(name):
     expected = {(m, arm, 0) for m in ("ra", "soft_intro_vae", "vae") for arm in ARMS}
     expected |= {("ra", arm, seed) for arm in ARMS for seed in (1, 2)}
     assert asked(f"grid_{name}_arms") == expected
+
+
+DIGESTS = {
+    "grid_chest": {
+        "shortcut.none.seed0": "62d3e63c65488ff3",
+        "RA.pooled.seed0": "39184eeb7e07c564",
+        "VAE.pooled.seed0": "244b1440fd800123",
+        "PCA.fedavg.seed0": "ec24c0d08862702e",
+    },
+    "grid_virtual_arms": {"SI-VAE.local_norms.seed0": "9fdc69c273388c3e"},
+    "grid_brain_arms": {"RA.fedprox.seed1": "a0ae0cbf0db036df"},
+    "grid_brain_methods": {"DDPM.fedavg.seed0": "0b07a0caa9b32097"},
+}
+
+
+@pytest.mark.parametrize("name", DIGESTS)
+def test_finished_cells_stay_valid(name):
+    """Settings that came later must not change the digest of cells that don't set them: see `cells.LATER`."""
+    study = load_config(STUDIES / f"{name}.yaml", GridConfig)
+    found = {cell.key: cell.digest("data")[:16] for cell in all_cells(study, trained(study))}
+    assert {key: found[key] for key in DIGESTS[name]} == DIGESTS[name]
+
+
+def test_a_vae_with_two_rates_differs_from_vae_in_them_alone():
+    study = load_config(STUDIES / "grid_virtual_methods.yaml", GridConfig)
+    ra, plain, ours = (study.methods[name].settings for name in ("RA", "VAE", "VAE two rates"))
+    assert (ours.late_from, ours.late_learning_rate) == (ra.warmup_steps, ra.learning_rate)
+    assert ours.learning_rate == ra.warmup_learning_rate
+    assert ours.model_copy(update={"late_from": None, "late_learning_rate": None}) == plain
+    cells = [cell for cell in all_cells(study, trained(study)) if cell.method in ("VAE", "VAE two rates")]
+    assert len({cell.digest("") for cell in cells}) == len(cells) == 3
+
+
+def test_the_confirmation_has_the_settings_of_what_it_confirms():
+    ours, theirs = (load_config(STUDIES / f"grid_virtual_{name}.yaml", GridConfig) for name in ("confirm", "methods"))
+    for part in ("sites", "study", "runtime", "adapt_steps"):
+        assert getattr(ours, part) == getattr(theirs, part)
+    assert list(ours.methods) == ["RA", "VAE", "VAE two rates", "DAE", "PCA", "PatchCore"]
+    assert all(entry == theirs.methods[name] for name, entry in ours.methods.items())
+    cells = [cell for cell in all_cells(ours, trained(ours)) if cell.is_trained]
+    assert {(cell.method, cell.arm, cell.seed) for cell in cells} == {(name, "pooled", 0) for name in ours.methods}
+
+
+@pytest.mark.parametrize("name", ["brain", "chest", "rsna", "wrist"])
+def test_the_papers_studies_have_the_authors_batch_sizes(name):
+    study = load_config(STUDIES / f"paper_{name}.yaml", GridConfig)
+    sizes = {
+        entry.settings.name: entry.batch_size or study.study.training.batch_size for entry in study.methods.values()
+    }
+    assert {method: size for method, size in sizes.items() if size != 8} == {"beta_vae": 64, "dae": 16, "ddpm": 16}

@@ -32,6 +32,8 @@ Widths = tuple[Annotated[int, Field(ge=1)], ...]
 class EncoderDecoderSettings(MethodSettings):
     """Settings of all methods whose encoder halves the image with each width and whose decoder doubles it."""
 
+    has_norms: ClassVar[bool] = True
+
     channels: Widths = Field((16, 32, 64, 128, 128), min_length=2, description="widths, from fine to coarse")
     latent: int = Field(128, ge=1, description="size of the latent vector")
     norm: Norm = Field("group", description="group, frozen_batch (the authors' code) or batch")
@@ -48,6 +50,10 @@ class VariationalSettings(EncoderDecoderSettings):
 
     w_rec: float = Field(0.5, gt=0, description="weight of the mean squared error per pixel")
     w_kl: float = Field(0.15 / 4096, ge=0, description="weight of a nat of KL of real images")
+
+    def rate(self, step: int) -> float:  # noqa: ARG002
+        """Learning rate of a step, counted from 0: one for all."""
+        return self.learning_rate
 
     @property
     def why_not_private(self) -> str:
@@ -80,6 +86,10 @@ class IntrospectiveSettings(VariationalSettings):
     learning_rate: float = Field(3e-4, gt=0, description="Adam, encoder and decoder, introspective phase")
     warmup_steps: int = Field(2000, ge=0, description="first steps as a plain VAE: introspection wants good decoding")
     warmup_learning_rate: float = Field(1e-3, gt=0, description="Adam, during the warm-up")
+
+    def rate(self, step: int) -> float:
+        """The warm-up has its own."""
+        return self.warmup_learning_rate if step < self.warmup_steps else self.learning_rate
 
     @property
     def unselectable_steps(self) -> int:
@@ -121,6 +131,24 @@ class VAEConfig(VariationalSettings):
     source: ClassVar[str] = "Kingma and Welling 2014, arXiv 1312.6114; as a baseline, Zimmerer et al. 2019"
 
     name: Literal["vae"] = Field("vae", description="the method")
+    late_from: int | None = Field(
+        None, ge=0, description="steps at learning_rate, before late_learning_rate; null: one rate to the end"
+    )
+    late_learning_rate: float | None = Field(
+        None, gt=0, description="Adam, from step late_from on: with `ra`'s two rates, what differs is not the rate"
+    )
+
+    @model_validator(mode="after")
+    def _late_rate_has_a_beginning(self) -> VAEConfig:
+        if (self.late_from is None) != (self.late_learning_rate is None):
+            raise ValueError("late_from and late_learning_rate belong together: give both or neither")
+        return self
+
+    def rate(self, step: int) -> float:
+        """The late one from `late_from` on."""
+        if self.late_from is None or self.late_learning_rate is None or step < self.late_from:
+            return self.learning_rate
+        return self.late_learning_rate
 
 
 class BetaVAEConfig(VariationalSettings):
@@ -171,6 +199,7 @@ class DAEConfig(MethodSettings):
     }
     source: ClassVar[str] = "Kascenas et al. 2022, MIDL, PMLR 172"
     parts: ClassVar[tuple[str, ...]] = ("unet",)
+    has_norms: ClassVar[bool] = True
 
     name: Literal["dae"] = Field("dae", description="the method")
     channels: Widths = Field((16, 32, 64, 128), min_length=2, description="widths, from fine to coarse")

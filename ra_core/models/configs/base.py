@@ -23,6 +23,7 @@ class MethodSettings(Config):
         parts: names of the parts that a federation can share.
         fitted: whether it is computed in one pass over the training images; that pass is its only step.
         local_only: why no federation can train it; empty where one can.
+        has_norms: whether there are norm layers in its shared parts, which may stay at a site.
         reconstructs: whether it makes a pseudo-healthy twin; else it measures how far from healthy each place is.
         libraries: packages that its numbers depend on beside those that every method's do.
     """
@@ -36,6 +37,7 @@ class MethodSettings(Config):
     parts: ClassVar[tuple[str, ...]] = ("encoder", "decoder")
     fitted: ClassVar[bool] = False
     local_only: ClassVar[str] = ""
+    has_norms: ClassVar[bool] = False
     reconstructs: ClassVar[bool] = True
     libraries: ClassVar[tuple[str, ...]] = ()
 

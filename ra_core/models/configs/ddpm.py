@@ -36,6 +36,7 @@ class DDPMConfig(MethodSettings):
     }
     source: ClassVar[str] = "Ho et al. 2020, arXiv 2006.11239; Wyatt et al. 2022 (AnoDDPM, CVPR workshops)"
     parts: ClassVar[tuple[str, ...]] = ("unet",)
+    has_norms: ClassVar[bool] = True
     libraries: ClassVar[tuple[str, ...]] = ("diffusers",)
 
     name: Literal["ddpm"] = Field("ddpm", description="the method")

@@ -32,6 +32,7 @@ class MAEConfig(MethodSettings):
         },
     }
     source: ClassVar[str] = "He et al. 2022, arXiv 2111.06377"
+    has_norms: ClassVar[bool] = True
     libraries: ClassVar[tuple[str, ...]] = ("timm",)
 
     name: Literal["mae"] = Field("mae", description="the method")

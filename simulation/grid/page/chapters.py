@@ -7,7 +7,6 @@ from functools import partial
 
 from ra_core.metrics import Estimate
 from ra_core.words import counted, listed
-from simulation.grid.answers import MARGIN
 from simulation.grid.arms import ARMS
 from simulation.grid.page.alarms import false_alarms
 from simulation.grid.page.chapter import (
@@ -28,6 +27,7 @@ from simulation.grid.page.numbers import ALIKE, AUROC, COMPARED, METRICS_ASKED, 
 from simulation.grid.page.outside import outside
 from simulation.grid.page.panels import around, differences, grown, values
 from simulation.grid.page.words import budget, far_from_pooled, helped
+from simulation.grid.paired import FEW_TO_JUDGE, LEAST, MARGIN
 from simulation.report.cells import Cell
 from simulation.report.sections import Section
 from simulation.report.tables import Table, Wanted, table
@@ -176,7 +176,7 @@ def _federation(data: StudyData) -> Chapter:
     text = (
         "Federated minus local: the shared model against the site's own, on the same patients of that site. The "
         f"figures have federated averaging. A site is significantly harmed where the whole interval lies below "
-        f"0; shaded is ±{MARGIN:g}."
+        f"0, within ±{MARGIN:g} (shaded) or not; with fewer than {FEW_TO_JUDGE} patients of a kind that can't be told."
     )
     lacking = "Needs a method with finished cells of fedavg and of every site's own model (local)."
     return Chapter("federation", "Does federation help this hospital?", text, sections, lacking, helped(data))
@@ -202,8 +202,8 @@ def _pooled(data: StudyData) -> Chapter:
     ]
     text = (
         "Pooled is one model on all images in one place, which hospitals can't have. Equivalent is said only where the "
-        f"whole interval lies within ±{MARGIN:g} (shaded), else better, worse or inconclusive: few patients show no "
-        "equality."
+        f"whole interval lies within ±{MARGIN:g} (shaded) and neither number may be below {LEAST:g}, else better, "
+        "worse or inconclusive: few patients show no equality, and near 0 any two numbers are alike."
     )
     sections = [Section("Each federated way to train", "", [made], [p for p in panels if p])] if made else []
     lacking = "Needs a method with finished cells of a federated way to train and of pooled."

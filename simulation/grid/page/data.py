@@ -121,7 +121,7 @@ class StudyData:
     @property
     def refused(self) -> list[Refused]:
         """What is asked for and can't be."""
-        return refused(self.config)
+        return refused(self.config, self.trained)
 
     @property
     def degraded(self) -> list[CellResult]:
@@ -143,7 +143,9 @@ class StudyData:
         """For tables; says which method is classical, and which has a budget of its own."""
         if method in self.classical:
             return f"{method} (classical)"
-        own = self.config.methods[method].own_budget
+        entry = self.config.methods[method]
+        batch = f"{entry.batch_size} images a step" if entry.batch_size else ""
+        own = ", ".join(part for part in (entry.own_budget, batch) if part)
         return f"{method} ({own})" if own else method
 
     @cached_property
@@ -163,7 +165,7 @@ class StudyData:
 
     def kind(self, method: str) -> str:
         """Of a table's row."""
-        return "ours" if method == self.subject else "baseline" if method in self.classical else "ra"
+        return "ours" if method == self.subject else "baseline" if method in self.classical else "rival"
 
     def plain(self, method: str) -> str:
         """The plainest scoring that a method has."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from ra_core.evaluation import CHOSEN_NOTE
 from ra_core.metrics import Estimate
-from simulation.grid.answers import Paired, Verdict
 from simulation.grid.page.data import StudyData
+from simulation.grid.paired import Paired, Verdict
 from simulation.report.cells import Cell
 from simulation.report.metrics import METRICS
 
@@ -17,7 +17,13 @@ __all__ = ["ALIKE", "AUROC", "COMPARED", "METRICS_ASKED", "PIXEL", "SIGNS", "Ask
 PLAIN = "plain"
 """`scoring` that stands for a method's plainest."""
 
-SIGNS = {Verdict.better: "▲", Verdict.worse: "▼", Verdict.equivalent: "=", Verdict.inconclusive: "?"}
+SIGNS = {
+    Verdict.better: "▲",
+    Verdict.worse: "▼",
+    Verdict.equivalent: "=",
+    Verdict.same: "≡",
+    Verdict.inconclusive: "?",
+}
 
 
 @dataclass(frozen=True)

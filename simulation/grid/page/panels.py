@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ra_core.metrics import Estimate
-from simulation.grid.answers import MARGIN
 from simulation.grid.page.numbers import Asked
+from simulation.grid.paired import MARGIN
 from simulation.report.cells import Cell
 from simulation.report.figures import Curve, Series, curves, dots
 from simulation.report.sections import Panel, apart, limits, reach

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 from ra_core.metrics import Estimate
 from ra_core.words import counted, listed
-from simulation.grid.answers import Paired, Verdict
 from simulation.grid.page.data import FEDERATED, StudyData
 from simulation.grid.page.numbers import AUROC, PIXEL, Asked, measured
+from simulation.grid.paired import Paired, Verdict
 from simulation.report.cells import Cell
 from simulation.report.sections import QUESTIONS
 from simulation.report.words import capital
@@ -20,6 +20,7 @@ TAILS = {
     Verdict.better: "than",
     Verdict.worse: "than",
     Verdict.equivalent: "to",
+    Verdict.same: "as",
     Verdict.inconclusive: "against",
 }
 ARMS_TOLD = {"fedavg": "federated (fedavg)", "pooled": "pooled", "local": "each site on its own"}
@@ -167,21 +168,29 @@ def helped(data: StudyData) -> list[Point]:
     points = []
     models = [(name, arm) for name in data.methods for arm in FEDERATED if data.has(name, arm, "local")]
     for asked in measured(data, (AUROC, PIXEL)) if models else ():
-        harmed, found = [], []
+        harmed, untold, found = [], dict[str, None](), []
         for name, arm in models:
             by_site = _site_by_site(data, asked, (name, arm), (name, "local"))
-            verdicts = _by_verdict(by_site)
-            harmed += [f"{site} ({name}, {arm}: {inner(by_site[site])})" for site in verdicts.get(Verdict.worse, ())]
+            harmed += [f"{site} ({name}, {arm}: {inner(one)})" for site, one in by_site.items() if one.is_harm]
+            untold |= dict.fromkeys(site for site, one in by_site.items() if not one.can_be_judged)
             if (name, arm) == (data.subject, "fedavg"):
-                found = [(verdict, f"at {listed(sites)}") for verdict, sites in verdicts.items()]
-        told = (
-            f"Significantly harmed: {listed(harmed)}."
-            if harmed
-            else "No site is significantly harmed, by any method in any federated way to train."
-        )
+                found = [(verdict, f"at {listed(sites)}") for verdict, sites in _by_verdict(by_site).items()]
         points.append(Point(f"{asked.title}, {data.subject}", "", found))
-        points.append(Point(f"{asked.title}, all methods", told))
+        points.append(Point(f"{asked.title}, all methods", _harm(data, harmed, list(untold))))
     return points
+
+
+def _harm(data: StudyData, harmed: Sequence[str], untold: Sequence[str]) -> str:
+    """Who is harmed, and of whom that can't be told."""
+    told = []
+    if harmed:
+        told.append(f"Significantly harmed: {listed(harmed)}.")
+    elif len(untold) < len(data.trained):
+        who = "No other site" if untold else "No site"
+        told.append(f"{who} is significantly harmed, by any method in any federated way to train.")
+    if untold:
+        told.insert(0, f"Too few patients to tell at {listed(untold)}.")
+    return " ".join(told)
 
 
 def far_from_pooled(data: StudyData) -> list[Point]:

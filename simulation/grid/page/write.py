@@ -15,7 +15,6 @@ from ra_core.pages import page_bytes, page_environment
 from ra_core.results import COLUMNS, ResultRow, write_results
 from ra_core.words import counted, duration
 from simulation.grid.alarms import UNIT
-from simulation.grid.answers import FEW, FEWEST, MARGIN
 from simulation.grid.arms import ARMS
 from simulation.grid.page.chapters import chapters
 from simulation.grid.page.data import StudyData
@@ -23,6 +22,7 @@ from simulation.grid.page.doubts import doubts
 from simulation.grid.page.markdown import as_markdown
 from simulation.grid.page.numbers import SIGNS
 from simulation.grid.page.words import banner, headline, introduction
+from simulation.grid.paired import FEW_FOR_EQUIVALENCE, FEW_TO_JUDGE, LEAST, MARGIN
 from simulation.grid.pictures import BRIGHTEST
 from simulation.grid.result import CellResult
 from simulation.report.cells import unbroken
@@ -65,8 +65,9 @@ def write_study(out: Path, data: StudyData) -> None:
         doubts=doubts(data),
         brightest=BRIGHTEST,
         margin=MARGIN,
-        few=FEW,
-        fewest=FEWEST,
+        least=LEAST,
+        few_to_judge=FEW_TO_JUDGE,
+        few_for_equivalence=FEW_FOR_EQUIVALENCE,
         signs={verdict.value: sign for verdict, sign in SIGNS.items()},
         methods={name: data.config.methods[name].settings for name in data.config.methods},
         arms={name: ARMS[name] for name in ARMS if any(cell.arm == name for cell in data.cells)},

@@ -28,10 +28,15 @@ from ra_core.training import LocalTrainer
 
 SIZE = 32
 NARROW = {"channels": (8, 16, 16), "latent": 8, "learning_rate": 3e-3}
+INTROSPECTIVE = NARROW | {
+    "learning_rate": 3e-4,
+    "w_kl": 1e-5,
+    "warmup_steps": 65,
+    "warmup_learning_rate": 1e-2,
+}
 TINY = {
-    "soft_intro_vae": SoftIntroVAEConfig(
-        **NARROW | {"learning_rate": 3e-4}, w_kl=1e-5, warmup_steps=65, warmup_learning_rate=1e-2
-    ),
+    "ra": RAConfig(**INTROSPECTIVE),
+    "soft_intro_vae": SoftIntroVAEConfig(**INTROSPECTIVE),
     "vae": VAEConfig(**NARROW, w_kl=1e-5),
     "beta_vae": BetaVAEConfig(**NARROW, w_kl=1e-4, capacity=15, capacity_steps=30),
     "dae": DAEConfig(channels=(8, 16, 32), noise_side=6, learning_rate=1e-2, schedule_steps=70),
@@ -111,6 +116,22 @@ def test_a_healthy_image_is_explained_better_than_a_sick_one(kind, ready):
 
 
 @each
+def test_lesions_stand_out_in_unseen_images_too(kind, runtime):
+    """A model that knew its training images by heart, or one image for all, could not tell what is wrong from new."""
+    method = trained(kind, runtime, discs(40), 150).method
+    healthy, sick = discs(12, seed=7), discs(12, seed=7, sick=True)
+    with torch.inference_mode():
+        maps = method.maps(torch.cat([healthy, sick]), Scorer(None), RESIDUAL)["residual"]
+    of_healthy, of_sick = maps.chunk(2)
+    drawn = twins(method, healthy)
+    own, another = ((drawn - x).square().mean() for x in (healthy, healthy.roll(1, 0)))
+    assert own < 0.95 * another
+    lesions = sick - healthy > 0.1
+    assert of_sick[lesions].mean() > 1.5 * of_healthy[lesions].mean()
+    assert (of_sick.flatten(1).mean(1) > of_healthy.flatten(1).mean(1)).float().mean() > 0.7
+
+
+@each
 def test_equal_seeds_give_equal_bits_and_terms_that_may_leave(kind, runtime):
     runs = []
     for _ in range(2):
@@ -169,7 +190,7 @@ def test_a_size_that_cannot_be_halved_often_enough_is_refused(kind):
         build_method(TINY[kind], SIZE + 2, 0)
 
 
-@pytest.mark.parametrize("name", ["soft_intro_vae", "vae", "beta_vae", "dae", "ae_perceptual"])
+@pytest.mark.parametrize("name", ["ra", "soft_intro_vae", "vae", "beta_vae", "dae", "ae_perceptual"])
 @pytest.mark.parametrize("preset", ["small", "paper"])
 def test_presets_make_models(name, preset):
     config = CONFIGS[name].model_validate({"preset": preset})

@@ -48,3 +48,18 @@ def test_nearest_neighbours_are_scikit_learns():
     expected = bank[reference.kneighbors(x.flatten(1), return_distance=False)[:, 0]]
     assert torch.equal(nearest.reconstruct(x), expected)
     torch.testing.assert_close(residual(nearest, x), (x - expected).abs())
+
+
+def test_unseen_healthy_images_are_explained_better_than_sick_ones():
+    """Images of a few smooth kinds, and the same with a bright spot."""
+
+    def smooth(n, seed=0):
+        coarse = torch.rand(n, 1, 3, 3, generator=generator(seed, "smooth"))
+        return torch.nn.functional.interpolate(0.6 * coarse, size=(SIDE, SIDE), mode="bilinear")
+
+    method, healthy = bank_of(smooth(40)), smooth(10, seed=1)
+    sick = healthy.clone()
+    sick[:, :, SIDE // 3 : SIDE // 2, SIDE // 3 : SIDE // 2] = 1.0
+    of_healthy, of_sick = residual(method, torch.cat([healthy, sick])).flatten(1).mean(1).chunk(2)
+    assert (of_sick > of_healthy).all()
+    assert of_healthy.mean() < (healthy - smooth(40).mean(0)).abs().mean()  # nor is it one image for all

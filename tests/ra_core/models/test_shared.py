@@ -3,7 +3,7 @@ import torch
 from support import Tensors
 
 from ra_core.config import FederationConfig, TrainingConfig
-from ra_core.models.configs import RAConfig
+from ra_core.models.configs import CONFIGS, RAConfig
 from ra_core.models.registry import build_method
 from ra_core.models.shared import NORMS, load_shared, shared_tensors
 from ra_core.rng import generator
@@ -107,3 +107,11 @@ def test_fedprox_pulls_parameters_alone(runtime, norm):
     statistics = [name for name in shared_tensors(method) if "running" in name]
     moved = [name for name in statistics if "mean" in name and method.get_buffer(name).abs().max() > 0]
     assert bool(moved) == (norm == "batch")
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_settings_know_whether_there_are_norm_layers_to_stay_at_a_site(name):
+    config = CONFIGS[name]()
+    method = build_method(config, 64, 0)
+    private = shared_tensors(method).keys() - shared_tensors(method, FederationConfig(local_norms=True)).keys()
+    assert config.has_norms == bool(private)

@@ -51,3 +51,24 @@ def test_it_is_what_ra_is_in_its_warm_up(tiny_study, runtime):
 def test_the_paper_preset_is_a_gaussian_of_spread_one_at_its_size():
     c = VAEConfig(preset="paper")
     assert (c.w_rec, c.w_kl, c.latent, c.learning_rate) == (0.5, 1 / 128**2, 256, 5e-4)
+
+
+def test_with_ras_two_rates_it_steps_at_the_rates_of_ra(tiny_study, runtime, monkeypatch):
+    ra = RAConfig(**TINY, warmup_steps=2, warmup_learning_rate=2e-3, learning_rate=5e-4)
+    vae = VAEConfig(**TINY, learning_rate=2e-3, late_from=2, late_learning_rate=5e-4)
+    found = {}
+    for config in (ra, vae, VAEConfig(**TINY, learning_rate=2e-3)):
+        rates = []
+        monkeypatch.setattr(StepState, "set_rate", lambda _, rate, rates=rates: rates.append(rate))
+        t = trainer(tiny_study, runtime, config)
+        t.run(4)
+        assert [turn.rate for step in range(4) for turn in t.method.turns(step)[:1]] == rates
+        found[config] = rates
+    assert found[ra] == found[vae] == [2e-3, 2e-3, 5e-4, 5e-4]
+    assert [*found.values()][2] == [2e-3] * 4
+
+
+@pytest.mark.parametrize("one", [{"late_from": 2}, {"late_learning_rate": 1e-4}])
+def test_a_late_rate_and_its_beginning_belong_together(one):
+    with pytest.raises(ValueError, match="belong together"):
+        VAEConfig(**one)

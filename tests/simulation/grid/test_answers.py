@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from ra_core.metrics import Estimate, image_auroc
-from simulation.grid.answers import Answers, Paired, Verdict, difference, over_seeds
+from simulation.grid.answers import Answers, over_seeds
+from simulation.grid.paired import LEAST, MARGIN, Paired, Verdict, difference, widened
 from simulation.grid.result import CellResult, Number
 
 SETTINGS = {"bootstrap": 400, "confidence": 0.95, "seed": 0}
@@ -68,7 +71,8 @@ def test_a_model_does_not_differ_from_itself_and_pairing_narrows_the_interval():
     own = auroc(scores, labels, patients)
     same = difference(own, own, 0.95)
     assert (same.value, same.ci_low, same.ci_high) == (0, 0, 0)
-    assert Verdict.of(Paired.by(same, 40)) is Verdict.inconclusive  # no width: nothing is known of other patients
+    assert Verdict.of(Paired.by(same, 40, 0.5)) is Verdict.same
+    assert Verdict.of(Paired.by(same, 29, 0.5)) is Verdict.inconclusive  # no mistake on a few patients
     near = auroc(scores + 0.1 * np.random.default_rng(0).normal(size=len(scores)), labels, patients)
     paired = difference(near, own, 0.95)
     assert paired.ci_high - paired.ci_low < 0.5 * (own.ci_high - own.ci_low)
@@ -81,15 +85,31 @@ def test_a_model_does_not_differ_from_itself_and_pairing_narrows_the_interval():
         (-0.2, -0.001, Verdict.worse),
         (-0.019, 0.019, Verdict.equivalent),
         (0.001, 0.019, Verdict.equivalent),
+        (-0.0004, 0.0004, Verdict.same),
+        (-0.0004, 0.0006, Verdict.equivalent),
+        (0.0006, 0.0007, Verdict.equivalent),
         (-0.1, 0.01, Verdict.inconclusive),
         (None, None, Verdict.inconclusive),
     ],
 )
 def test_verdicts(low, high, verdict):
-    assert Verdict.of(Paired(0.0, low, high, 99, 99, patients=30)) is verdict
+    assert Verdict.of(Paired(0.0, low, high, 99, 99, patients=30, lowest=0.1)) is verdict
+    if verdict in (Verdict.equivalent, Verdict.same):
+        assert Verdict.of(Paired(0.0, low, high, 99, 99, patients=29, lowest=0.1)) is not verdict
     if verdict is Verdict.equivalent:
-        assert Verdict.of(Paired(0.0, low, high, 99, 99, patients=29)) is not verdict
-    assert Verdict.of(Paired(0.0, low, high, 99, 99, patients=9)) is Verdict.inconclusive
+        assert Verdict.of(Paired(0.0, low, high, 99, 99, patients=30, lowest=0.099)) is not verdict
+    assert Verdict.of(Paired(0.0, low, high, 99, 99, patients=9, lowest=0.1)) is Verdict.inconclusive
+
+
+def test_rounding_is_neither_worse_nor_harm_and_small_numbers_are_not_soon_the_same():
+    rounded = {"value": -1e-6, "ci_low": -2e-6, "ci_high": -1e-6, "n_healthy": 99, "n_anomalous": 99}
+    for patients, verdict in ((30, Verdict.same), (26, Verdict.inconclusive)):
+        found = Paired(**rounded, patients=patients, lowest=0.013)
+        assert Verdict.of(found) is verdict
+        assert not found.is_harm
+    small = Paired(-0.0003, -0.0004, -0.0002, 99, 99, patients=60, lowest=0.0019)
+    assert Verdict.of(small) is Verdict.worse
+    assert small.is_harm
 
 
 def test_bootstrap_values_survive_a_file():
@@ -127,7 +147,7 @@ def test_the_mean_difference_over_sites_is_the_difference_of_means():
 
 
 def test_differences_know_the_patients_of_the_kinds_that_they_are_of():
-    both = [number(s, auroc(*scored(1.0, seed))) for s, seed in (("a", 5), ("b", 6))]
+    both = [number(s, auroc(*scored(1.0, seed, n=80))) for s, seed in (("a", 5), ("b", 6))]
     found = answers(cell("ra", "pooled", "", 0, both), cell("ra", "fedavg", "", 0, both))
     models = ("ra", "fedavg"), ("ra", "pooled")
     assert found.versus(*models, "auroc", ("a",)).patients == 40
@@ -135,8 +155,48 @@ def test_differences_know_the_patients_of_the_kinds_that_they_are_of():
     assert found.versus(*models, "auroc", ("a", "b")).patients == 49
 
 
+def test_a_number_of_fewer_images_than_patients_is_of_so_many_patients():
+    """As pixel metrics are, of the images with masks: the other sick patients tell nothing about them."""
+    rng = np.random.default_rng(0)
+    base = rng.uniform(0.4, 0.42, 300)
+    few, many = (Estimate.of(0.41, base, 0.95, (60, sick)) for sick in (26, 86))
+    shifted = {one: Estimate.of(0.41, base + 0.001, 0.95, (60, one.n_anomalous)) for one in (few, many)}
+    for one, patients in ((few, 26), (many, 40)):
+        cells = [
+            cell("ra", arm, "", 0, [number("a", found, "pixel_auprc")])
+            for arm, found in (("pooled", one), ("fedavg", shifted[one]))
+        ]
+        found = answers(*cells).versus(("ra", "fedavg"), ("ra", "pooled"), "pixel_auprc", ("a",))
+        assert found.patients == patients
+        assert (Verdict.of(found) is Verdict.equivalent) == (patients >= 30)
+
+
+@pytest.mark.parametrize(
+    ("bases", "verdict"),
+    [
+        ((0.3, 0.3), Verdict.equivalent),
+        ((0.02, 0.02), Verdict.inconclusive),
+        ((0.106, 0.096), Verdict.worse),
+        ((0.096, 0.106), Verdict.better),
+    ],
+)
+def test_numbers_near_zero_are_never_equivalent(bases, verdict):
+    """Pixel AUPRC at chance is that of any method: within the margin, and no sign of equality."""
+    drawn = np.random.default_rng(0).uniform(-0.004, 0.004, (2, 300))
+    cells = [
+        cell("ra", arm, "", 0, [number("a", Estimate.of(base, base + values, 0.95, (60, 60)), "pixel_auprc")])
+        for arm, base, values in zip(("pooled", "fedavg"), bases, drawn, strict=True)
+    ]
+    found = answers(*cells).versus(("ra", "fedavg"), ("ra", "pooled"), "pixel_auprc", ("a",))
+    assert -MARGIN < found.ci_low < found.ci_high < MARGIN
+    assert found.lowest < min(bases)
+    assert (found.lowest < LEAST) == (verdict is not Verdict.equivalent)
+    assert Verdict.of(found) is verdict
+
+
 def test_a_site_without_images_of_a_kind_is_left_out_of_a_mean():
-    some, nothing = auroc(*scored(1.0, 7)), Estimate(None, None, None, 0, 3, "not estimable: no healthy test images")
+    some = auroc(*scored(1.0, 7, n=80))
+    nothing = Estimate(None, None, None, 0, 3, "not estimable: no healthy test images")
     found = answers(
         *(cell("ra", arm, "", 0, [number("a", some), number("b", nothing)]) for arm in ("pooled", "fedavg"))
     )
@@ -257,3 +317,45 @@ def test_a_mean_that_can_not_be_had_for_one_reason_tells_it():
     found = answers(cell("ra", "pooled", "", 0, [number("a", why), number("b", why)]))
     mean = found.mean("ra", "pooled", "auroc", ("a", "b"))
     assert (mean.value, mean.note, mean.n_healthy, mean.n_anomalous) == (None, why.note, 4, 6)
+
+
+def test_widened_differences_of_few_patients_are_less_often_too_sure():
+    """Of means over four small sites where nothing differs, how many intervals leave out 0."""
+    rng, sizes, wrong = np.random.default_rng(0), (4, 10, 4, 6), {False: 0, True: 0}
+    for _ in range(600):
+        sites = []
+        for n in sizes:
+            values = rng.normal(size=n)
+            drawn = rng.multinomial(n, np.full(n, 1 / n), size=300) @ values / n
+            sites.append((Estimate.of(values.mean(), drawn, 0.95, (n, n)), n))
+        for wide in wrong:
+            means = [widened(one, n, 0.95).resampled if wide else one.resampled for one, n in sites]
+            low, high = np.quantile(np.mean(means, axis=0), [0.025, 0.975])
+            wrong[wide] += low > 0 or high < 0
+    assert wrong[False] / 600 > 0.1
+    assert 0.06 < wrong[True] / 600 < 0.1  # `doubts` says 8 of 100; 5 are promised
+
+
+def test_a_sites_difference_is_wider_than_its_bootstrap_values_by_its_patients():
+    drawn = np.random.default_rng(0).normal(0, 0.01, (2, 400))
+    cells = [
+        cell("ra", arm, "", 0, [number("b", Estimate.of(0.5, 0.5 + values, 0.95, (12, 30)))])
+        for arm, values in zip(("pooled", "fedavg"), drawn, strict=True)
+    ]
+    found = answers(*cells).versus(("ra", "fedavg"), ("ra", "pooled"), "auroc", ("b",))
+    low, high = np.quantile(drawn[1] - drawn[0], [0.025, 0.975])
+    assert found.patients == 9
+    assert (found.ci_low, found.ci_high) == pytest.approx(np.array([low, high]) * (9 / 8) ** 0.5, abs=1e-4)
+
+
+def test_notes_that_all_have_survive_averages_and_differences():
+    """As that healthy images are another site's: every row has to say so, of one seed or of three."""
+    borrowed = "healthy reference images of nih"
+    one, other = (Estimate.of(v, np.full(9, v), 0.95, (0, 36)) for v in (0.4, 0.5))
+    one, other = replace(one, note=f"{borrowed}; of one alone"), replace(other, note=borrowed)
+    assert over_seeds([one, other], 0.95).note == borrowed
+    assert difference(one, other, 0.95).note == borrowed
+    ends = over_seeds([replace(found, resampled=np.zeros(0)) for found in (one, other)], 0.95).note
+    assert ends == f"the ends of the interval are averaged over seeds; {borrowed}"
+    plain = replace(other, note="")
+    assert over_seeds([one, plain], 0.95).note == difference(plain, other, 0.95).note == ""

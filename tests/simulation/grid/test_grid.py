@@ -2,6 +2,9 @@ import base64
 import csv
 import io
 import shutil
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -13,25 +16,27 @@ from hospitals import write_hospitals
 from PIL import Image
 
 from ra_core.config import StudyConfig
-from ra_core.errors import ConfigError, ResumeError
+from ra_core.errors import ConfigError, RAError, ResumeError
 from ra_core.models import features
-from ra_core.models.configs import VAEConfig
+from ra_core.models.configs import FlowConfig, VAEConfig
 from ra_core.models.registry import build_method
 from ra_core.models.shared import shared_tensors
 from ra_core.runtime import Runtime
 from ra_core.scorings import SCORINGS
 from ra_core.settings import load_config
 from ra_core.shortcuts import SHORTCUTS, SLICE_HEIGHT
+from ra_core.synthetic import KINDS
 from ra_core.thresholds import Histogram
-from simulation.grid import GridConfig
+from simulation.grid import GridConfig, beat, memory, workers
 from simulation.grid.answers import Answers
 from simulation.grid.arms import ARMS, UNTRAINED, Variant, refusal, variants
 from simulation.grid.cells import Cell, all_cells, refused
+from simulation.grid.estimate import Estimator
 from simulation.grid.pictures import albums, chosen_of, file_of
 from simulation.grid.result import load
 from simulation.grid.run import Grid
 from simulation.grid.silent import Silent
-from simulation.grid.train import adapt
+from simulation.grid.train import adapt, train
 
 RA = {"settings": {"channels": [4, 8, 8], "latent": 8, "warmup_steps": 1}}
 STUDY = {
@@ -99,9 +104,34 @@ def test_all_cells_are_finished_and_no_checkpoint_is_left(grid, results):
 
 
 def test_what_can_not_be_federated_is_told_with_its_reason(grid):
-    told = refused(grid.config)
+    told = refused(grid.config, ["anna", "berta"])
     assert {one.arm for one in told} == {name for name, kind in ARMS.items() if kind.federation is not None}
     assert all("training images" in one.reason for one in told)
+
+
+def test_arms_that_the_study_has_too_few_sites_for_are_told(new_grid):
+    arms = ["fedavg", "local", "leave_one_out", "growing"]
+    config = new_grid(methods={"ra": RA}, blocks=[{"arms": arms}]).config
+    for count, lacking in ((1, {"fedavg", "leave_one_out", "growing"}), (2, {"leave_one_out", "growing"}), (3, set())):
+        sites = ["anna", "berta", "clara"][:count]
+        found = {cell.arm for cell in all_cells(config, sites) if cell.is_trained}
+        told = {one.arm: one.reason for one in refused(config, sites)}
+        assert set(told) == lacking == set(arms) - found
+        assert all(reason.endswith(f"sites to train on, not {count}") for reason in told.values())
+
+
+def test_a_study_in_which_nothing_can_be_trained_is_refused(new_grid):
+    grid = new_grid(methods={"ra": RA}, blocks=[{"arms": ["leave_one_out"]}])
+    with pytest.raises(ConfigError, match="nothing is left to train") as caught:
+        grid.run(limit=0)
+    assert caught.value.hint == "leave_one_out: it needs 3 sites to train on, not 2"
+
+
+def test_norm_layers_can_stay_only_where_there_are_some():
+    """Else it would be federated averaging under another name."""
+    assert "norm layers" in refusal("local_norms", FlowConfig())
+    assert not refusal("local_norms", VAEConfig())
+    assert not refusal("fedavg", FlowConfig())
 
 
 def test_every_cell_has_numbers_of_every_site(results, number_of):
@@ -159,6 +189,14 @@ def test_a_study_without_what_came_later_has_the_digests_of_before():
     assert asked.digest("d") != cell.digest("d")
 
 
+def test_where_a_machine_has_its_weights_is_no_part_of_a_cell(new_grid, grid):
+    moved = new_grid(study=STUDY | {"perceptual": {"weights": "/elsewhere/alexnet.safetensors"}})
+    other = new_grid(study=STUDY | {"perceptual": {"net": "vgg"}})
+    digests = [{c.key: c.digest("") for c in one.cells if c.is_trained} for one in (grid, moved, other)]
+    assert digests[0] == digests[1]
+    assert not set(digests[0].values()) & set(digests[2].values())
+
+
 def test_a_cell_depends_on_the_network_that_its_method_looks_through(monkeypatch, new_grid):
     methods = {"PaDiM": {"settings": {"name": "padim"}}, "AE": {"settings": {"name": "ae_perceptual"}}, "RA": RA}
     cells = new_grid(methods=methods, blocks=[{"arms": ["pooled"]}]).cells
@@ -190,7 +228,7 @@ def test_a_finished_study_computes_nothing_and_a_lost_cell_alone(grid, results, 
     computed = []
     whole = Grid.compute
     monkeypatch.setattr(
-        Grid, "compute", lambda self, cell, bench: computed.append(cell.key) or whole(self, cell, bench)
+        Grid, "compute", lambda self, cell, *rest: computed.append(cell.key) or whole(self, cell, *rest)
     )
     grid.run()
     assert computed == []
@@ -201,10 +239,119 @@ def test_a_finished_study_computes_nothing_and_a_lost_cell_alone(grid, results, 
     assert again.numbers == results["nearest.pooled.seed0"].numbers
 
 
+@pytest.mark.parametrize("key", ["ra.local.anna.seed0", "ra.encoder_only.seed0"])
+def test_only_a_cell_that_went_on_from_a_checkpoint_was_stopped_on_the_way(new_grid, key):
+    grid = new_grid(blocks=SETTINGS["blocks"][:1])
+    bench, work = grid.bench(), grid.out / "work" / key
+    [cell] = [cell for cell in grid.cells if cell.key == key]
+    (work / "sites").mkdir(parents=True)  # a start that came to nothing
+    grid.compute(cell, bench, Silent())
+    assert not load(grid.out / "cells", key).resumed
+    train(cell, bench, work, Silent())
+    grid.compute(cell, bench, Silent())
+    assert load(grid.out / "cells", key).resumed
+
+
+class Heard(Silent):
+    """Remembers what is said, and what stands on bars."""
+
+    def __init__(self):
+        self.lines, self.shown = [], []
+
+    def say(self, text):
+        self.lines.append(text)
+
+    def task(self, title, total, done=0):
+        return nullcontext(lambda done, detail="": self.shown.append(detail))
+
+
+def test_no_more_processes_are_begun_than_there_is_memory_for(new_grid, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "simulation.grid.run.in_processes", lambda task, cells, jobs, *_: iter(asked.append(jobs) or ())
+    )
+    monkeypatch.setattr(Grid, "compute", lambda *_: asked.append(1))
+    monkeypatch.setattr(memory, "peak", lambda: 2 << 30)
+    for left, jobs in ((9, 4), (5, 2), (1, 1)):
+        grid, heard = new_grid(blocks=[{"methods": ["nearest"], "arms": ["pooled"]}]), Heard()
+        monkeypatch.setattr(memory, "free", lambda left=left: left << 30)
+        replace(grid, reporter=heard).run(jobs=4)
+        assert asked[0] == jobs
+        assert any(f", {jobs} at a time" in line for line in heard.lines)
+        assert any(line.startswith(f"{jobs} at a time, not 4: a cell needs about") for line in heard.lines) == (
+            jobs < 4
+        )
+        asked.clear()
+
+
+def test_memory_is_that_of_the_container(monkeypatch, tmp_path):
+    machine = memory.free()
+    assert 0 < memory.peak() < 1 << 40
+    for name, text in {"max": "1000", "current": "900", "stat": "anon 1\ninactive_file 300"}.items():
+        (tmp_path / f"memory.{name}").write_text(text)
+    monkeypatch.setattr(memory, "GROUP", tmp_path)
+    assert memory.free() == 400
+    (tmp_path / "memory.max").write_text("max")
+    assert memory.free() > machine / 4
+    monkeypatch.setattr(memory, "GROUP", tmp_path / "nowhere")
+    assert memory.free() > machine / 4
+
+
+class Pool:
+    """In place of a pool of processes: what is given for each cell."""
+
+    def __init__(self, futures):
+        self.futures = iter(futures)
+
+    def __call__(self, *_):
+        return nullcontext(self)
+
+    def submit(self, *_):
+        return next(self.futures)
+
+
+def test_a_process_that_was_killed_is_told_with_what_to_do(grid, monkeypatch):
+    broken = Future()
+    broken.set_exception(BrokenProcessPool())
+    monkeypatch.setattr(workers, "ProcessPoolExecutor", Pool([broken]))
+    with pytest.raises(RAError, match="want of memory, during: shortcuts") as caught:
+        list(workers.in_processes(None, grid.cells[:1], 2, None, print))
+    assert "--jobs" in caught.value.hint
+
+
+def test_it_is_said_which_cells_are_being_computed(grid, monkeypatch):
+    futures, lines = [Future(), Future()], []
+
+    def say(text):
+        lines.append(text)
+        futures[len(lines) - 1].set_result(None)
+
+    monkeypatch.setattr(workers, "ProcessPoolExecutor", Pool(futures))
+    monkeypatch.setattr(workers, "BEAT", 0.0)
+    cells = grid.cells[1:3]
+    assert [*workers.in_processes(None, cells, 2, None, say)] == cells
+    assert [[cell.told in line for cell in cells] for line in lines] == [[True, True], [False, True]]
+
+
+def test_a_cell_tells_where_it_is(new_grid, monkeypatch):
+    monkeypatch.setattr(beat, "BEAT", 0.0)
+    heard = Heard()
+    grid = replace(new_grid(blocks=[{"methods": ["ra"], "arms": ["local", "fedavg"]}]), reporter=heard)
+    grid.run(only=["fedavg"])
+    assert "ra, fedavg, seed 0: training federated 3 of 6" in heard.lines
+    assert "ra, fedavg, seed 0: measuring, sites 2 of 3" in heard.lines
+    assert {*heard.lines} & {*heard.shown}
+    heard.lines.clear()
+    monkeypatch.setattr(beat, "BEAT", 1e9)
+    grid.run(only=["local"])
+    assert "ra, local (anna), seed 0: training local: anna 1 of 2" in heard.shown
+    assert not [line for line in heard.lines if "training" in line]
+
+
 def test_cells_are_computed_seed_by_seed(new_grid, monkeypatch):
     """So that what an interrupted study has finished can be compared."""
     grid, computed = new_grid(blocks=[{"arms": ["local", "pooled"], "seeds": [0, 1]}]), []
-    monkeypatch.setattr(Grid, "compute", lambda _, cell, __: computed.append(cell))
+    monkeypatch.setattr(Grid, "compute", lambda _, cell, *__: computed.append(cell))
     grid.run()
     assert [cell.seed for cell in computed] == sorted(cell.seed for cell in grid.cells)
     assert {cell.key for cell in computed} == {cell.key for cell in grid.cells}
@@ -214,6 +361,7 @@ def test_cells_are_computed_seed_by_seed(new_grid, monkeypatch):
 def test_the_page_is_made_after_every_run(new_grid, grid, monkeypatch):
     text = (grid.out / "report.html").read_text()
     assert "Not finished" not in text
+    assert "ra-simulate study grid.yaml --data DATA_ROOT --out out" in text
     for name in ("report.html", "tables.md", "results.csv"):
         (grid.out / name).unlink()
     grid.run()
@@ -262,6 +410,47 @@ def test_no_picture_of_a_site_that_forbids_it(new_grid, grid, hospitals, tmp_pat
     assert "None of anna are shown" in (shy.out / "report.html").read_text()
     drawn = [*grid.finished().values()]  # before it was forbidden
     assert {album.site for album in albums(grid.out, shy.places, drawn)} == {"berta", "clara"}
+
+
+@pytest.fixture
+def estimated(new_grid, monkeypatch):
+    """Seconds by arm where a step takes one, early ones half of that, and a map none; or as given."""
+
+    def make(step=2.0, early=1.0, image=0.0, adapt_steps=0, **settings):
+        def steps(_self, _method, _noise, _study, start):
+            return step if start else early
+
+        monkeypatch.setattr(Estimator, "_steps", steps)
+        monkeypatch.setattr(Estimator, "_maps", lambda *_: image)
+        grid = new_grid(methods={"ra": RA}, adapt_steps=adapt_steps, **settings)
+        estimator = Estimator(grid.bench())
+        return {cell.arm: estimator.seconds(cell) for cell in grid.cells}
+
+    return make
+
+
+ESTIMATED = {"blocks": [{"arms": ["pooled", "fedavg", "encoder_only"]}]}
+
+
+def test_an_estimate_weighs_the_warm_up_and_counts_every_sites_steps(estimated):
+    longer = {"study": STUDY | {"training": STUDY["training"] | {"steps": 10}}}
+    found = estimated(**ESTIMATED, **longer)  # one step of the warm-up, nine after
+    assert found["pooled"] == pytest.approx(1 * 1.0 + 9 * 2.0)
+    assert found["fedavg"] == found["encoder_only"] == pytest.approx(2 * found["pooled"])
+
+
+def test_an_estimate_has_steps_of_adapting_and_all_maps(estimated, grid):
+    plain, adapted = (estimated(**ESTIMATED, adapt_steps=steps) for steps in (0, 7))
+    gained = {arm: adapted[arm] - plain[arm] for arm in plain}
+    assert gained == pytest.approx({"none": 0, "pooled": 0, "fedavg": 0, "encoder_only": 7 * 1.5})
+    images = sum(
+        8 + len(p.images.val) * (1 + len(KINDS)) + len(p.images.test) + len(chosen_of(p.images.test))
+        for p in grid.places
+    )
+    found = estimated(step=0.0, early=0.0, image=1.0, **ESTIMATED)
+    assert found["pooled"] == images
+    looked_at = 2 * sum(len(place.images.val) for place in grid.places[:2])
+    assert found["fedavg"] == pytest.approx(images + 0.1 * looked_at)  # each round looks at validation images
 
 
 def test_only_what_the_study_has_can_be_asked_for(grid):

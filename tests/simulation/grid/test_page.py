@@ -4,14 +4,19 @@ import statistics
 from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from html_pages import Page
 
-from simulation.grid.answers import Paired, Verdict
+from ra_core.metrics import Estimate
+from ra_core.results import ResultRow
 from simulation.grid.page import PAGE, RESULTS, TABLES, write_study
+from simulation.grid.page.data import FEDERATED
 from simulation.grid.page.doubts import doubts
 from simulation.grid.page.numbers import difference
 from simulation.grid.page.words import helped
+from simulation.grid.paired import Paired, Verdict
+from simulation.grid.result import Number
 
 TRAINED = ("north", "south", "east")
 MEAN = "mean over trained sites"
@@ -183,12 +188,14 @@ def test_every_method_has_its_own_numbers_at_each_site(page, raw, study):
 
 def test_a_method_with_a_budget_of_its_own_leads_no_ranking(study, tmp_path):
     longer = {
-        name: entry.model_copy(update={"VAE": {"steps": 9000}, "PaDiM": {"rounds": 77}}.get(name, {}))
+        name: entry.model_copy(update={"VAE": {"steps": 9000, "batch_size": 5}, "PaDiM": {"rounds": 77}}.get(name, {}))
         for name, entry in study.config.methods.items()
     }
     write_study(tmp_path, replace(study, config=study.config.model_copy(update={"methods": longer})))
     page = Page((tmp_path / PAGE).read_text())
-    assert {"VAE (9,000 steps)", "PaDiM (77 rounds)"} <= {row for row, _, _ in columns(page, f"fedavg: {MEAN}")}
+    assert {"VAE (9,000 steps, 5 images a step)", "PaDiM (77 rounds)"} <= {
+        row for row, _, _ in columns(page, f"fedavg: {MEAN}")
+    }
     assert not re.search(r"9,000|77 rounds", page.prose().split("Which method finds most")[0])
 
 
@@ -309,18 +316,79 @@ def test_what_can_not_be_trained_is_told_with_its_reason(page):
     assert ["PatchCore", "fedavg"] in [row[:2] for row in refused]
 
 
+def harm(study, title="Image AUROC"):
+    """What is told of it."""
+    return next(point.prose for point in helped(study) if point.about == f"{title}, all methods")
+
+
 def test_harm_is_claimed_only_where_the_interval_lies_below_zero(study):
-    prose = {point.about: point.prose for point in helped(study)}
     for title, metric in (("Image AUROC", "auroc"), ("Pixel AUPRC", "pixel_auprc")):
         for site in TRAINED:
             for method in study.methods:
                 found = study.answers.versus((method, "fedavg"), (method, "local"), metric, (site,))
                 if found is not None:
-                    assert (f"{site} ({method}, fedavg:" in prose[f"{title}, all methods"]) == (found.ci_high < 0)
+                    assert (f"{site} ({method}, fedavg:" in harm(study, title)) == (found.ci_high < 0)
+
+
+@pytest.fixture
+def moved(study, with_results):
+    """The study where federated numbers are the local ones, and RA's AUROC is moved at one site."""
+    own = {(result.method, result.seed, result.variant): result for result in study.results if result.arm == "local"}
+
+    def make(site, by, **changes):
+        def moved(result):
+            if result.arm not in FEDERATED or (result.method, result.seed, site) not in own:
+                return result
+            by_site = {name: own[result.method, result.seed, name] for name in TRAINED}
+            shift = by if result.method == "RA" else 0
+            numbers = tuple(
+                shifted(number, shift if name == site else 0)
+                for name, source in by_site.items()
+                for number in source.numbers
+                if number.test_site == name
+            )
+            return result.model_copy(update={"numbers": numbers, "chosen": by_site[site].chosen})
+
+        return with_results([*map(moved, study.results)], **changes)
+
+    return make
+
+
+def shifted(number, by):
+    """The same with all bootstrap values moved, give or take a little."""
+    if number.metric != "auroc" or number.anomaly != "all" or not by:
+        return number
+    e = number.estimate
+    drawn = e.resampled + by * np.random.default_rng(0).uniform(0.5, 1.5, len(e.resampled))
+    found = Estimate.of(e.value + by, drawn, 0.95, (e.n_healthy, e.n_anomalous))
+    return Number.of(ResultRow("", "", number.scoring, "", "", number.test_site, "all", "auroc", found, 0))
+
+
+def test_harm_within_the_margin_is_harm(moved):
+    study = moved("south", -0.008)
+    found = study.answers.versus(("RA", "fedavg"), ("RA", "local"), "auroc", ("south",))
+    assert Verdict.of(found) is Verdict.equivalent
+    assert re.search(r"Significantly harmed: south \(RA, fedavg: −0\.008", harm(study))
+    assert "too few" not in harm(study).lower()
+
+
+def test_of_sites_with_few_patients_it_can_not_be_told_whether_they_are_harmed(study, moved):
+    few = replace(study.sites, patients={**study.sites.patients, "south": (4, 58)})
+    told = harm(moved("south", -0.2, sites=few))
+    assert told.endswith(
+        "Too few patients to tell at south. No other site is significantly harmed, by any method in any federated way "
+        "to train."
+    )
+    assert "No site" not in told
+    all_few = replace(study.sites, patients=dict.fromkeys(study.sites.patients, (4, 4)))
+    assert harm(moved("south", -0.2, sites=all_few)).endswith("Too few patients to tell at north, south and east.")
+    assert harm(moved("south", 0.0)).endswith(
+        "No site is significantly harmed, by any method in any federated way to train."
+    )
 
 
 def test_differences_have_their_sign_and_verdict():
-    found = difference(Paired(-0.0123, -0.03, 0.0, 40, 40, patients=40))
+    found = difference(Paired(-0.0123, -0.03, 0.0, 40, 40, patients=40, lowest=0.5))
     assert found.text == "−0.012 (−0.030 to 0.000)"
     assert found.extra.endswith(Verdict.inconclusive.value)
     assert difference(Paired(None, None, None, 0, 0, "why")).note == "why"
@@ -332,6 +400,9 @@ def test_few_patients_seeds_and_borrowed_images_are_doubts(study):
     assert "east (20 healthy, 12 sick)" in found
     assert "have one seed" in found
     assert "covid has no healthy images of its own" in found
+    assert "said of them too easily" not in found
+    few = replace(study.sites, patients={**study.sites.patients, "south": (4, 58)})
+    assert "few patients in them at south: " in " ".join(doubts(replace(study, sites=few)))
 
 
 def test_times_of_cells_that_were_stopped_are_told_as_incomplete(study, written, tmp_path):
