@@ -39,7 +39,7 @@ def test_a_masked_round_gives_the_plain_mean_with_and_without_dropouts(desk):
     rows = [[part.split() for part in line.split("|")] for line in said[2:-1]]
     assert [row[0] for row in rows] == [["3", "3", "0"], ["6", "5", "0"], ["6", "5", "1"]]
     assert all(float(number) >= 0 for row in rows for part in row[1:] for number in part)
-    assert said[-1].startswith("vector: 8,160 bytes masked, 4,000 bytes plain")
+    assert said[-1].startswith("vector: 8,112 bytes masked, 4,000 bytes plain")
 
 
 def test_a_federation_is_attacked_by_a_site_and_all_numbers_are_told(desk):
