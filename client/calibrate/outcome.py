@@ -69,6 +69,7 @@ class Outcome:
         calibration: that is written.
         why: its scoring was chosen.
         behind, others: patients who set thresholds, and who tried them.
+        pictures: of all these patients, the fewest and the most of one.
         ways: all thresholds, by unit and way.
         scores: of the healthy patients of both halves, by unit.
         drift: of them against the consortium's; None where there is nothing to compare with.
@@ -80,6 +81,7 @@ class Outcome:
     why: str
     behind: int
     others: int
+    pictures: tuple[int, int]
     ways: dict[Unit, dict[Way, ImageThreshold]]
     scores: dict[Unit, NDArray[np.float64]]
     drift: Drift | None
@@ -89,7 +91,7 @@ class Outcome:
     @property
     def units(self) -> tuple[Unit, ...]:
         """Those that differ: where each patient has one picture, both are the same."""
-        return ("slice",) if self.calibration.pictures == (1, 1) else ("slice", "study")
+        return ("slice",) if self.pictures == (1, 1) else ("slice", "study")
 
     @property
     def rows(self) -> list[ThresholdRow]:
@@ -118,7 +120,7 @@ class Outcome:
     def facts(self) -> list[tuple[str, str]]:
         """Names and values, without those of thresholds."""
         c = self.calibration
-        fewest, most = c.pictures
+        fewest, most = self.pictures
         several = f"{fewest}" if fewest == most else f"{fewest} to {most}"
         return [
             ("site", c.site),
@@ -140,7 +142,8 @@ class Outcome:
             for row in (row for row in self.rows if row.unit == unit):
                 mark = "*" if row.in_force else " "
                 yield f"  {mark} {row.threshold.way:8}  above {row.value}; {row.promise}; {row.tried}"
-        yield "  * decides"
+        if any(row.in_force for row in self.rows):
+            yield "  * decides"
         yield from (f"warning: {warning}" for warning in self.warnings)
         yield from self.remarks
         if self.undecided:

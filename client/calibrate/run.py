@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from client.calibrate.consortium import drift_from, picked, reference_of
+from client.calibrate.consortium import drift_from, picked, references, scored_alike
 from client.calibrate.outcome import Outcome, differs
 from client.calibrate.page import render_page
 from client.calibrate.scoring import CONFIG, Chosen, choose
@@ -18,7 +18,7 @@ from ra_core.calibration.calibrating import assembled, ways
 from ra_core.calibration.image_threshold import ImageThreshold
 from ra_core.calibration.measured import Measured, measure
 from ra_core.calibration.watching import UNITS
-from ra_core.config import PerceptualConfig, SiteConfig
+from ra_core.config import SiteConfig
 from ra_core.console import TerminalReporter
 from ra_core.data import SiteImages, halves
 from ra_core.data.checks import Pictures
@@ -28,7 +28,7 @@ from ra_core.model import give_network
 from ra_core.runtime import Runtime
 from ra_core.settings import load_config
 from ra_core.thresholds import Unit
-from ra_core.thresholds.record import FederatedCalibration, Way
+from ra_core.thresholds.record import Way
 
 __all__ = ["PAGE", "Asked", "run_calibrate"]
 
@@ -95,12 +95,9 @@ def run_calibrate(
     give_network(model, artifact, weights, runtime.device)
     artifact.method.to(runtime.device)
     reporter.say("scoring on healthy images")
-    perceptual = PerceptualConfig(weights=weights)
-    chosen = choose(artifact, images, asked.scoring, perceptual, runtime)
+    chosen = choose(artifact, images, asked.scoring, weights, runtime)
     everyone = _measured(reporter, chosen, images)
-    reference, why_none = reference_of(card, chosen.scoring, rate)
-    remarks += [why_none] if why_none else []
-    outcome = _outcome(config.data.site, artifact, chosen, images, everyone, rate, asked, reference, warnings, remarks)
+    outcome = _outcome(config.data.site, artifact, chosen, images, everyone, rate, asked, warnings, remarks)
     folder = out or model
     save_calibration(folder, outcome.calibration)
     write_atomically(folder / PAGE, render_page(outcome), mode=0o600)
@@ -131,18 +128,18 @@ def _outcome(
     everyone: Measured,
     rate: float,
     asked: Asked,
-    reference: FederatedCalibration | None,
     warnings: list[str],
     remarks: list[str],
 ) -> Outcome:
+    theirs, why = scored_alike(artifact.card, chosen)
+    known, why = references(theirs, rate, everyone.pictures == (1, 1)) if theirs else ({}, why)
     first, second = (everyone.of({row.patient_id for row in half.rows}) for half in halves(images.calibration))
     found: dict[Unit, dict[Way, ImageThreshold]] = {
-        unit: ways(first, second, rate, unit, reference.reference if reference and reference.unit == unit else None)
-        for unit in UNITS
+        unit: ways(first, second, rate, unit, known.get(unit)) for unit in UNITS
     }
-    theirs = drift_from(reference, everyone)
-    if theirs and differs(theirs):
-        higher = "higher" if theirs.higher else "other, not higher"
+    moved = drift_from(theirs, site, everyone)
+    if moved and differs(moved):
+        higher = "higher" if moved.higher else "other, not higher"
         warnings = [
             *warnings,
             f"healthy scores here are {higher} than the consortium's: the pooled threshold does not fit this site",
@@ -155,7 +152,7 @@ def _outcome(
         {unit: picked(thresholds, asked.way) for unit, thresholds in found.items()},
         first,
         everyone,
-        PerceptualConfig().net,
+        chosen.net,
         artifact.card.model_hash,
     )
     return Outcome(
@@ -163,9 +160,10 @@ def _outcome(
         why=chosen.why,
         behind=len(set(first.patients)),
         others=len(set(second.patients)),
+        pictures=everyone.pictures,
         ways=found,
         scores={unit: everyone.by_patient(unit) for unit in UNITS},
-        drift=theirs,
+        drift=moved,
         warnings=tuple(warnings),
-        remarks=tuple(remarks),
+        remarks=(*remarks, *([why] if why else [])),
     )

@@ -122,8 +122,7 @@ class Scores:
         if not len(images):
             return np.zeros(0)
         found = self._scorer.scores(batches(images, self._size))[self._name]
-        names = [f"{row.path} {frame}" for row, frame in zip(images.rows, images.frames, strict=True)]
-        return patient_scores(found, [row.patient_id for row in images.rows], names, self.config.unit)
+        return patient_scores(found, [row.patient_id for row in images.rows], images.names, self.config.unit)
 
     def histogram(self, images: ImageSet) -> tuple[Histogram, str]:
         """Of one score a patient; and why there is none, empty where there is one."""

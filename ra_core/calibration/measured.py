@@ -126,8 +126,7 @@ def measure(
     """
     scorer = site.only([scoring.name])
     patients = [row.patient_id for row in images.rows]
-    names = [f"{row.path}/{frame}" for row, frame in zip(images.rows, images.frames, strict=True)]
-    kept, grids = _drawn(patients, names), images.grids()
+    kept, grids = _drawn(patients, images.names), images.grids()
     scores, small, plain, maps = list[float](), list[NDArray[np.uint8]](), list[dict[str, float]](), {}
     for x in batches(images, batch_size):
         found = scorer.maps(x)[scoring.name]
@@ -139,7 +138,7 @@ def measure(
             small.append(thumbnail(image))
             plain.append(traits(image, shape, Geometry.of(shape, spacing, len(image)).spacing(spacing)))
         progress(len(scores))
-    return Measured(np.array(scores), patients, names, np.stack(small), plain, maps)
+    return Measured(np.array(scores), patients, images.names, np.stack(small), plain, maps)
 
 
 def mean_traits(pictures: Iterable[Mapping[str, float]]) -> dict[str, float]:

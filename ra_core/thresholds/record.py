@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from ra_core.models.configs.perceptual import Net
 from ra_core.scorings import ScoringConfig
 from ra_core.settings import Config
 from ra_core.thresholds.conformal import Promise
@@ -77,6 +78,9 @@ class FederatedCalibration(Config):
         scoring: of all scores here.
         unit: an alarm is about.
         rate: of false alarms asked.
+        reference_images: training images behind the mean and spread of standardised maps; None where none are made.
+        perceptual_net, network: backbone of the perceptual network behind the scores, and its `Perceptual.digest`;
+            None and empty where the scoring needs none. The digest is empty, too, where no site told its scores.
         edges: name of the published edges.
         reference: what all sites' scores say together; None where no site has 4 of them.
         healthy: (first cell, last cell, count) of the first halves of all sites, added up.
@@ -88,6 +92,9 @@ class FederatedCalibration(Config):
     scoring: ScoringConfig
     unit: Unit
     rate: float = Field(gt=0, lt=1)
+    reference_images: int | None = Field(None, ge=2)
+    perceptual_net: Net | None = None
+    network: str = Field("", pattern="^([0-9a-f]{64})?$")
     edges: str = EDGES_NAME
     reference: Reference | None
     healthy: tuple[tuple[int, int, int], ...]
@@ -100,6 +107,16 @@ class FederatedCalibration(Config):
         if self.edges != EDGES_NAME:
             raise ValueError(f"histogram edges '{self.edges:.20}' are not ours ({EDGES_NAME})")
         Histogram(self.healthy)
+        return self
+
+    @model_validator(mode="after")
+    def _scores_can_be_made_again(self) -> FederatedCalibration:
+        if self.scoring.standardise != (self.reference_images is not None):
+            raise ValueError("reference_images belongs to a standardised scoring, and to no other")
+        if self.scoring.is_perceptual != (self.perceptual_net is not None) or (
+            self.network and not self.perceptual_net
+        ):
+            raise ValueError("perceptual_net and network belong to a perceptual scoring, and to no other")
         return self
 
     @property

@@ -52,12 +52,13 @@ def check_problem(reply: CheckReply, places: Places, most: int) -> str:
     return "" if largest <= most else "tells of more patients than it can have"
 
 
-def uncompleted(study: StudyConfig, histograms: Mapping[str, Histogram]) -> FederatedCalibration:
+def uncompleted(study: StudyConfig, histograms: Mapping[str, Histogram], network: str) -> FederatedCalibration:
     """Thresholds of all sites, before anybody has tried them.
 
     Args:
         study: that asks for calibration.
         histograms: of healthy patients of the first halves, by site.
+        network: SHA-256 of the perceptual network behind the scores, as sites tell it.
 
     Raises:
         ConfigError: the method has no such scoring.
@@ -67,11 +68,14 @@ def uncompleted(study: StudyConfig, histograms: Mapping[str, Histogram]) -> Fede
         raise ValueError("the study asks for no calibration")
     rate, unit = study.evaluation.image_fpr, study.calibration.unit
     method = build_method(study.method, study.preprocessing.size, study.seed)
-    reference = reference_of(histograms, rate)
+    scoring, reference = study.calibration.scoring_of(method.scorings), reference_of(histograms, rate)
     return FederatedCalibration(
-        scoring=study.calibration.scoring_of(method.scorings),
+        scoring=scoring,
         unit=unit,
         rate=rate,
+        reference_images=study.evaluation.reference_images if scoring.standardise else None,
+        perceptual_net=study.perceptual.net if scoring.is_perceptual else None,
+        network=network if scoring.is_perceptual else "",
         reference=reference,
         healthy=merged(histograms.values()).cells,
         sites=thresholds(histograms, reference, rate, unit),

@@ -51,8 +51,8 @@ def healthy_cells(images: ImageSet, scores: NDArray[np.float64]) -> tuple[tuple[
     """
     sick = {row.patient_id for row in images.rows if row.label == "anomalous"}
     kept = [place for place, row in enumerate(images.rows) if row.patient_id not in sick]
-    rows = [images.rows[place] for place in kept]
-    found = patient_scores(scores[kept], [row.patient_id for row in rows], [row.path for row in rows], UNIT)
+    patients, names = [images.rows[place].patient_id for place in kept], [images.names[place] for place in kept]
+    found = patient_scores(scores[kept], patients, names, UNIT)
     return Histogram.of(found).cells
 
 

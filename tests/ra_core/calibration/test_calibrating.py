@@ -81,7 +81,7 @@ class Renamed:
     """Images under the ids of other patients."""
 
     def __init__(self, images, patients):
-        self.images, self.frames, self.grids = images.images, images.frames, images.grids
+        self.images, self.names, self.grids = images.images, images.names, images.grids
         self.rows = [replace(row, patient_id=patient) for row, patient in zip(images.rows, patients, strict=True)]
 
     def __len__(self):
