@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ra_core.calibration import Calibration
 from ra_core.calibration.image_threshold import ImageThreshold, percent
 from ra_core.calibration.watching import NOTABLE
-from ra_core.thresholds import Unit, patients_needed
+from ra_core.thresholds import Unit, patients_lacking
 from ra_core.thresholds.drift import Drift
 from ra_core.thresholds.record import Way
 
@@ -110,7 +110,7 @@ class Outcome:
         if not lacking:
             return ""
         first = self.calibration.threshold(lacking[0] == "study")
-        half = f" (half of them tries; {2 * patients_needed(first.rate) - 1} in all would do)"
+        half = f" (about half of them set thresholds: about {patients_lacking(first.n, first.rate, 0.5)} more would do)"
         return (
             f"NO DECISIONS on {' and on '.join(WHAT[unit] for unit in lacking)}: {first.note}"
             f"{half if first.way == 'local' else ''}. Scores and maps will be there, decisions will not."

@@ -37,8 +37,8 @@ PAGE = "calibration.html"
 USUAL_RATE = 0.05
 
 KEPT_BACK = (
-    "the site has no images of the split calibration: every second patient of val was kept back for it; give patients "
-    "that split before a model is trained here, or they may have helped to choose its weights"
+    "the site has no images of the split calibration: about every second patient of val was kept back for it; give "
+    "patients that split before a model is trained here, or they may have helped to choose its weights"
 )
 
 
@@ -86,9 +86,9 @@ def run_calibrate(
     whole = enough(config, found.images(config, card.preprocessing, kept))
     warnings, remarks = foreign(Pictures.of(found.scan, found.named), config, card, profiles)
     images = whole.kept_back()
-    if not len(images.calibration):
+    if not len(halves(images.calibration)[0]):
         raise TooFewImagesError(
-            f"site '{config.data.site}' has no patient to calibrate on",
+            f"site '{config.data.site}' has no patient to set thresholds on",
             "give more healthy patients the split calibration",
         )
     remarks += [] if len(whole.calibration) else [KEPT_BACK]

@@ -22,7 +22,15 @@ from scipy.special import betaincinv  # scipy.stats has the same, and takes a se
 from ra_core.settings import Config
 from ra_core.thresholds.units import Unit
 
-__all__ = ["Promise", "conformal_threshold", "expected_range", "patients_needed", "pixel_threshold", "rank"]
+__all__ = [
+    "Promise",
+    "conformal_threshold",
+    "expected_range",
+    "patients_lacking",
+    "patients_needed",
+    "pixel_threshold",
+    "rank",
+]
 
 CONFIDENCE = 0.95
 """Of expected ranges."""
@@ -69,6 +77,20 @@ def patients_needed(rate: float, outliers: int = 0) -> int:
     (19, 39)
     """
     return math.ceil((outliers + 1) / rate - 1 - _HAIR)
+
+
+def patients_lacking(found: int, rate: float, share: float) -> int:
+    """About how many more patients it takes until a rate can be promised, 0 where it can be.
+
+    Args:
+        found: patients who set the threshold now.
+        rate: of false alarms, in (0, 1).
+        share: of patients whom a draw lets set it, in (0, 1].
+
+    >>> patients_lacking(8, 0.05, 0.5)
+    22
+    """
+    return max(0, math.ceil((patients_needed(rate) - found) / share))
 
 
 def expected_range(n: int, rate: float, confidence: float = CONFIDENCE) -> tuple[float, float]:
