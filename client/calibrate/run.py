@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from client.calibrate.consortium import drift_from, picked, references, scored_alike
+from client.calibrate.helped import helped
 from client.calibrate.outcome import Outcome, differs
 from client.calibrate.page import render_page
 from client.calibrate.scoring import CONFIG, Chosen, choose
@@ -14,7 +15,7 @@ from client.calibrate.warn import foreign
 from client.site import data_root, enough, survey
 from ra_core.artifact import Artifact, Card, load_artifact
 from ra_core.calibration import save_calibration
-from ra_core.calibration.calibrating import assembled, ways
+from ra_core.calibration.calibrating import TRAINED_TOO, assembled, unpromised, ways
 from ra_core.calibration.image_threshold import ImageThreshold
 from ra_core.calibration.measured import Measured, measure
 from ra_core.calibration.watching import UNITS
@@ -35,11 +36,6 @@ __all__ = ["PAGE", "Asked", "run_calibrate"]
 PAGE = "calibration.html"
 
 USUAL_RATE = 0.05
-
-KEPT_BACK = (
-    "the site has no images of the split calibration: about every second patient of val was kept back for it; give "
-    "patients that split before a model is trained here, or they may have helped to choose its weights"
-)
 
 
 @dataclass(frozen=True)
@@ -91,13 +87,14 @@ def run_calibrate(
             f"site '{config.data.site}' has no patient to set thresholds on",
             "give more healthy patients the split calibration",
         )
-    remarks += [] if len(whole.calibration) else [KEPT_BACK]
+    too, kept_back = (False, "") if len(whole.calibration) else helped(card, config.data.site)
+    remarks += [kept_back] if kept_back else []
     give_network(model, artifact, weights, runtime.device)
     artifact.method.to(runtime.device)
     reporter.say("scoring on healthy images")
     chosen = choose(artifact, images, asked.scoring, weights, runtime)
     everyone = _measured(reporter, chosen, images)
-    outcome = _outcome(config.data.site, artifact, chosen, images, everyone, rate, asked, warnings, remarks)
+    outcome = _outcome(config.data.site, artifact, chosen, images, everyone, rate, asked, too, warnings, remarks)
     folder = out or model
     save_calibration(folder, outcome.calibration)
     write_atomically(folder / PAGE, render_page(outcome), mode=0o600)
@@ -128,6 +125,7 @@ def _outcome(
     everyone: Measured,
     rate: float,
     asked: Asked,
+    chose_too: bool,
     warnings: list[str],
     remarks: list[str],
 ) -> Outcome:
@@ -137,6 +135,10 @@ def _outcome(
     found: dict[Unit, dict[Way, ImageThreshold]] = {
         unit: ways(first, second, rate, unit, known.get(unit)) for unit in UNITS
     }
+    pixel = first.pixel_threshold(asked.pixel_rate)
+    if chose_too:
+        found = {u: {way: unpromised(one, TRAINED_TOO) for way, one in by_way.items()} for u, by_way in found.items()}
+        pixel = unpromised(pixel, TRAINED_TOO)
     moved = drift_from(theirs, site, everyone)
     if moved and differs(moved):
         higher = "higher" if moved.higher else "other, not higher"
@@ -148,7 +150,7 @@ def _outcome(
         site,
         chosen.scorer,
         chosen.scoring,
-        first.pixel_threshold(asked.pixel_rate),
+        pixel,
         {unit: picked(thresholds, asked.way) for unit, thresholds in found.items()},
         first,
         everyone,

@@ -6,6 +6,7 @@ The images must have chosen neither weights nor scoring, or a threshold promises
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,10 +23,15 @@ from ra_core.thresholds.figures import share_interval
 from ra_core.thresholds.record import Achieved, Way
 from ra_core.thresholds.shrinkage import Reference, shrunken
 
-__all__ = ["CHOSE_TOO", "assembled", "image_threshold", "own_calibration", "ways"]
+__all__ = ["CHOSE_TOO", "TRAINED_TOO", "assembled", "image_threshold", "own_calibration", "unpromised", "ways"]
+
+P = TypeVar("P", bound=Promise)
 
 CHOSE_TOO = "set on images that also chose the scoring: nothing is promised"
 """Note of thresholds that were set on validation images."""
+
+TRAINED_TOO = "set on images that also chose the model's weights: nothing is promised"
+"""The same where these chose the round, or the step, that the model is of."""
 
 TOO_FEW = "not enough patients here or in the consortium"
 
@@ -98,6 +104,13 @@ def assembled(
     )
 
 
+def unpromised(threshold: P, why: str) -> P:
+    """The same threshold without its promise, where there is one; `why` is its note."""
+    if threshold.value is None:
+        return threshold
+    return threshold.model_copy(update={"low": None, "high": None, "note": why})
+
+
 def own_calibration(
     site: str,
     scorer: SiteScorer,
@@ -126,15 +139,11 @@ def own_calibration(
     units: tuple[Unit, ...] = ("slice", "study")
     thresholds = {unit: image_threshold(found, config.image_fpr, unit) for unit in units}
     if not apart:
-        thresholds = {unit: _unpromised(threshold) for unit, threshold in thresholds.items()}
+        thresholds = {unit: unpromised(threshold, CHOSE_TOO) for unit, threshold in thresholds.items()}
     pixel = found.pixel_threshold(config.pixel_fpr)
+    if not apart:
+        pixel = unpromised(pixel, CHOSE_TOO)
     return assembled(site, scorer, scoring, pixel, thresholds, found, found, perceptual_net, model_hash)
-
-
-def _unpromised(threshold: ImageThreshold) -> ImageThreshold:
-    if threshold.value is None:
-        return threshold
-    return threshold.model_copy(update={"low": None, "high": None, "note": CHOSE_TOO})
 
 
 def _unguaranteed(way: Way, value: float | None, n: int, rate: float, unit: Unit) -> ImageThreshold:

@@ -17,6 +17,7 @@ from client.cli import app
 from client.site import open_site
 from ra_core.artifact import Artifact, load_artifact, save_artifact
 from ra_core.calibration import load_calibration
+from ra_core.calibration.calibrating import TRAINED_TOO
 from ra_core.config import SiteConfig
 from ra_core.data import halves
 from ra_core.errors import ConfigError, TooFewImagesError
@@ -125,6 +126,12 @@ def test_a_decision_says_what_it_rests_on(large, model):
     )
 
 
+def test_a_decision_says_that_it_rests_on_one_patient(large, model):
+    calibrate(large, model, "--scoring", PLAIN.name)
+    note = ra_core.load(model).score(large / "images/train_0_0.png").decision_note
+    assert note.endswith("; rests on the highest score alone: 39 patients would bear an outlier")
+
+
 def test_the_files_are_the_owners_and_name_nobody(large, model, tmp_path):
     out = tmp_path / "out"
     said = calibrate(large, model, "--scoring", STANDARDISED, "--out", str(out))
@@ -167,13 +174,37 @@ def test_where_there_are_too_few_there_are_scores_and_no_decisions(tmp_path, mod
     assert "NO DECISIONS" in (model / "calibration.html").read_text()
 
 
-def test_without_a_calibration_split_half_of_val_is_kept_back(tmp_path, model):
+def test_without_a_calibration_split_half_of_val_is_kept_back(tmp_path):
     site = write_site(tmp_path / "site", calibration=0, val=12)
+    model = write_model(tmp_path / "other", sites=("elsewhere",))
     said = calibrate(site, model, "--scoring", PLAIN.name, "--rate", "0.3")
     assert "every second patient of val was kept back" in said
     assert kept(model).slice.n == 3
     first, second = scores_by_half(site, model)
     assert (len(first), len(second)) == (3, 4)
+    assert "the model's weights were chosen without this site" in said
+    assert kept(model).slice.low is not None
+
+
+def test_validation_patients_who_chose_the_weights_promise_nothing(tmp_path):
+    site = write_site(tmp_path / "site", calibration=0, val=12)
+    model = write_model(tmp_path / "model", sites=("north",))
+    said = calibrate(site, model, "--scoring", PLAIN.name, "--rate", "0.3", "--pixel-rate", "0.3")
+    found = kept(model)
+    assert "they helped to choose the model's weights, so that nothing is promised" in said
+    for threshold in (found.pixel, found.slice, found.study):
+        assert (threshold.value is not None, threshold.low, threshold.note) == (True, None, TRAINED_TOO)
+    assert "expected range" not in said
+    result = ra_core.load(model).score(site / "images/train_0_0.png")
+    assert result.decision_note == f"calibrated on 3 healthy patients of north, asked 30 %, {TRAINED_TOO}"
+
+
+def test_validation_patients_who_were_kept_out_of_the_training_are_promised_for(tmp_path, others):
+    site = write_site(tmp_path / "site", calibration=0, val=12)
+    model = write_model(tmp_path / "model", reference_of(others, rate=0.3), sites=("north",))
+    said = calibrate(site, model, "--way", "local")
+    assert "the same draw kept them out of the model's training" in said
+    assert kept(model).slice.low is not None
 
 
 @pytest.mark.parametrize(

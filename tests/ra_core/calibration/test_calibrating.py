@@ -63,6 +63,7 @@ def test_images_that_chose_the_scoring_promise_nothing(scorer, images):
     highest = scorer.scores([images.val.images(range(5))])[PLAIN.name]
     assert found.slice.value == pytest.approx(np.sort(highest)[4], rel=1e-5)
     assert (found.slice.low, found.slice.high, found.slice.note) == (None, None, CHOSE_TOO)
+    assert found.pixel.note == CHOSE_TOO
     assert found.slice.told("discs").endswith(f"asked 30 %, {CHOSE_TOO}")
 
 
