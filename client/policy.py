@@ -135,8 +135,6 @@ def release(reply: Sent | Failure, order: Order | None, door: Door | None, messa
         if order.study.dp and isinstance(checked, RoundReply):
             paid = paid_for(book, door.policy, order, checked) if checked.update else None
             checked = replace(checked, **private_facts(book, door.policy, order))
-        if isinstance(checked, CheckReply) and door.policy.min_cell > 1:
-            _require_same(checked, book)
         sent: Sent | MaskedReply = checked
         if isinstance(order, MaskedOrder) and isinstance(checked, RoundReply):
             sent = door.seat.mask(order, checked)
@@ -169,15 +167,6 @@ def _noted(failure: Failure, order: Order | None, door: Door | None, why: str) -
             door.tell(error.message)
         return Failure(LedgerError.__name__, door.site)
     return failure
-
-
-def _require_same(reply: CheckReply, book: Book) -> None:
-    """Counts above ever other thresholds would tell what a policy's smallest cell is there to hide."""
-    if book.checks.get(reply.model_hash, thresholds := (reply.local, reply.pooled, reply.shrunken)) != thresholds:
-        raise ReleaseError(
-            "policy.min_cell: counts above other thresholds have left for this very model before",
-            "policy: in the site config is the hospital's to change",
-        )
 
 
 def _entry(

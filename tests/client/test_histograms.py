@@ -138,9 +138,10 @@ def private(tells=()):
 
 
 class TestThePolicy:
-    def test_a_histogram_leaves_in_cells_as_large_as_the_policy_wants(self):
+    @pytest.mark.parametrize("least", [{"min_cell": 5}, {"min_count": 5}, {"min_cell": 2, "min_count": 5}], ids=str)
+    def test_a_histogram_leaves_in_cells_as_large_as_the_policy_wants(self, least):
         scores = np.linspace(0.1, 20, 23)
-        sent, withheld = narrowed(histogram_reply(scores), STUDY, PolicyConfig(min_cell=5))
+        sent, withheld = narrowed(histogram_reply(scores), STUDY, PolicyConfig(**least))
         assert sent.scores == Histogram.of(scores, 5)
         assert min(count for *_, count in sent.scores.cells) >= 5
         assert (sent.n, withheld) == (23, [])
@@ -176,13 +177,14 @@ class TestThePolicy:
         assert (sent.healthy, sent.anomalous) == (Histogram(()), Histogram(()))
         assert "min_cell" in sent.withheld_test
 
-    def test_small_counts_above_thresholds_are_left_out(self):
-        sent, withheld = narrowed(check_reply(), STUDY, PolicyConfig(min_cell=2))
+    @pytest.mark.parametrize("key", ["min_cell", "min_count"])
+    def test_small_counts_above_thresholds_are_left_out(self, key):
+        sent, withheld = narrowed(check_reply(), STUDY, PolicyConfig(**{key: 2}))
         assert (sent.above_shrunken, sent.above_local, sent.above_pooled) == (2, ABSENT, ABSENT)
-        assert "policy.min_cell" in sent.withheld
+        assert f"policy.{key}" in sent.withheld
         assert withheld[0] == f"counts above thresholds: {sent.withheld}"
         nobody = check_reply(above_local=0, above_pooled=0, above_shrunken=0)
-        assert narrowed(nobody, STUDY, PolicyConfig(min_cell=2))[0].above_local == 0
+        assert narrowed(nobody, STUDY, PolicyConfig(**{key: 2}))[0].above_local == 0
 
     @given(st.lists(st.integers(-1, 20), min_size=3, max_size=3), st.integers(1, 8))
     def test_no_two_counts_that_leave_differ_by_fewer_than_a_cell_may_have(self, counts, least):
