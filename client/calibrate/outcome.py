@@ -72,6 +72,7 @@ class Outcome:
         pictures: of all these patients, the fewest and the most of one.
         ways: all thresholds, by unit and way.
         scores: of the healthy patients of both halves, by unit.
+        run: what the consortium's run has found at this site, in lines; none where it wasn't there.
         drift: of them against the consortium's; None where there is nothing to compare with.
         warnings: that a person should look at.
         remarks: that a person should know.
@@ -84,6 +85,7 @@ class Outcome:
     pictures: tuple[int, int]
     ways: dict[Unit, dict[Way, ImageThreshold]]
     scores: dict[Unit, NDArray[np.float64]]
+    run: tuple[str, ...]
     drift: Drift | None
     warnings: tuple[str, ...]
     remarks: tuple[str, ...]
@@ -131,6 +133,7 @@ class Outcome:
             ("false alarms asked", percent(c.slice.rate)),
             ("pixels", self._pixels),
             ("against the consortium", self._drifted),
+            *(("in the consortium's run", line) for line in self.run),
         ]
 
     def lines(self) -> Iterator[str]:

@@ -30,6 +30,7 @@ from ra_core.runtime import Runtime
 from ra_core.settings import load_config
 from ra_core.thresholds import Unit
 from ra_core.thresholds.record import Way
+from ra_core.thresholds.told import told_of_site
 
 __all__ = ["PAGE", "Asked", "run_calibrate"]
 
@@ -165,6 +166,7 @@ def _outcome(
         pictures=everyone.pictures,
         ways=found,
         scores={unit: everyone.by_patient(unit) for unit in UNITS},
+        run=tuple(told_of_site(theirs, site)) if theirs else (),
         drift=moved,
         warnings=tuple(warnings),
         remarks=(*remarks, *([why] if why else [])),

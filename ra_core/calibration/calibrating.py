@@ -19,7 +19,6 @@ from ra_core.data import SiteImages
 from ra_core.scoring import ScoringConfig
 from ra_core.site_scorer import SiteScorer
 from ra_core.thresholds import Promise, Unit, conformal_threshold
-from ra_core.thresholds.figures import share_interval
 from ra_core.thresholds.record import Achieved, Way
 from ra_core.thresholds.shrinkage import Reference, shrunken
 
@@ -155,6 +154,4 @@ def _tried(threshold: ImageThreshold, scores: NDArray[np.float64]) -> ImageThres
     if threshold.value is None or not len(scores):
         return threshold
     above = int((scores > threshold.value).sum())
-    low, high = share_interval(above, len(scores))
-    achieved = Achieved(threshold=threshold.value, above=above, n=len(scores), low=low, high=high)
-    return threshold.model_copy(update={"achieved": achieved})
+    return threshold.model_copy(update={"achieved": Achieved.of(threshold.value, above, len(scores))})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -11,15 +11,32 @@ from ra_core.scorings import ScoringConfig
 from ra_core.settings import Config
 from ra_core.thresholds.conformal import Promise
 from ra_core.thresholds.drift import Drift
-from ra_core.thresholds.figures import Binned
+from ra_core.thresholds.figures import Binned, share_interval
 from ra_core.thresholds.histogram import EDGES_NAME, Histogram
 from ra_core.thresholds.shrinkage import Reference
 from ra_core.thresholds.units import Unit
 
-__all__ = ["Achieved", "FederatedCalibration", "Figure", "SiteThresholds", "Way"]
+__all__ = [
+    "ACROSS_SITES",
+    "WAYS",
+    "WITHIN_SITES",
+    "Achieved",
+    "FederatedCalibration",
+    "Figure",
+    "Metric",
+    "SiteThresholds",
+    "Way",
+]
 
 Way = Literal["local", "pooled", "shrunken"]
 """How a threshold is set: from a site's own scores, from all sites' as one, or between the two."""
+
+WAYS: tuple[Way, ...] = get_args(Way)
+
+
+Metric = Literal["auroc", "auprc", "detection_rate", "false_alarm_rate"]
+
+WITHIN_SITES, ACROSS_SITES = "within sites", "across sites"
 
 
 class Achieved(Config):
@@ -37,6 +54,12 @@ class Achieved(Config):
     n: int = Field(ge=1)
     low: float
     high: float
+
+    @classmethod
+    def of(cls, threshold: float, above: int, n: int) -> Achieved:
+        """A rate that was seen among n patients, at least one."""
+        low, high = share_interval(above, n)
+        return cls(threshold=threshold, above=above, n=n, low=low, high=high)
 
 
 class SiteThresholds(Config):
@@ -61,12 +84,13 @@ class Figure(Config):
     """A federated number.
 
     Attributes:
-        metric: auroc, auprc or detection_rate, the last at the shrunken threshold of each site.
-        where: a site, "within sites" (mean over sites) or "across sites" (all patients as if of one site).
+        metric: auroc, auprc and detection_rate of test patients, and false_alarm_rate of healthy calibration patients
+            who set no threshold; both rates at the shrunken threshold of each site.
+        where: a site, `WITHIN_SITES` (mean over sites) or `ACROSS_SITES` (all patients as if of one site).
         number: with its bound and interval.
     """
 
-    metric: Literal["auroc", "auprc", "detection_rate"]
+    metric: Metric
     where: str
     number: Binned
 

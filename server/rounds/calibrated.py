@@ -9,12 +9,10 @@ from ra_core.config import StudyConfig
 from ra_core.messages import ABSENT, CheckReply, HistogramReply
 from ra_core.models.registry import build_method
 from ra_core.thresholds import EDGES, Histogram, merged
-from ra_core.thresholds.federation import ByClass, achieved, figures, reference_of, thresholds
-from ra_core.thresholds.record import Achieved, FederatedCalibration, SiteThresholds, Way
+from ra_core.thresholds.federation import ByClass, false_alarms, figures, reference_of, thresholds
+from ra_core.thresholds.record import WAYS, Achieved, FederatedCalibration, SiteThresholds, Way
 
 __all__ = ["check_problem", "completed", "histogram_problem", "in_words", "places_of", "uncompleted"]
-
-WAYS: tuple[Way, ...] = ("local", "pooled", "shrunken")
 
 Places = Mapping[str, int]
 """Of a site's thresholds among the published edges; `ABSENT` where there is none."""
@@ -114,10 +112,12 @@ def completed(
     }
     untold = dict(absent) | dict(unchecked)
     untold |= {site: reply.withheld_test for site, reply in checks.items() if reply.withheld_test}
+    rates = {site.site: site.achieved["shrunken"] for site in sites if "shrunken" in site.achieved}
+    no_rate = dict(absent) | {site.site: why.get(site.site, _NO_SHRUNKEN) for site in sites if site.site not in rates}
     return found.model_copy(
         update={
             "sites": sites,
-            "figures": figures(tested, untold),
+            "figures": figures(tested, untold) + false_alarms(rates, no_rate),
             "absent": dict(
                 sorted((dict(absent) | {site: f"no achieved rates: {w}" for site, w in why.items()}).items())
             ),
@@ -137,6 +137,7 @@ def in_words(found: FederatedCalibration) -> dict[str, str]:
     return told
 
 
+_NO_SHRUNKEN = "no count of patients above a shrunken threshold"
 _NOBODY = "no patients are left to try thresholds on"
 
 
@@ -153,7 +154,7 @@ def _achieved(site: SiteThresholds, found: FederatedCalibration, reply: CheckRep
     edges = _edges(site, found)
     counts = {way: getattr(reply, f"above_{way}") for way in WAYS}
     return {
-        way: achieved(edge, counts[way], reply.n)
+        way: Achieved.of(edge, counts[way], reply.n)
         for way, edge in edges.items()
         if edge is not None and counts[way] != ABSENT and reply.n
     }

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 import ra_core
 from client.cli import app
-from client.models import models
+from client.models import models, told
 from ra_core.artifact import Artifact, load_artifact, save_artifact
 from ra_core.calibration import load_calibration
 from ra_core.perceptual import Perceptual
@@ -61,7 +61,8 @@ class Consortium:
 @pytest.fixture(scope="module")
 def usual(tmp_path_factory):
     """A study that says `calibration: {}` and nothing more, at sites with one picture a patient."""
-    return Consortium(tmp_path_factory.mktemp("usual"), calibrating(0.05), pictures=1)
+    policies = {name: {"histograms": "all"} for name in NAMES}
+    return Consortium(tmp_path_factory.mktemp("usual"), calibrating(0.05), policies=policies, pictures=1)
 
 
 def test_hospitals_with_one_picture_a_patient_decide_by_the_consortiums_threshold(usual):
@@ -82,6 +83,19 @@ def test_a_members_drift_is_that_against_the_other_sites_at_whatever_rate(usual)
     drift = usual.of("anna").drift
     for options in ((), ("--rate", "0.3")):
         assert f"KS {drift.ks:.2f} (chance {drift.ks_p:.2g})" in usual.calibrate("anna", *options)[0]
+
+
+def test_what_the_run_has_found_is_told_at_the_site(usual):
+    numbers = {(figure.metric, figure.where): figure.number for figure in usual.found.figures}
+    (stored,) = models(usual.folder / "state")
+    listed = told(stored)
+    for metric, name in (("auroc", "AUROC"), ("false_alarm_rate", "false alarms at the sites' thresholds")):
+        within, across, own = (numbers[metric, where] for where in ("within sites", "across sites", "anna"))
+        assert f"{name}: within sites {within.value:.2f} (" in listed
+        assert f"across sites {across.value:.2f} (" in listed
+        assert f"; {across.n_healthy} healthy and {across.n_anomalous} anomalous patients" in listed
+        assert f"in the consortium's run: {name}: {own.value:.2f} (" in usual.calibrate("anna")[0]
+    assert f"cells may have moved it by {numbers['auroc', 'within sites'].bound:.3f}" in listed
 
 
 def test_pictures_of_a_patient_with_several_are_told_to_have_thresholds_of_their_own(tmp_path):
