@@ -23,6 +23,7 @@ from ra_core.config import SiteConfig
 from ra_core.console import TerminalReporter
 from ra_core.data import SiteImages, halves
 from ra_core.data.checks import Pictures
+from ra_core.data.site_images import sets_thresholds
 from ra_core.errors import ConfigError, TooFewImagesError
 from ra_core.files import cache_folder, write_atomically
 from ra_core.model import give_network
@@ -114,7 +115,12 @@ def _rate(asked: Asked, card: Card) -> float:
 def _measured(reporter: TerminalReporter, chosen: Chosen, images: SiteImages) -> Measured:
     with reporter.task("scoring calibration images", len(images.calibration)) as move:
         return measure(
-            chosen.scorer, chosen.scoring, images.calibration, CONFIG.batch_size, lambda done: move(done, "")
+            chosen.scorer,
+            chosen.scoring,
+            images.calibration,
+            CONFIG.batch_size,
+            lambda done: move(done, ""),
+            sets_thresholds,
         )
 
 

@@ -9,9 +9,9 @@ from ra_core.thresholds.conformal import (
     expected_range,
     patients_lacking,
     patients_needed,
-    pixel_threshold,
 )
 from ra_core.thresholds.histogram import EDGES, EDGES_NAME, Histogram, edge_above, merged
+from ra_core.thresholds.pixels import pixel_threshold
 from ra_core.thresholds.units import Unit, patient_scores
 
 __all__ = [

@@ -20,6 +20,7 @@ from ra_core.calibration import load_calibration
 from ra_core.calibration.calibrating import TRAINED_TOO
 from ra_core.config import SiteConfig
 from ra_core.data import halves
+from ra_core.data.site_images import sets_thresholds
 from ra_core.errors import ConfigError, TooFewImagesError
 from ra_core.perceptual import Perceptual
 from ra_core.scoring import SCORINGS
@@ -227,6 +228,23 @@ def test_a_study_is_judged_by_its_highest_picture(tmp_path, model):
     assert found.study.value >= found.slice.value
     assert "pictures by themselves:" in said
     assert found.usual.of("study")["score"].n == found.usual.of("slice")["score"].n == 40
+
+
+def test_who_tries_thresholds_may_be_the_one_with_several_pictures(tmp_path, model):
+    """Then volumes have a threshold of their own to be told of, too."""
+    site = write_site(tmp_path / "site", calibration=40)
+    other = next(f"calibration_{number}" for number in range(40) if not sets_thresholds(f"calibration_{number}"))
+    one = next(name for number in range(40) if sets_thresholds(name := f"calibration_{number}"))
+    assert one != other
+    manifest = site / "images/manifest.csv"
+    rows = manifest.read_text().splitlines()
+    more = next(row for row in rows if f",{other}," in row).replace(f"{other}_0.png", "more.png")
+    write_png(site / "images/more.png", head((64, 64), 999))
+    manifest.write_text("\n".join([*rows, more, ""]))
+    said = calibrate(site, model, "--scoring", PLAIN.name)
+    assert kept(model).pictures == (1, 1)
+    assert "pictures of a patient: 1 to 2" in said
+    assert "studies (a patient's highest picture):" in said
 
 
 # --- with a consortium

@@ -99,6 +99,9 @@ def test_pictures_of_a_patient_count_together(scorer, images):
     assert {histogram.n for unit in ("slice", "study") for histogram in tallies.of(unit).values()} == {3}
     assert sum(place < 9 for place in found.maps) == MAPS
     assert len(found.maps) == MAPS + 3
+    few = measure(scorer, PLAIN, Renamed(images.train, patients), 5, mapped="b".__eq__)
+    assert {few.patients[place] for place in few.maps} == {"b"}
+    assert np.array_equal(few.scores, found.scores)
 
 
 def test_a_part_is_measured_as_if_alone(scorer, images):
