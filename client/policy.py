@@ -139,7 +139,9 @@ def release(reply: Sent | Failure, order: Order | None, door: Door | None, messa
         if isinstance(order, MaskedOrder) and isinstance(checked, RoundReply):
             sent = door.seat.mask(order, checked)
             _require_listed(sent)
-        head = book.append(_entry(sent, order, door, withheld, paid, checked))
+        entry = _entry(sent, order, door, withheld, paid, checked)
+        _require_same(entry, book)
+        head = book.append(entry)
     return Message(replace(sent, ledger_length=head.length, ledger_head=head.hash).to_record(), reply_to=message)
 
 
@@ -167,6 +169,16 @@ def _noted(failure: Failure, order: Order | None, door: Door | None, why: str) -
             door.tell(error.message)
         return Failure(LedgerError.__name__, door.site)
     return failure
+
+
+def _require_same(entry: Entry, book: Book) -> None:
+    """Counts of scores, asked for again when a patient has come or gone, would tell of that patient alone."""
+    left = book.answered.scored.get((entry.kind, entry.run))
+    if left and left.told != entry.what["sha256"]:
+        raise ReleaseError(
+            "run: other counts of scores have left in it, before the patients or the policy changed",
+            "none is told twice in a run; see the ledger",
+        )
 
 
 def _entry(

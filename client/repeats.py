@@ -14,7 +14,7 @@ from typing import TypeGuard
 import torch
 
 from client.ledger.answered import Answered
-from client.ledger.chain import Scored, Spent
+from client.ledger.chain import Spent
 from ra_core.config import PolicyConfig
 from ra_core.hashing import tensor_digest
 from ra_core.messages import CheckOrder, HistogramOrder, JoinOrder, ModelOrder, Order, RoundOrder, StageOrder
@@ -63,8 +63,9 @@ def beyond_updates(policy: PolicyConfig, order: Order, answered: Answered, updat
 def other_scores(policy: PolicyConfig, order: Order, answered: Answered, spent: Sequence[Spent]) -> Iterator[str]:
     """Why an order asks for more than one histogram, and counts above one set of thresholds, of one model in a run.
 
-    The same again, as after a crash of the server, tells nothing new. The run has to be one that the site has joined
-    and, where the site has a budget of rounds, given an update to: then the budget bounds these answers too.
+    The same again, as after a crash of the server, tells nothing new (`policy.release` sees to that). The run has to be
+    one that the site has joined and, where the site has a budget of rounds, given an update to: then the budget bounds
+    these answers too.
 
     Args:
         policy: of the site.
@@ -83,8 +84,8 @@ def other_scores(policy: PolicyConfig, order: Order, answered: Answered, spent: 
     kind, thresholds, others = "histogram", tuple[int, ...](), "of another model"
     if isinstance(order, CheckOrder):
         kind, thresholds, others = "check", (order.local, order.pooled, order.shrunken), "above other thresholds"
-    asked = Scored(_hash(order), thresholds)
-    if answered.scored.get((kind, order.run), asked) != asked:
+    left = answered.scored.get((kind, order.run))
+    if left and (left.model_hash, left.thresholds) != (_hash(order), thresholds):
         yield f"run: counts of scores {others} have left in it"
 
 

@@ -28,7 +28,7 @@ class Answered:
         models: digest of the study and hash of the model, of all that were answered for.
         judged: closing exchanges, without those that judged a model once more.
         joined: runs that the site has joined, and digests of their studies.
-        scored: by kind of message and run, of which model and at which thresholds counts of scores left first.
+        scored: by kind of message and run, the counts of scores that left first.
     """
 
     masked_models: set[str] = field(default_factory=set)

@@ -67,10 +67,17 @@ class Trained(NamedTuple):
 
 
 class Scored(NamedTuple):
-    """A model by its hash, and thresholds as places of published edges: none of a histogram."""
+    """Counts of scores that have left.
+
+    Attributes:
+        model_hash: whose scores they are.
+        thresholds: as places of published edges; none of a histogram.
+        told: SHA-256 of all that was told of them.
+    """
 
     model_hash: str
     thresholds: tuple[int, ...]
+    told: str
 
 
 class Spending(NamedTuple):
@@ -165,11 +172,11 @@ class Line(Entry):
 
     @property
     def scored(self) -> Scored | None:
-        """The model whose scores it tells in counts, and above which thresholds; None where it tells of none."""
+        """The counts of scores in it; None where there are none."""
         if self.kind not in ("histogram", "check"):
             return None
         facts, named = self.what["facts"], ("local", "pooled", "shrunken") if self.kind == "check" else ()
-        return Scored(str(facts["model_hash"]), tuple(int(facts[name]) for name in named))
+        return Scored(str(facts["model_hash"]), tuple(int(facts[name]) for name in named), str(self.what["sha256"]))
 
     @property
     def spending(self) -> Spending | None:

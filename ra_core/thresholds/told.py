@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from ra_core.thresholds.figures import Binned
 from ra_core.thresholds.record import ACROSS_SITES, WITHIN_SITES, FederatedCalibration, Metric
+from ra_core.words import counted
 
 __all__ = ["told_of_all", "told_of_site"]
 
@@ -21,7 +22,8 @@ NAMES: dict[Metric, str] = {
 def told_of_all(found: FederatedCalibration) -> Iterator[str]:
     """One line of how it was measured, and one for each metric: within and across sites, and of how many patients."""
     several = {"study": "studies", "slice": "pictures"}[found.unit]
-    yield f"over {len(found.sites)} sites by {found.scoring.name}, {100 * found.rate:g} % of healthy {several} asked"
+    asked = f"{100 * found.rate:g} % of healthy {several} asked"
+    yield f"over {counted(len(found.sites), 'site')} by {found.scoring.name}, {asked}"
     numbers = {(figure.metric, figure.where): figure.number for figure in found.figures}
     for metric, name in NAMES.items():
         if (metric, ACROSS_SITES) in numbers:

@@ -1,5 +1,6 @@
 """Who asks for too much is stopped at the site, and the ledger proves it: server, study, researcher, app bundle."""
 
+import csv
 import json
 import os
 from dataclasses import replace
@@ -14,6 +15,7 @@ from hospitals import tiny_federation, write_hospitals
 from client.ledger.book import Ledger
 from ra_core.clipping import update_norm
 from ra_core.config import CalibrationConfig, RuntimeConfig, StudyConfig
+from ra_core.data.site_images import is_kept_back, sets_thresholds
 from ra_core.installed import package_hash
 from ra_core.messages import (
     SITE_FAILED,
@@ -178,6 +180,27 @@ def test_scores_are_told_of_one_model_a_run_that_the_hospital_has_joined(site_ro
     if kind == "check":
         assert why_not(hospital, scores_of(hospital, kind, shrunken=3)) == refused
     assert why_not(hospital, scores_of(hospital, kind, run="a third"))[1] == "run: this site hasn't joined it"
+
+
+def test_a_server_that_asks_again_when_a_patient_has_gone_is_told_nothing(site_root, tmp_path):
+    """The difference would be that patient's score."""
+    hospital = Hospital(site_root, tmp_path, rounds_total=None, parts=None)
+    hospital.answer(join(asking()), "query")
+    before = scores_of(hospital, "histogram")
+    assert scores_of(hospital, "histogram").scores == before.scores
+    manifest = tmp_path / "anna.csv"
+    first = next(
+        row for row in csv.DictReader(manifest.open()) if row["split"] == "val" and sets_one(row["patient_id"])
+    )
+    manifest.write_text("".join(line for line in manifest.open() if f",{first['patient_id']}," not in line))
+    refused = "run: other counts of scores have left in it, before the patients or the policy changed"
+    assert why_not(hospital, scores_of(hospital, "histogram")) == ("ReleaseError at anna", refused)
+    hospital.answer(JoinOrder(study=asking(), run="next", package_hash=package_hash()), "query")
+    assert scores_of(hospital, "histogram", run="next").n == before.n - 1
+
+
+def sets_one(patient):
+    return is_kept_back(patient) and sets_thresholds(patient)
 
 
 def test_scores_are_bounded_by_the_budget_of_rounds(site_root, tmp_path):
