@@ -108,7 +108,10 @@ class TestAFederation:
             "anna": "its policy lets no histograms out (policy.histograms)",
             "berta": "it has fewer patients than its policy lets out (policy.min_count, policy.min_cell)",
         }
-        assert done.calibration.figures == ()
+        assert {figure.metric for figure in done.calibration.figures} == {"false_alarm_rate"}
+        rates = {figure.where: figure.number for figure in done.calibration.figures}
+        assert [where for where in NAMES if rates[where].value is not None] == ["clara"]
+        assert rates["anna"].note == f"not estimable: {done.calibration.absent['anna']}"
         assert done.delivered == NAMES
         assert lines(tmp_path)[-2].what["withheld"] == [f"histogram: {done.calibration.absent['anna']}"]
 
