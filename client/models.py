@@ -16,6 +16,7 @@ from ra_core.daemons.events import Events
 from ra_core.errors import ArtifactError, ConfigError
 from ra_core.files import write_atomically
 from ra_core.settings import Config, load_config
+from ra_core.thresholds.told import told_of_all
 
 __all__ = ["Receipt", "Stored", "models", "state_folder", "store_model", "told"]
 
@@ -99,11 +100,13 @@ def told(stored: Stored) -> str:
     card = stored.card
     came = f"received {stored.receipt.received} from {stored.receipt.origin}" if stored.receipt else "came otherwise"
     rounds = f"best of {card.rounds} rounds: {card.selected}"
-    scores = "calibrated at this site" if stored.calibrated else "not calibrated at this site: scores, but no decisions"
+    lack = "not calibrated at this site, so scores but no decisions: `ra-client calibrate` sets thresholds"
+    scores = "calibrated at this site" if stored.calibrated else lack
     leak = stored.leak.verdict if stored.leak else "not attacked at this site: `ra-client leak` tries what it tells"
     gone = f"; since withdrawn from by {', '.join(card.withdrawn)}" if card.withdrawn else ""
     facts = f"{came}; sites: {', '.join(card.sites)}{gone}; {rounds}; {scores}; {leak}"
-    return f"{card.model_hash[:16]}  {facts}\n  {stored.folder}"
+    of_all = told_of_all(card.calibration) if card.calibration else ()
+    return "\n  ".join([f"{card.model_hash[:16]}  {facts}", *of_all, str(stored.folder)])
 
 
 def _now() -> str:

@@ -135,13 +135,13 @@ def release(reply: Sent | Failure, order: Order | None, door: Door | None, messa
         if order.study.dp and isinstance(checked, RoundReply):
             paid = paid_for(book, door.policy, order, checked) if checked.update else None
             checked = replace(checked, **private_facts(book, door.policy, order))
-        if isinstance(checked, CheckReply) and door.policy.min_cell > 1:
-            _require_same(checked, book)
         sent: Sent | MaskedReply = checked
         if isinstance(order, MaskedOrder) and isinstance(checked, RoundReply):
             sent = door.seat.mask(order, checked)
             _require_listed(sent)
-        head = book.append(_entry(sent, order, door, withheld, paid, checked))
+        entry = _entry(sent, order, door, withheld, paid, checked)
+        _require_same(entry, book)
+        head = book.append(entry)
     return Message(replace(sent, ledger_length=head.length, ledger_head=head.hash).to_record(), reply_to=message)
 
 
@@ -171,12 +171,13 @@ def _noted(failure: Failure, order: Order | None, door: Door | None, why: str) -
     return failure
 
 
-def _require_same(reply: CheckReply, book: Book) -> None:
-    """Counts above ever other thresholds would tell what a policy's smallest cell is there to hide."""
-    if book.checks.get(reply.model_hash, thresholds := (reply.local, reply.pooled, reply.shrunken)) != thresholds:
+def _require_same(entry: Entry, book: Book) -> None:
+    """Counts of scores, asked for again when a patient has come or gone, would tell of that patient alone."""
+    left = book.answered.scored.get((entry.kind, entry.run))
+    if left and left.told != entry.what["sha256"]:
         raise ReleaseError(
-            "policy.min_cell: counts above other thresholds have left for this very model before",
-            "policy: in the site config is the hospital's to change",
+            "run: other counts of scores have left in it, before the patients or the policy changed",
+            "none is told twice in a run; see the ledger",
         )
 
 

@@ -1,23 +1,25 @@
-"""What asks again: for figures that have left under masks, or for a judgement of one model after the other.
+"""What asks again: for figures that have left under masks, for a judgement or for scores of one model after the other.
 
 An update is a function of model, data, seed and steps. Two sums of the same updates, over two lists of sites, differ by
 those of a single site, and without masks they would be seen at once. A judgement is a mean over validation images of a
-function that the server has chosen: of thousands of models made for that they would tell the images' mean.
+function that the server has chosen: of thousands of models made for that they would tell the images' mean. Scores are
+of such a function as well: counts of two models, or above two thresholds, may differ by a single patient.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TypeGuard
 
 import torch
 
 from client.ledger.answered import Answered
+from client.ledger.chain import Spent
 from ra_core.config import PolicyConfig
 from ra_core.hashing import tensor_digest
-from ra_core.messages import JoinOrder, Order, RoundOrder, StageOrder
+from ra_core.messages import CheckOrder, HistogramOrder, JoinOrder, ModelOrder, Order, RoundOrder, StageOrder
 
-__all__ = ["beyond_updates", "repeats"]
+__all__ = ["beyond_updates", "other_scores", "repeats"]
 
 
 def repeats(order: Order, answered: Answered) -> Iterator[str]:
@@ -50,17 +52,51 @@ def beyond_updates(policy: PolicyConfig, order: Order, answered: Answered, updat
         answered: by the ledger.
         updates: that have left.
     """
-    key = "rounds_total" if policy.rounds_total is not None else "rounds_per_day"
-    if getattr(policy, key) is None or not (_asks_for_figures(order) and order.steps == 0):
+    key = _budget(policy)
+    if not key or not (_asks_for_figures(order) and order.steps == 0):
         return
     known = isinstance(order, RoundOrder) and (order.study.digest(), _hash(order)) in answered.models
     if answered.judged >= updates and not known:
         yield f"policy.{key}: as many last models were judged as updates have left, {updates}"
 
 
+def other_scores(policy: PolicyConfig, order: Order, answered: Answered, spent: Sequence[Spent]) -> Iterator[str]:
+    """Why an order asks for more than one histogram, and counts above one set of thresholds, of one model in a run.
+
+    The same again, as after a crash of the server, tells nothing new (`policy.release` sees to that). The run has to be
+    one that the site has joined and, where the site has a budget of rounds, given an update to: then the budget bounds
+    these answers too.
+
+    Args:
+        policy: of the site.
+        order: that came.
+        answered: by the ledger.
+        spent: updates that have left.
+    """
+    if not isinstance(order, HistogramOrder | CheckOrder):
+        return
+    run = order.run, order.study.digest()
+    if run not in answered.joined:
+        yield "run: this site hasn't joined it"
+    key = _budget(policy)
+    if key and run not in {(update.run, update.study) for update in spent}:
+        yield f"policy.{key}: no update has left in this run"
+    kind, thresholds, others = "histogram", tuple[int, ...](), "of another model"
+    if isinstance(order, CheckOrder):
+        kind, thresholds, others = "check", (order.local, order.pooled, order.shrunken), "above other thresholds"
+    left = answered.scored.get((kind, order.run))
+    if left and (left.model_hash, left.thresholds) != (_hash(order), thresholds):
+        yield f"run: counts of scores {others} have left in it"
+
+
+def _budget(policy: PolicyConfig) -> str:
+    """Key of the policy that bounds updates; empty where none does."""
+    return next((key for key in ("rounds_total", "rounds_per_day") if getattr(policy, key) is not None), "")
+
+
 def _asks_for_figures(order: Order) -> TypeGuard[RoundOrder | StageOrder]:
     return isinstance(order, RoundOrder) or (isinstance(order, StageOrder) and order.stage == "announce")
 
 
-def _hash(order: RoundOrder) -> str:
+def _hash(order: ModelOrder) -> str:
     return tensor_digest({name: torch.from_numpy(array) for name, array in order.model.items()})

@@ -77,7 +77,10 @@ class PolicyConfig(Config):
         "patients by class too",
     )
     min_cell: int = Field(
-        1, ge=1, description="smallest count of a cell of a histogram that may leave, and of patients above a threshold"
+        1,
+        ge=1,
+        description="smallest count of a cell of a histogram that may leave, and of patients above a threshold; "
+        "min_count holds for both, too",
     )
     secure_aggregation_required: bool = Field(False, description="join only studies with secure aggregation")
     secure_aggregation_least: int | None = Field(

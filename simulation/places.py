@@ -140,7 +140,7 @@ def read_images(places: Sequence[Place], reporter: Reporter) -> None:
     Raises:
         DataError: one can't be read or is unfit.
     """
-    sets = [getattr(place.images, split) for place in places for split in ("train", "val", "test")]
+    sets = [getattr(place.images, split) for place in places for split in ("train", "val", "calibration", "test")]
     total, done = sum(len(images) for images in sets), 0
     with reporter.task("reading images", total) as move:
         for images in sets:

@@ -21,8 +21,8 @@ COUNTS = {"train": 8, "val": 4, "calibration": 16}
 TESTED = {"healthy": 5, "anomalous": 4}
 
 
-def write_sites(folder, names, policies=None, counts=COUNTS, tested=None):
-    """Hospitals with images of their own, two a patient in calibration.
+def write_sites(folder, names, policies=None, counts=COUNTS, tested=None, pictures=2):
+    """Hospitals with images of their own.
 
     Args:
         folder: for all of them.
@@ -30,24 +30,25 @@ def write_sites(folder, names, policies=None, counts=COUNTS, tested=None):
         policies: by name.
         counts: healthy patients by split.
         tested: test patients by label, of the sites where they are other than usual.
+        pictures: of a patient of calibration.
     """
     nodes = []
     for seed, name in enumerate(names):
         root = folder / f"{name}_images"
         if not root.exists():
-            _write_images(root, seed, counts, (tested or {}).get(name, TESTED))
+            _write_images(root, seed, counts, (tested or {}).get(name, TESTED), pictures)
         nodes += write_hospitals(root, folder, (name,), policies)
     return nodes
 
 
-def _write_images(root, seed, counts, tested):
+def _write_images(root, seed, counts, tested, pictures):
     root.mkdir()
     rng = np.random.default_rng(seed)
     parts = [(split, "healthy", count) for split, count in counts.items()]
     rows = []
     for split, label, count in [*parts, *(("test", label, count) for label, count in tested.items())]:
         for number in range(count):
-            for slice_ in range(2 if split == "calibration" else 1):
+            for slice_ in range(pictures if split == "calibration" else 1):
                 name, patient = f"{split}_{label}_{number}_{slice_}.png", f"{split}_{label}_{number}"
                 Image.fromarray(disc_image(rng, label == "anomalous")[0]).save(root / name)
                 rows.append([name, "discs", "none", "OT", split, label, "", patient, "", "test", ""])

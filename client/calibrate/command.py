@@ -53,9 +53,9 @@ def calibrate(
     """Set a model's thresholds on this site's own healthy images, so that it can decide. Nothing is sent.
 
     Needs healthy images of the splits *train* (they set the scale of maps), *val* (they choose the way to score, where
-    it is to be chosen) and *calibration*; without the last, every second patient of *val* is kept back for it. One
-    half of the calibration patients sets the thresholds, the other half only tries them: how many of these are above is
-    what the site can believe.
+    it is to be chosen) and *calibration*; without the last, about every second patient of *val* is kept back for it.
+    About half of the calibration patients, by a hash, set the thresholds, the others only try them: how many of these
+    are above is what the site can believe.
 
     *local*: from this site's patients alone. A new healthy patient is above it with a chance of at most the rate asked,
     whatever the scores look like; at 0.05 it takes 19 patients in the first half. *pooled*: the consortium's, one for

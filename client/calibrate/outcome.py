@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ra_core.calibration import Calibration
 from ra_core.calibration.image_threshold import ImageThreshold, percent
 from ra_core.calibration.watching import NOTABLE
-from ra_core.thresholds import Unit, patients_needed
+from ra_core.thresholds import Unit, patients_lacking
 from ra_core.thresholds.drift import Drift
 from ra_core.thresholds.record import Way
 
@@ -69,8 +69,10 @@ class Outcome:
         calibration: that is written.
         why: its scoring was chosen.
         behind, others: patients who set thresholds, and who tried them.
+        pictures: of all these patients, the fewest and the most of one.
         ways: all thresholds, by unit and way.
         scores: of the healthy patients of both halves, by unit.
+        run: what the consortium's run has found at this site, in lines; none where it wasn't there.
         drift: of them against the consortium's; None where there is nothing to compare with.
         warnings: that a person should look at.
         remarks: that a person should know.
@@ -80,8 +82,10 @@ class Outcome:
     why: str
     behind: int
     others: int
+    pictures: tuple[int, int]
     ways: dict[Unit, dict[Way, ImageThreshold]]
     scores: dict[Unit, NDArray[np.float64]]
+    run: tuple[str, ...]
     drift: Drift | None
     warnings: tuple[str, ...]
     remarks: tuple[str, ...]
@@ -89,7 +93,7 @@ class Outcome:
     @property
     def units(self) -> tuple[Unit, ...]:
         """Those that differ: where each patient has one picture, both are the same."""
-        return ("slice",) if self.calibration.pictures == (1, 1) else ("slice", "study")
+        return ("slice",) if self.pictures == (1, 1) else ("slice", "study")
 
     @property
     def rows(self) -> list[ThresholdRow]:
@@ -108,7 +112,7 @@ class Outcome:
         if not lacking:
             return ""
         first = self.calibration.threshold(lacking[0] == "study")
-        half = f" (half of them tries; {2 * patients_needed(first.rate) - 1} in all would do)"
+        half = f" (about half of them set thresholds: about {patients_lacking(first.n, first.rate, 0.5)} more would do)"
         return (
             f"NO DECISIONS on {' and on '.join(WHAT[unit] for unit in lacking)}: {first.note}"
             f"{half if first.way == 'local' else ''}. Scores and maps will be there, decisions will not."
@@ -118,7 +122,7 @@ class Outcome:
     def facts(self) -> list[tuple[str, str]]:
         """Names and values, without those of thresholds."""
         c = self.calibration
-        fewest, most = c.pictures
+        fewest, most = self.pictures
         several = f"{fewest}" if fewest == most else f"{fewest} to {most}"
         return [
             ("site", c.site),
@@ -129,6 +133,7 @@ class Outcome:
             ("false alarms asked", percent(c.slice.rate)),
             ("pixels", self._pixels),
             ("against the consortium", self._drifted),
+            *(("in the consortium's run", line) for line in self.run),
         ]
 
     def lines(self) -> Iterator[str]:
@@ -140,7 +145,8 @@ class Outcome:
             for row in (row for row in self.rows if row.unit == unit):
                 mark = "*" if row.in_force else " "
                 yield f"  {mark} {row.threshold.way:8}  above {row.value}; {row.promise}; {row.tried}"
-        yield "  * decides"
+        if any(row.in_force for row in self.rows):
+            yield "  * decides"
         yield from (f"warning: {warning}" for warning in self.warnings)
         yield from self.remarks
         if self.undecided:

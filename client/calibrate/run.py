@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from client.calibrate.consortium import drift_from, picked, reference_of
+from client.calibrate.consortium import drift_from, picked, references, scored_alike
+from client.calibrate.helped import helped
 from client.calibrate.outcome import Outcome, differs
 from client.calibrate.page import render_page
 from client.calibrate.scoring import CONFIG, Chosen, choose
@@ -14,32 +15,29 @@ from client.calibrate.warn import foreign
 from client.site import data_root, enough, survey
 from ra_core.artifact import Artifact, Card, load_artifact
 from ra_core.calibration import save_calibration
-from ra_core.calibration.calibrating import assembled, ways
+from ra_core.calibration.calibrating import TRAINED_TOO, assembled, unpromised, ways
 from ra_core.calibration.image_threshold import ImageThreshold
 from ra_core.calibration.measured import Measured, measure
 from ra_core.calibration.watching import UNITS
-from ra_core.config import PerceptualConfig, SiteConfig
+from ra_core.config import SiteConfig
 from ra_core.console import TerminalReporter
 from ra_core.data import SiteImages, halves
 from ra_core.data.checks import Pictures
+from ra_core.data.site_images import sets_thresholds
 from ra_core.errors import ConfigError, TooFewImagesError
 from ra_core.files import cache_folder, write_atomically
 from ra_core.model import give_network
 from ra_core.runtime import Runtime
 from ra_core.settings import load_config
 from ra_core.thresholds import Unit
-from ra_core.thresholds.record import FederatedCalibration, Way
+from ra_core.thresholds.record import Way
+from ra_core.thresholds.told import told_of_site
 
 __all__ = ["PAGE", "Asked", "run_calibrate"]
 
 PAGE = "calibration.html"
 
 USUAL_RATE = 0.05
-
-KEPT_BACK = (
-    "the site has no images of the split calibration: every second patient of val was kept back for it; give patients "
-    "that split before a model is trained here, or they may have helped to choose its weights"
-)
 
 
 @dataclass(frozen=True)
@@ -86,21 +84,19 @@ def run_calibrate(
     whole = enough(config, found.images(config, card.preprocessing, kept))
     warnings, remarks = foreign(Pictures.of(found.scan, found.named), config, card, profiles)
     images = whole.kept_back()
-    if not len(images.calibration):
+    if not len(halves(images.calibration)[0]):
         raise TooFewImagesError(
-            f"site '{config.data.site}' has no patient to calibrate on",
+            f"site '{config.data.site}' has no patient to set thresholds on",
             "give more healthy patients the split calibration",
         )
-    remarks += [] if len(whole.calibration) else [KEPT_BACK]
+    too, kept_back = (False, "") if len(whole.calibration) else helped(card, config.data.site)
+    remarks += [kept_back] if kept_back else []
     give_network(model, artifact, weights, runtime.device)
     artifact.method.to(runtime.device)
     reporter.say("scoring on healthy images")
-    perceptual = PerceptualConfig(weights=weights)
-    chosen = choose(artifact, images, asked.scoring, perceptual, runtime)
+    chosen = choose(artifact, images, asked.scoring, weights, runtime)
     everyone = _measured(reporter, chosen, images)
-    reference, why_none = reference_of(card, chosen.scoring, rate)
-    remarks += [why_none] if why_none else []
-    outcome = _outcome(config.data.site, artifact, chosen, images, everyone, rate, asked, reference, warnings, remarks)
+    outcome = _outcome(config.data.site, artifact, chosen, images, everyone, rate, asked, too, warnings, remarks)
     folder = out or model
     save_calibration(folder, outcome.calibration)
     write_atomically(folder / PAGE, render_page(outcome), mode=0o600)
@@ -119,7 +115,12 @@ def _rate(asked: Asked, card: Card) -> float:
 def _measured(reporter: TerminalReporter, chosen: Chosen, images: SiteImages) -> Measured:
     with reporter.task("scoring calibration images", len(images.calibration)) as move:
         return measure(
-            chosen.scorer, chosen.scoring, images.calibration, CONFIG.batch_size, lambda done: move(done, "")
+            chosen.scorer,
+            chosen.scoring,
+            images.calibration,
+            CONFIG.batch_size,
+            lambda done: move(done, ""),
+            sets_thresholds,
         )
 
 
@@ -131,18 +132,23 @@ def _outcome(
     everyone: Measured,
     rate: float,
     asked: Asked,
-    reference: FederatedCalibration | None,
+    chose_too: bool,
     warnings: list[str],
     remarks: list[str],
 ) -> Outcome:
+    theirs, why = scored_alike(artifact.card, chosen)
+    known, why = references(theirs, rate, everyone.pictures == (1, 1)) if theirs else ({}, why)
     first, second = (everyone.of({row.patient_id for row in half.rows}) for half in halves(images.calibration))
     found: dict[Unit, dict[Way, ImageThreshold]] = {
-        unit: ways(first, second, rate, unit, reference.reference if reference and reference.unit == unit else None)
-        for unit in UNITS
+        unit: ways(first, second, rate, unit, known.get(unit)) for unit in UNITS
     }
-    theirs = drift_from(reference, everyone)
-    if theirs and differs(theirs):
-        higher = "higher" if theirs.higher else "other, not higher"
+    pixel = first.pixel_threshold(asked.pixel_rate)
+    if chose_too:
+        found = {u: {way: unpromised(one, TRAINED_TOO) for way, one in by_way.items()} for u, by_way in found.items()}
+        pixel = unpromised(pixel, TRAINED_TOO)
+    moved = drift_from(theirs, site, everyone)
+    if moved and differs(moved):
+        higher = "higher" if moved.higher else "other, not higher"
         warnings = [
             *warnings,
             f"healthy scores here are {higher} than the consortium's: the pooled threshold does not fit this site",
@@ -151,11 +157,11 @@ def _outcome(
         site,
         chosen.scorer,
         chosen.scoring,
-        first.pixel_threshold(asked.pixel_rate),
+        pixel,
         {unit: picked(thresholds, asked.way) for unit, thresholds in found.items()},
         first,
         everyone,
-        PerceptualConfig().net,
+        chosen.net,
         artifact.card.model_hash,
     )
     return Outcome(
@@ -163,9 +169,11 @@ def _outcome(
         why=chosen.why,
         behind=len(set(first.patients)),
         others=len(set(second.patients)),
+        pictures=everyone.pictures,
         ways=found,
         scores={unit: everyone.by_patient(unit) for unit in UNITS},
-        drift=theirs,
+        run=tuple(told_of_site(theirs, site)) if theirs else (),
+        drift=moved,
         warnings=tuple(warnings),
-        remarks=tuple(remarks),
+        remarks=(*remarks, *([why] if why else [])),
     )

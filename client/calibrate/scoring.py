@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from ra_core.artifact import Artifact, Card
 from ra_core.config import EvaluationConfig, PerceptualConfig
@@ -10,6 +12,7 @@ from ra_core.data import SiteImages
 from ra_core.errors import ConfigError, WeightsError
 from ra_core.evaluation import reference_images
 from ra_core.metrics import Resampling
+from ra_core.models.configs.perceptual import Net
 from ra_core.perceptual import Perceptual
 from ra_core.runtime import Runtime
 from ra_core.scoring import Scorer, ScoringConfig
@@ -32,23 +35,29 @@ class Chosen:
         scoring: the way.
         why: in words.
         scorer: with the site's statistics.
+        net: backbone of the perceptual network, where one is needed.
     """
 
     scoring: ScoringConfig
     why: str
     scorer: SiteScorer
+    net: Net
+
+    @property
+    def network(self) -> str:
+        """SHA-256 of the perceptual network behind the scores; empty where they need none."""
+        perceptual = self.scorer.scorer.perceptual
+        return perceptual.digest if perceptual and self.scoring.is_perceptual else ""
 
 
-def choose(
-    artifact: Artifact, images: SiteImages, name: str | None, perceptual: PerceptualConfig, runtime: Runtime
-) -> Chosen:
-    """Decide how to score.
+def choose(artifact: Artifact, images: SiteImages, name: str | None, weights: Path | None, runtime: Runtime) -> Chosen:
+    """Decide how to score; where that is the consortium's way, with its settings, so that its scores are as these.
 
     Args:
         artifact: the model; its method is on the runtime's device.
         images: of the site, none of which is one of calibration for this.
         name: asked for; None leaves it to the model's card, or to the images.
-        perceptual: network of the scorings that need one.
+        weights: file of the perceptual network's; None searches for them.
         runtime: the machine.
 
     Raises:
@@ -57,19 +66,31 @@ def choose(
     """
     candidates, why = _candidates(artifact, images.site, name)
     needed = any(scoring.is_perceptual for scoring in candidates)
+    config, perceptual = _settings(artifact.card, candidates, weights)
     scorer = Scorer(_network(perceptual, runtime) if needed else None)
     seed = artifact.card.seed
-    reference = reference_images(len(images.train), CONFIG, seed)
+    reference = reference_images(len(images.train), config, seed)
     train = batches(images.train, CONFIG.batch_size, reference)
     site = SiteScorer.fit(artifact.method, scorer, candidates, train, runtime.device)
     if len(candidates) == 1:
-        return Chosen(candidates[0], why, site)
+        return Chosen(candidates[0], why, site, perceptual.net)
     val = list(batches(images.val, CONFIG.batch_size))
     patients = [row.patient_id for row in images.val.rows]
     others = images.train.images(reference[:OTHERS])
     resampling = Resampling(bootstrap=CONFIG.bootstrap, confidence=CONFIG.confidence, seed=seed)
     found = synthetic_auroc(site, val, site.scores(val), others, patients, resampling)
-    return Chosen(choose_scoring(candidates, found)[0], why, site)
+    return Chosen(choose_scoring(candidates, found)[0], why, site, perceptual.net)
+
+
+def _settings(
+    card: Card, candidates: Sequence[ScoringConfig], weights: Path | None
+) -> tuple[EvaluationConfig, PerceptualConfig]:
+    theirs = card.calibration
+    if theirs is None or list(candidates) != [theirs.scoring]:
+        return CONFIG, PerceptualConfig(weights=weights)
+    config = CONFIG.model_copy(update={"reference_images": theirs.reference_images or CONFIG.reference_images})
+    perceptual = PerceptualConfig(weights=weights)
+    return config, perceptual.model_copy(update={"net": theirs.perceptual_net or perceptual.net})
 
 
 def _candidates(artifact: Artifact, site: str, name: str | None) -> tuple[list[ScoringConfig], str]:
@@ -81,7 +102,7 @@ def _candidates(artifact: Artifact, site: str, name: str | None) -> tuple[list[S
             raise ConfigError(f"there is no scoring '{name:.40}' of {card.method.name}", f"it has {names}")
         return found, "asked for"
     if card.calibration:
-        return [card.calibration.scoring], "the consortium's, so that its reference holds"
+        return [card.calibration.scoring], "the consortium's way to score"
     by_heart = _knows_by_heart(artifact, card, site)
     fit = [scoring for scoring in offered if not (scoring.standardise and by_heart)]
     return fit, "it finds synthetic anomalies on val images best"

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from client.delivery import assembled
-from client.histograms.terms import why_no_histograms, why_no_tests
+from client.histograms.terms import why_no_histograms, why_no_tests, why_too_small
 from client.rounds import Site
 from ra_core.config import CalibrationConfig, PerceptualConfig, StudyConfig
 from ra_core.data import ImageSet
@@ -36,8 +36,8 @@ def histogram(site: Site, order: HistogramOrder) -> HistogramReply:
         StateError: layers of this site belong to the model, and are lost.
         WeightsError: the scoring needs a perceptual network that this machine doesn't have.
     """
-    study, policy = order.study, site.config.policy
-    found, why, network = _NONE, why_no_histograms(policy, study), ""
+    study = order.study
+    found, why, network = _NONE, _why_none(site, study), ""
     if not why:
         scorer = Scores(site, order)
         network = scorer.network
@@ -59,8 +59,9 @@ def check(site: Site, order: CheckOrder) -> CheckReply:
     Raises:
         As `histogram`.
     """
-    study, policy = order.study, site.config.policy
-    why, why_tests = why_no_histograms(policy, study), why_no_tests(policy, study)
+    study = order.study
+    why = _why_none(site, study)
+    why_tests = why or why_no_tests(site.config.policy, study)
     second, healthy, anomalous = np.zeros(0), _NONE, _NONE
     scorer = None if why else Scores(site, order)
     if scorer:
@@ -122,8 +123,7 @@ class Scores:
         if not len(images):
             return np.zeros(0)
         found = self._scorer.scores(batches(images, self._size))[self._name]
-        names = [f"{row.path} {frame}" for row, frame in zip(images.rows, images.frames, strict=True)]
-        return patient_scores(found, [row.patient_id for row in images.rows], names, self.config.unit)
+        return patient_scores(found, [row.patient_id for row in images.rows], images.names, self.config.unit)
 
     def histogram(self, images: ImageSet) -> tuple[Histogram, str]:
         """Of one score a patient; and why there is none, empty where there is one."""
@@ -131,6 +131,11 @@ class Scores:
         if (found > EDGES[-1]).any():
             return _NONE, "scores lie above the highest published edge"
         return Histogram.of(found), ""
+
+
+def _why_none(site: Site, study: StudyConfig) -> str:
+    policy, patients = site.config.policy, {row.patient_id for row in site.images.train.rows}
+    return why_no_histograms(policy, study) or why_too_small(policy, len(patients))
 
 
 def _asked(study: StudyConfig) -> CalibrationConfig:

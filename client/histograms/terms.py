@@ -10,14 +10,24 @@ from ra_core.config import PolicyConfig, StudyConfig
 from ra_core.messages import ABSENT, CheckReply, HistogramReply
 from ra_core.thresholds import Histogram
 
-__all__ = ["narrowed", "why_no_histograms", "why_no_tests"]
+__all__ = ["least_count", "narrowed", "why_no_histograms", "why_no_tests", "why_too_small"]
 
 _NONE = Histogram(())
 _WAYS = ("shrunken", "local", "pooled")
 """Thresholds in the order in which their counts are let out, as long as the cells between them stay large enough."""
 
 _TOO_FEW = "it has fewer patients than its policy lets out (policy.min_count, policy.min_cell)"
-_TOO_FINE = "its policy lets no such small counts out (policy.min_cell)"
+_TOO_FINE = "its policy lets no such small counts out (policy.min_count, policy.min_cell)"
+
+
+def least_count(policy: PolicyConfig) -> int:
+    """Smallest count of a cell, or of patients above a threshold, that may leave."""
+    return max(policy.min_cell, policy.min_count)
+
+
+def why_too_small(policy: PolicyConfig, trained_on: int) -> str:
+    """Why a site with so many patients in training tells nothing about scores; empty where it isn't too small."""
+    return "" if trained_on >= policy.min_patients else "it has fewer patients in training (policy.min_patients)"
 
 
 def why_no_histograms(policy: PolicyConfig, study: StudyConfig) -> str:
@@ -67,7 +77,7 @@ def _counts(reply: CheckReply, study: StudyConfig, policy: PolicyConfig) -> tupl
     told: dict[str, int] = {}
     for way, count in counts.items() if not why else ():
         marks = sorted([0, reply.n, *told.values(), count])
-        if count != ABSENT and all(b == a or b - a >= policy.min_cell for a, b in pairwise(marks)):
+        if count != ABSENT and all(b == a or b - a >= least_count(policy) for a, b in pairwise(marks)):
             told[way] = count
     if not why and any(count != ABSENT and way not in told for way, count in counts.items()):
         why = _TOO_FINE
@@ -86,9 +96,9 @@ def _tests(reply: CheckReply, study: StudyConfig, policy: PolicyConfig) -> tuple
 
 
 def _is_small(n: int, policy: PolicyConfig) -> bool:
-    return n < max(policy.min_count, policy.min_cell)
+    return n < least_count(policy)
 
 
 def _coarse(found: Histogram, policy: PolicyConfig) -> Histogram:
     """Each score as the edge that its cell ends at lies in the same cell again."""
-    return Histogram.of(found.highest(), policy.min_cell)
+    return Histogram.of(found.highest(), least_count(policy))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from client.ledger.chain import Line
+from client.ledger.chain import Line, Scored
 
 __all__ = ["Answered", "Hidden"]
 
@@ -27,15 +27,23 @@ class Answered:
         seeds: updates that have left under masks, by the seed that their batches were drawn with.
         models: digest of the study and hash of the model, of all that were answered for.
         judged: closing exchanges, without those that judged a model once more.
+        joined: runs that the site has joined, and digests of their studies.
+        scored: by kind of message and run, the counts of scores that left first.
     """
 
     masked_models: set[str] = field(default_factory=set)
     seeds: dict[int, Hidden] = field(default_factory=dict)
     models: set[tuple[str, str]] = field(default_factory=set)
     judged: int = 0
+    joined: set[tuple[str, str]] = field(default_factory=set)
+    scored: dict[tuple[str, str], Scored] = field(default_factory=dict)
 
     def add(self, line: Line) -> None:
         """Take in the next line."""
+        if line.kind == "join":
+            self.joined.add((line.run, line.study))
+        if line.scored:
+            self.scored.setdefault((line.kind, line.run), line.scored)
         if line.kind in ("masked", "masked_closing"):
             self.masked_models.add(line.model_hash)
         if line.kind == "masked" and line.trained:

@@ -106,7 +106,6 @@ class Book:
         spendings: of privacy, from the first.
         unused: the last of them, until an update leaves for it.
         answered: for which models, and with which seeds, figures have left.
-        checks: thresholds of which counts of patients above them have left, by the model's hash: the first of each.
         replaced: ends of lost ledgers in whose place this one is, an empty one among them.
         noted: files of what was set aside, that a line tells of.
         whole: bytes that the lines have; what a crash has left of one more comes after them.
@@ -119,7 +118,6 @@ class Book:
     spendings: list[Spending] = field(default_factory=list)
     unused: Spending | None = None
     answered: Answered = field(default_factory=Answered)
-    checks: dict[str, tuple[int, int, int]] = field(default_factory=dict)
     replaced: set[Head] = field(default_factory=set)
     noted: set[str] = field(default_factory=set)
     whole: int = 0
@@ -249,8 +247,6 @@ class Book:
             self.replaced.add(line.replaced)
         if line.kind == "torn":
             self.noted.add(line.what["file"])
-        if line.check:
-            self.checks.setdefault(*line.check)
         self.answered.add(line)
         if line.spent:
             self.spent.append(line.spent)

@@ -17,7 +17,19 @@ from typing import Any, BinaryIO, NamedTuple
 from ra_core.errors import LedgerError
 from ra_core.privacy.accounting import Releases
 
-__all__ = ["EMPTY", "LONGEST_LINE", "Entry", "Head", "Line", "Spending", "Spent", "Trained", "faulty", "read_lines"]
+__all__ = [
+    "EMPTY",
+    "LONGEST_LINE",
+    "Entry",
+    "Head",
+    "Line",
+    "Scored",
+    "Spending",
+    "Spent",
+    "Trained",
+    "faulty",
+    "read_lines",
+]
 
 LONGEST_LINE = 1 << 24
 """Bytes; a line about a model of ten thousand tensors has a tenth of it."""
@@ -52,6 +64,20 @@ class Trained(NamedTuple):
     seed: int
     start: int
     stop: int
+
+
+class Scored(NamedTuple):
+    """Counts of scores that have left.
+
+    Attributes:
+        model_hash: whose scores they are.
+        thresholds: as places of published edges; none of a histogram.
+        told: SHA-256 of all that was told of them.
+    """
+
+    model_hash: str
+    thresholds: tuple[int, ...]
+    told: str
 
 
 class Spending(NamedTuple):
@@ -145,12 +171,12 @@ class Line(Entry):
         return Trained(**self.what["trained"]) if "trained" in self.what else None
 
     @property
-    def check(self) -> tuple[str, tuple[int, int, int]] | None:
-        """Hash of the model, and the thresholds, of which it tells how many patients are above; None where of none."""
-        if self.kind != "check":
+    def scored(self) -> Scored | None:
+        """The counts of scores in it; None where there are none."""
+        if self.kind not in ("histogram", "check"):
             return None
-        facts = self.what["facts"]
-        return str(facts["model_hash"]), (int(facts["local"]), int(facts["pooled"]), int(facts["shrunken"]))
+        facts, named = self.what["facts"], ("local", "pooled", "shrunken") if self.kind == "check" else ()
+        return Scored(str(facts["model_hash"]), tuple(int(facts[name]) for name in named), str(self.what["sha256"]))
 
     @property
     def spending(self) -> Spending | None:
@@ -209,7 +235,7 @@ def _line(text: bytes, number: int) -> Line:
         found.pop("hash")
         line = Line(**found)
         whole = line.content == text and isinstance(line.what, dict)
-        _ = line.spent, line.spending, line.replaced, line.model_hash, line.trained, line.check
+        _ = line.spent, line.spending, line.replaced, line.model_hash, line.trained, line.scored
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
         whole = False
     if not whole:

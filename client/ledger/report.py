@@ -59,7 +59,8 @@ PRIVACY = (
 
 SCORES = (
     "How many patients score how high with a finished model, on published edges: no score, and no patient. A cell of "
-    "few tells about what those few have, and so does where the highest ends: policy.min_cell sets how few."
+    "few tells about what those few have, and so does where the highest ends: policy.min_cell and "
+    "policy.min_count set how few."
 )
 
 TELLING = (

@@ -17,7 +17,11 @@ def score(
     model: Annotated[Path, typer.Option(help="Model folder (card.json and model.safetensors).")],
     out: Annotated[Path, typer.Option(help="Folder for the results; the same command goes on with an unfinished one.")],
     calibration: Annotated[
-        Path | None, typer.Option(help="This site's calibration of the model; without it, no decisions.")
+        Path | None,
+        typer.Option(
+            help="Folder of this site's calibration; without it, the one in the model's folder, where `ra-client "
+            "calibrate` writes it. If there is none, there are no decisions."
+        ),
     ] = None,
     weights: Annotated[
         Path | None, typer.Option(help="The perceptual network's weights; without it, those on this machine.")

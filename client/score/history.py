@@ -87,6 +87,10 @@ class History:
         hint = "set it aside: the months before and after are files of their own"
         raise ResumeError(f"{path.name} in the state folder's {FOLDER}: {reason}", hint)
 
+    def has(self, content: str) -> bool:
+        """Whether a study was counted in any month, by SHA-256 of its files."""
+        return content[:DIGITS] in self._counted
+
     def add(self, content: str, unit: Unit, numbers: Mapping[str, float]) -> None:
         """Count a study in this month, on disk when this returns; one that was counted in any month changes nothing.
 
@@ -99,9 +103,9 @@ class History:
             ResumeError: the month's file is damaged.
             OSError: the disk is full or the folder can't be written.
         """
-        study = content[:DIGITS]
-        if study in self._counted:
+        if self.has(content):
             return
+        study = content[:DIGITS]
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with FileLock(self.folder / ".lock"):
             kept = self.month(_now())

@@ -60,7 +60,7 @@ def score_all(
     stopped: Callable[[], bool],
     history: History | None = None,
 ) -> Outcome:
-    """Score every item that the table doesn't know yet; what could not be scored before is tried again.
+    """Score every item that the table doesn't know yet; what could not be scored, or counted, before is tried again.
 
     What is left aside now loses a score that it has from before.
 
@@ -83,7 +83,8 @@ def score_all(
             break
         content = _content(item.files)
         row = table.find(str(item.files[0]), content)
-        if row and row.complete and item.reason is None:
+        counted = history is None or history.has(content)
+        if row and row.complete and item.reason is None and counted:
             outcome.known += 1
         else:
             row = _score(model, item, content, row.number if row else table.next_number, folder, history)

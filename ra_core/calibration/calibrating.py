@@ -6,6 +6,7 @@ The images must have chosen neither weights nor scoring, or a threshold promises
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,14 +19,18 @@ from ra_core.data import SiteImages
 from ra_core.scoring import ScoringConfig
 from ra_core.site_scorer import SiteScorer
 from ra_core.thresholds import Promise, Unit, conformal_threshold
-from ra_core.thresholds.figures import share_interval
 from ra_core.thresholds.record import Achieved, Way
 from ra_core.thresholds.shrinkage import Reference, shrunken
 
-__all__ = ["CHOSE_TOO", "assembled", "image_threshold", "own_calibration", "ways"]
+__all__ = ["CHOSE_TOO", "TRAINED_TOO", "assembled", "image_threshold", "own_calibration", "unpromised", "ways"]
+
+P = TypeVar("P", bound=Promise)
 
 CHOSE_TOO = "set on images that also chose the scoring: nothing is promised"
 """Note of thresholds that were set on validation images."""
+
+TRAINED_TOO = "set on images that also chose the model's weights: nothing is promised"
+"""The same where these chose the round, or the step, that the model is of."""
 
 TOO_FEW = "not enough patients here or in the consortium"
 
@@ -98,6 +103,13 @@ def assembled(
     )
 
 
+def unpromised(threshold: P, why: str) -> P:
+    """The same threshold without its promise, where there is one; `why` is its note."""
+    if threshold.value is None:
+        return threshold
+    return threshold.model_copy(update={"low": None, "high": None, "note": why})
+
+
 def own_calibration(
     site: str,
     scorer: SiteScorer,
@@ -126,15 +138,11 @@ def own_calibration(
     units: tuple[Unit, ...] = ("slice", "study")
     thresholds = {unit: image_threshold(found, config.image_fpr, unit) for unit in units}
     if not apart:
-        thresholds = {unit: _unpromised(threshold) for unit, threshold in thresholds.items()}
+        thresholds = {unit: unpromised(threshold, CHOSE_TOO) for unit, threshold in thresholds.items()}
     pixel = found.pixel_threshold(config.pixel_fpr)
+    if not apart:
+        pixel = unpromised(pixel, CHOSE_TOO)
     return assembled(site, scorer, scoring, pixel, thresholds, found, found, perceptual_net, model_hash)
-
-
-def _unpromised(threshold: ImageThreshold) -> ImageThreshold:
-    if threshold.value is None:
-        return threshold
-    return threshold.model_copy(update={"low": None, "high": None, "note": CHOSE_TOO})
 
 
 def _unguaranteed(way: Way, value: float | None, n: int, rate: float, unit: Unit) -> ImageThreshold:
@@ -146,6 +154,4 @@ def _tried(threshold: ImageThreshold, scores: NDArray[np.float64]) -> ImageThres
     if threshold.value is None or not len(scores):
         return threshold
     above = int((scores > threshold.value).sum())
-    low, high = share_interval(above, len(scores))
-    achieved = Achieved(threshold=threshold.value, above=above, n=len(scores), low=low, high=high)
-    return threshold.model_copy(update={"achieved": achieved})
+    return threshold.model_copy(update={"achieved": Achieved.of(threshold.value, above, len(scores))})

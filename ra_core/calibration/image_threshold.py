@@ -30,8 +30,9 @@ class ImageThreshold(Promise):
         whose = "the consortium" if self.way == "pooled" else site
         asked = f"calibrated on {self.n} healthy patients of {whose}, asked {percent(self.rate)}"
         if self.low is not None and self.high is not None:
-            return f"{asked}, expected range {percent(self.low)} to {percent(self.high)}"
-        if self.achieved is None:
+            expected = f"{asked}, expected range {percent(self.low)} to {percent(self.high)}"
+            return f"{expected}; {self.note}" if self.note else expected
+        if self.achieved is None or self.way == "local":
             return f"{asked}, {self.note}"
         return f"{asked}, no finite-sample guarantee: {self.way}, measured {self.achieved.above} of {self.achieved.n}"
 

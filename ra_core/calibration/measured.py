@@ -111,6 +111,7 @@ def measure(
     images: ImageSet,
     batch_size: int,
     progress: Callable[[int], None] = lambda _: None,
+    mapped: Callable[[str], bool] = lambda _: True,
 ) -> Measured:
     """Score a site's healthy images and note their plain numbers.
 
@@ -120,14 +121,14 @@ def measure(
         images: of healthy patients, at least one.
         batch_size: images scored at a time.
         progress: told how many are done.
+        mapped: of which patients maps are kept.
 
     Raises:
         DataError: a file can't be read.
     """
     scorer = site.only([scoring.name])
     patients = [row.patient_id for row in images.rows]
-    names = [f"{row.path}/{frame}" for row, frame in zip(images.rows, images.frames, strict=True)]
-    kept, grids = _drawn(patients, names), images.grids()
+    kept, grids = _drawn(patients, images.names, mapped), images.grids()
     scores, small, plain, maps = list[float](), list[NDArray[np.uint8]](), list[dict[str, float]](), {}
     for x in batches(images, batch_size):
         found = scorer.maps(x)[scoring.name]
@@ -139,7 +140,7 @@ def measure(
             small.append(thumbnail(image))
             plain.append(traits(image, shape, Geometry.of(shape, spacing, len(image)).spacing(spacing)))
         progress(len(scores))
-    return Measured(np.array(scores), patients, names, np.stack(small), plain, maps)
+    return Measured(np.array(scores), patients, images.names, np.stack(small), plain, maps)
 
 
 def mean_traits(pictures: Iterable[Mapping[str, float]]) -> dict[str, float]:
@@ -149,10 +150,10 @@ def mean_traits(pictures: Iterable[Mapping[str, float]]) -> dict[str, float]:
     return {name: float(np.mean([one[name] for one in found])) for name in names}
 
 
-def _drawn(patients: Sequence[str], names: Sequence[str]) -> set[int]:
-    """Up to `MAPS` pictures of each patient."""
+def _drawn(patients: Sequence[str], names: Sequence[str], mapped: Callable[[str], bool]) -> set[int]:
+    """Up to `MAPS` pictures of each patient whose maps are kept."""
     digests = [hashlib.sha256(name.encode(errors="surrogateescape")).digest() for name in names]
-    kept, counts = set[int](), dict.fromkeys(patients, 0)
+    kept, counts = set[int](), {patient: 0 if mapped(patient) else MAPS for patient in patients}
     for place in sorted(range(len(names)), key=digests.__getitem__):
         if counts[patients[place]] < MAPS:
             counts[patients[place]] += 1

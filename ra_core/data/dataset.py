@@ -90,6 +90,11 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.rows)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """A name of each image that stays the same, of file and frame: draws among a patient's images go by it."""
+        return tuple(f"{row.path} {frame}" for row, frame in zip(self.rows, self.frames, strict=True))
+
     def of_patients(self, wanted: Callable[[str], bool]) -> ImageSet:
         """Those of the patients whose ids are wanted, in the same order."""
         return self._where(lambda row: wanted(row.patient_id))

@@ -10,8 +10,9 @@ import numpy as np
 
 from ra_core.data.dataset import ImageSet
 from ra_core.data.geometry import Place
+from ra_core.errors import TooFewImagesError
 
-__all__ = ["KnownBoxes", "KnownMasks", "SiteImages", "halves"]
+__all__ = ["KnownBoxes", "KnownMasks", "SiteImages", "halves", "is_kept_back", "sets_thresholds"]
 
 
 @dataclass(frozen=True)
@@ -87,11 +88,20 @@ class SiteImages:
     used: int = 0
 
     def kept_back(self) -> SiteImages:
-        """With images to calibrate on: where none are of that split, every second validation patient's, by a hash."""
+        """With images to calibrate on: where none are of that split, about half of the validation patients', by a hash.
+
+        Raises:
+            TooFewImagesError: no validation patient is left.
+        """
         if len(self.calibration):
             return self
-        val, calibration = halves(self.val)
-        return replace(self, val=val, calibration=calibration)
+        val = self.val.of_patients(lambda patient: not is_kept_back(patient))
+        if not len(val):
+            raise TooFewImagesError(
+                f"site '{self.site}' has no validation patient left: all are drawn to be kept back for calibration",
+                "give more healthy patients the split val, or some the split calibration, so that none is drawn",
+            )
+        return replace(self, val=val, calibration=self.val.of_patients(is_kept_back))
 
     @cached_property
     def lesions(self) -> KnownMasks:
@@ -105,14 +115,25 @@ class SiteImages:
 
 
 def halves(images: ImageSet) -> tuple[ImageSet, ImageSet]:
-    """Two halves by patient, the first at least as large as the second; the same whoever looks, in whichever order.
+    """The patients who set thresholds, and those who try them: two halves, about as large as each other."""
+    return images.of_patients(sets_thresholds), images.of_patients(lambda patient: not sets_thresholds(patient))
 
-    Patients are ordered by SHA-256 over "federated-ra half", a zero byte and their id, and dealt out in turn.
+
+def is_kept_back(patient: str) -> bool:
+    """Whether a validation patient is kept back for calibration, at a site without that split; so is about half.
+
+    It depends on the patient's id alone, so that who comes or goes moves nobody else, and no model that a patient has
+    helped to choose is calibrated on that patient later.
     """
-    order = sorted({row.patient_id for row in images.rows}, key=_drawn)
-    first = set(order[::2])
-    return images.of_patients(first.__contains__), images.of_patients(lambda patient: patient not in first)
+    return _drawn("kept back", patient)
 
 
-def _drawn(patient: str) -> str:
-    return hashlib.sha256(b"federated-ra half\0" + patient.encode(errors="surrogateescape")).hexdigest()
+def sets_thresholds(patient: str) -> bool:
+    """Whether a calibration patient is of the half that sets thresholds; by the id alone, and of no other draw."""
+    return _drawn("half", patient)
+
+
+def _drawn(what: str, patient: str) -> bool:
+    """The first bit of SHA-256 over "federated-ra", what is drawn, a zero byte and the id."""
+    words = f"federated-ra {what}\0{patient}".encode(errors="surrogateescape")
+    return hashlib.sha256(words).digest()[0] < 128

@@ -11,7 +11,6 @@ expected range.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -22,12 +21,20 @@ from scipy.special import betaincinv  # scipy.stats has the same, and takes a se
 from ra_core.settings import Config
 from ra_core.thresholds.units import Unit
 
-__all__ = ["Promise", "conformal_threshold", "expected_range", "patients_needed", "pixel_threshold", "rank"]
+__all__ = [
+    "Promise",
+    "conformal_threshold",
+    "expected_range",
+    "patients_lacking",
+    "patients_needed",
+    "rank",
+    "too_few",
+]
 
 CONFIDENCE = 0.95
 """Of expected ranges."""
 
-_HAIR = 1e-9
+HAIR = 1e-9
 """Products such as 0.95 x 20 are a little more than the whole number that they stand for."""
 
 
@@ -55,7 +62,7 @@ class Promise(Config):
 
 def rank(n: int, rate: float) -> int:
     """Which of n scores, from the smallest and from 1, is the threshold; n + 1 where none is high enough."""
-    return math.ceil((1 - rate) * (n + 1) - _HAIR)
+    return math.ceil((1 - rate) * (n + 1) - HAIR)
 
 
 def patients_needed(rate: float, outliers: int = 0) -> int:
@@ -68,7 +75,21 @@ def patients_needed(rate: float, outliers: int = 0) -> int:
     >>> patients_needed(0.05), patients_needed(0.05, outliers=1)
     (19, 39)
     """
-    return math.ceil((outliers + 1) / rate - 1 - _HAIR)
+    return math.ceil((outliers + 1) / rate - 1 - HAIR)
+
+
+def patients_lacking(found: int, rate: float, share: float) -> int:
+    """About how many more patients it takes until a rate can be promised, 0 where it can be.
+
+    Args:
+        found: patients who set the threshold now.
+        rate: of false alarms, in (0, 1).
+        share: of patients whom a draw lets set it, in (0, 1].
+
+    >>> patients_lacking(8, 0.05, 0.5)
+    22
+    """
+    return max(0, math.ceil((patients_needed(rate) - found) / share))
 
 
 def expected_range(n: int, rate: float, confidence: float = CONFIDENCE) -> tuple[float, float]:
@@ -105,49 +126,15 @@ def conformal_threshold(scores: ArrayLike, rate: float, unit: Unit) -> Promise:
     n, needed = len(values), patients_needed(rate)
     k = rank(n, rate)
     if k > n:
-        return Promise(value=None, rate=rate, unit=unit, n=n, note=_too_few(n, needed))
+        return Promise(value=None, rate=rate, unit=unit, n=n, note=too_few(n, needed))
     low, high = expected_range(n, rate)
     one = k == n
     note = f"rests on the highest score alone: {patients_needed(rate, 1)} patients would bear an outlier" if one else ""
     return Promise(value=float(values[k - 1]), rate=rate, unit=unit, n=n, low=low, high=high, note=note)
 
 
-def pixel_threshold(maps: Sequence[NDArray[np.float32]], patients: Sequence[str], rate: float) -> Promise:
-    """A map value that at most a share `rate` of a healthy patient's pixels exceed, on average over patients.
-
-    Conformal risk control (Angelopoulos et al. 2022), whose risk is the share of pixels above the threshold, at most 1:
-    the smallest value at which the sum over n patients of their shares, plus 1 for the next one, is at most
-    rate x (n + 1). Every patient counts the same, however many pictures there are of one.
-
-    Where there are too few patients for a promise, the value is the plain quantile, every patient counting the same,
-    and the note says that nothing is promised: a map needs some scale.
-
-    Args:
-        maps: of healthy pictures, each of any shape, finite.
-        patients: one id a map.
-        rate: of flagged pixels, in (0, 1).
-
-    Raises:
-        ValueError: no maps, lengths differ, or a value is not finite.
-    """
-    if not len(maps) or len(maps) != len(patients):
-        raise ValueError(f"{len(maps)} maps of {len(patients)} patients")
-    counts = dict.fromkeys(patients, 0)
-    for found, patient in zip(maps, patients, strict=True):
-        counts[patient] += found.size
-    n, needed = len(counts), patients_needed(rate)
-    values = _finite(np.concatenate([np.ravel(found) for found in maps]))
-    weights = np.repeat([1 / counts[patient] for patient in patients], [found.size for found in maps])
-    order = np.lexsort((weights, values))  # by the weight too: sums of floats depend on their order
-    below = np.cumsum(weights[order])
-    promised = n >= needed
-    wanted = (1 - rate) * (n + 1) if promised else (1 - rate) * n
-    place = min(int(np.searchsorted(below, wanted - _HAIR)), len(values) - 1)
-    note = "" if promised else f"a plain quantile, nothing is promised; {_too_few(n, needed)}"
-    return Promise(value=float(values[order[place]]), rate=rate, unit="pixel", n=n, note=note)
-
-
-def _too_few(n: int, needed: int) -> str:
+def too_few(n: int, needed: int) -> str:
+    """Why there is no threshold."""
     return f"not enough patients: {n} of {needed} needed"
 
 

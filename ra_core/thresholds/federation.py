@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from ra_core.thresholds.conformal import conformal_threshold
 from ra_core.thresholds.drift import Drift, drift
 from ra_core.thresholds.figures import Binned, auprc, auroc, rate_above, share_interval, within_sites
 from ra_core.thresholds.histogram import Histogram, edge_above, merged
-from ra_core.thresholds.record import Achieved, Figure, SiteThresholds
+from ra_core.thresholds.record import ACROSS_SITES, WITHIN_SITES, Achieved, Figure, Metric, SiteThresholds
 from ra_core.thresholds.shrinkage import FEWEST, Reference, consortium, shrunken
 from ra_core.thresholds.units import Unit
 
-__all__ = ["ByClass", "achieved", "figures", "reference_of", "thresholds"]
+__all__ = ["ByClass", "false_alarms", "figures", "reference_of", "thresholds"]
 
 ACROSS = "across sites: all patients as if of one site, so what scanners differ in is in it"
+ACROSS_OWN = "across sites: all patients, each held against the threshold of the own site"
 
 
 class ByClass(NamedTuple):
@@ -60,12 +61,6 @@ def thresholds(
     )
 
 
-def achieved(threshold: float, above: int, n: int) -> Achieved:
-    """A rate that was seen among n patients, at least one, with its interval."""
-    low, high = share_interval(above, n)
-    return Achieved(threshold=threshold, above=above, n=n, low=low, high=high)
-
-
 def figures(tested: Mapping[str, ByClass], untold: Mapping[str, str]) -> tuple[Figure, ...]:
     """Accuracy at each site, within sites and across sites; none where no site has told of test patients.
 
@@ -75,34 +70,53 @@ def figures(tested: Mapping[str, ByClass], untold: Mapping[str, str]) -> tuple[F
     """
     if not tested:
         return ()
+    healthy, anomalous = (merged(getattr(site, kind) for site in tested.values()) for kind in ("healthy", "anomalous"))
+    of_classes: dict[Metric, Callable[[Histogram, Histogram], Binned]] = {"auroc": auroc, "auprc": auprc}
+    found = [
+        figure
+        for name, number in of_classes.items()
+        for figure in _figures(
+            name,
+            {site: number(one.healthy, one.anomalous) for site, one in tested.items()},
+            untold,
+            _noted(number(healthy, anomalous), ACROSS),
+        )
+    ]
+    detected = {name: _detected(site) for name, site in tested.items()}
+    return *found, *_figures("detection_rate", detected, untold, _noted(_detected_across(tested.values()), ACROSS_OWN))
+
+
+def false_alarms(rates: Mapping[str, Achieved], untold: Mapping[str, str]) -> tuple[Figure, ...]:
+    """Rates of false alarms at each site, within and across sites; none where no site has told its own.
+
+    Args:
+        rates: at the sites' own thresholds.
+        untold: why others have told none: there the rate is not estimable, and says why.
+    """
+    if not rates:
+        return ()
+    by_site = {site: _share(one.above, one.n) for site, one in rates.items()}
+    across = _share(sum(one.above for one in rates.values()), sum(one.n for one in rates.values()))
+    return _figures("false_alarm_rate", by_site, untold, _noted(across, ACROSS_OWN))
+
+
+def _figures(
+    metric: Metric,
+    by_site: Mapping[str, Binned],
+    untold: Mapping[str, str],
+    across: Binned,
+) -> tuple[Figure, ...]:
     lacking = {
         site: Binned(value=None, n_healthy=0, n_anomalous=0, note=f"not estimable: {why}")
         for site, why in untold.items()
     }
-    healthy, anomalous = (
-        merged(site.healthy for site in tested.values()),
-        merged(site.anomalous for site in tested.values()),
-    )
-    found = {
-        "auroc": (
-            {name: auroc(site.healthy, site.anomalous) for name, site in tested.items()},
-            auroc(healthy, anomalous),
-        ),
-        "auprc": (
-            {name: auprc(site.healthy, site.anomalous) for name, site in tested.items()},
-            auprc(healthy, anomalous),
-        ),
-        "detection_rate": ({name: _detected(site) for name, site in tested.items()}, _detected_across(tested.values())),
-    }
-    return tuple(
-        Figure(metric=metric, where=where, number=number)
-        for metric, (by_site, across) in found.items()
-        for where, number in [
-            *sorted((by_site | lacking).items()),
-            ("within sites", within_sites(by_site | lacking)),
-            ("across sites", _across(across)),
-        ]
-    )
+    all_sites = {**by_site, **lacking}
+    numbers = [
+        *sorted(all_sites.items()),
+        (WITHIN_SITES, within_sites(all_sites)),
+        (ACROSS_SITES, across),
+    ]
+    return tuple(Figure(metric=metric, where=where, number=number) for where, number in numbers)
 
 
 def _edge(value: float | None) -> float | None:
@@ -139,9 +153,12 @@ def _without_threshold(n: int) -> Binned:
     return Binned(value=None, n_healthy=0, n_anomalous=n, note=note)
 
 
-def _across(number: Binned) -> Binned:
-    return (
-        number
-        if number.value is None
-        else number.model_copy(update={"note": "; ".join(filter(None, (ACROSS, number.note)))})
-    )
+def _share(above: int, n: int) -> Binned:
+    low, high = share_interval(above, n)
+    return Binned(value=above / n, low=low, high=high, n_healthy=n, n_anomalous=0)
+
+
+def _noted(number: Binned, note: str) -> Binned:
+    if number.value is None:
+        return number
+    return number.model_copy(update={"note": "; ".join(filter(None, (note, number.note)))})

@@ -2,23 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field, model_validator
 
+from ra_core.models.configs.perceptual import Net
 from ra_core.scorings import ScoringConfig
 from ra_core.settings import Config
 from ra_core.thresholds.conformal import Promise
 from ra_core.thresholds.drift import Drift
-from ra_core.thresholds.figures import Binned
+from ra_core.thresholds.figures import Binned, share_interval
 from ra_core.thresholds.histogram import EDGES_NAME, Histogram
 from ra_core.thresholds.shrinkage import Reference
 from ra_core.thresholds.units import Unit
 
-__all__ = ["Achieved", "FederatedCalibration", "Figure", "SiteThresholds", "Way"]
+__all__ = [
+    "ACROSS_SITES",
+    "WAYS",
+    "WITHIN_SITES",
+    "Achieved",
+    "FederatedCalibration",
+    "Figure",
+    "Metric",
+    "SiteThresholds",
+    "Way",
+]
 
 Way = Literal["local", "pooled", "shrunken"]
 """How a threshold is set: from a site's own scores, from all sites' as one, or between the two."""
+
+WAYS: tuple[Way, ...] = get_args(Way)
+
+
+Metric = Literal["auroc", "auprc", "detection_rate", "false_alarm_rate"]
+
+WITHIN_SITES, ACROSS_SITES = "within sites", "across sites"
 
 
 class Achieved(Config):
@@ -36,6 +54,12 @@ class Achieved(Config):
     n: int = Field(ge=1)
     low: float
     high: float
+
+    @classmethod
+    def of(cls, threshold: float, above: int, n: int) -> Achieved:
+        """A rate that was seen among n patients, at least one."""
+        low, high = share_interval(above, n)
+        return cls(threshold=threshold, above=above, n=n, low=low, high=high)
 
 
 class SiteThresholds(Config):
@@ -60,12 +84,13 @@ class Figure(Config):
     """A federated number.
 
     Attributes:
-        metric: auroc, auprc or detection_rate, the last at the shrunken threshold of each site.
-        where: a site, "within sites" (mean over sites) or "across sites" (all patients as if of one site).
+        metric: auroc, auprc and detection_rate of test patients, and false_alarm_rate of healthy calibration patients
+            who set no threshold; both rates at the shrunken threshold of each site.
+        where: a site, `WITHIN_SITES` (mean over sites) or `ACROSS_SITES` (all patients as if of one site).
         number: with its bound and interval.
     """
 
-    metric: Literal["auroc", "auprc", "detection_rate"]
+    metric: Metric
     where: str
     number: Binned
 
@@ -77,6 +102,9 @@ class FederatedCalibration(Config):
         scoring: of all scores here.
         unit: an alarm is about.
         rate: of false alarms asked.
+        reference_images: training images behind the mean and spread of standardised maps; None where none are made.
+        perceptual_net, network: backbone of the perceptual network behind the scores, and its `Perceptual.digest`;
+            None and empty where the scoring needs none. The digest is empty, too, where no site told its scores.
         edges: name of the published edges.
         reference: what all sites' scores say together; None where no site has 4 of them.
         healthy: (first cell, last cell, count) of the first halves of all sites, added up.
@@ -88,6 +116,9 @@ class FederatedCalibration(Config):
     scoring: ScoringConfig
     unit: Unit
     rate: float = Field(gt=0, lt=1)
+    reference_images: int | None = Field(None, ge=2)
+    perceptual_net: Net | None = None
+    network: str = Field("", pattern="^([0-9a-f]{64})?$")
     edges: str = EDGES_NAME
     reference: Reference | None
     healthy: tuple[tuple[int, int, int], ...]
@@ -100,6 +131,16 @@ class FederatedCalibration(Config):
         if self.edges != EDGES_NAME:
             raise ValueError(f"histogram edges '{self.edges:.20}' are not ours ({EDGES_NAME})")
         Histogram(self.healthy)
+        return self
+
+    @model_validator(mode="after")
+    def _scores_can_be_made_again(self) -> FederatedCalibration:
+        if self.scoring.standardise != (self.reference_images is not None):
+            raise ValueError("reference_images belongs to a standardised scoring, and to no other")
+        if self.scoring.is_perceptual != (self.perceptual_net is not None) or (
+            self.network and not self.perceptual_net
+        ):
+            raise ValueError("perceptual_net and network belong to a perceptual scoring, and to no other")
         return self
 
     @property

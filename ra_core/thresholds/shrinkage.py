@@ -2,9 +2,10 @@
 
 A site's own threshold rests on its few highest scores, the consortium's on many, but of other scanners. So the
 consortium's is first brought to the site: scores of each site are measured from the site's median in units of its
-interquartile range, and the conformal threshold z of all of them together is put where the site's scores are. Between
-the two stands the credibility formula Z = n / (n + K) of Bühlmann (1967, "Experience rating and credibility", ASTIN
-Bulletin 4), here with K = 1 / rate: the weight of a site's own is
+interquartile range, which is drawn to the mean one of all sites where the site has few patients, and the conformal
+threshold z of all of them together is put where the site's scores are. Between the two stands the credibility formula
+Z = n / (n + K) of Bühlmann (1967, "Experience rating and credibility", ASTIN Bulletin 4), here with K = 1 / rate: the
+weight of a site's own is
 
     w = n rate / (n rate + 1),
 

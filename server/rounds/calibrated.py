@@ -9,12 +9,10 @@ from ra_core.config import StudyConfig
 from ra_core.messages import ABSENT, CheckReply, HistogramReply
 from ra_core.models.registry import build_method
 from ra_core.thresholds import EDGES, Histogram, merged
-from ra_core.thresholds.federation import ByClass, achieved, figures, reference_of, thresholds
-from ra_core.thresholds.record import Achieved, FederatedCalibration, SiteThresholds, Way
+from ra_core.thresholds.federation import ByClass, false_alarms, figures, reference_of, thresholds
+from ra_core.thresholds.record import WAYS, Achieved, FederatedCalibration, SiteThresholds, Way
 
 __all__ = ["check_problem", "completed", "histogram_problem", "in_words", "places_of", "uncompleted"]
-
-WAYS: tuple[Way, ...] = ("local", "pooled", "shrunken")
 
 Places = Mapping[str, int]
 """Of a site's thresholds among the published edges; `ABSENT` where there is none."""
@@ -52,12 +50,13 @@ def check_problem(reply: CheckReply, places: Places, most: int) -> str:
     return "" if largest <= most else "tells of more patients than it can have"
 
 
-def uncompleted(study: StudyConfig, histograms: Mapping[str, Histogram]) -> FederatedCalibration:
+def uncompleted(study: StudyConfig, histograms: Mapping[str, Histogram], network: str) -> FederatedCalibration:
     """Thresholds of all sites, before anybody has tried them.
 
     Args:
         study: that asks for calibration.
         histograms: of healthy patients of the first halves, by site.
+        network: SHA-256 of the perceptual network behind the scores, as sites tell it.
 
     Raises:
         ConfigError: the method has no such scoring.
@@ -67,11 +66,14 @@ def uncompleted(study: StudyConfig, histograms: Mapping[str, Histogram]) -> Fede
         raise ValueError("the study asks for no calibration")
     rate, unit = study.evaluation.image_fpr, study.calibration.unit
     method = build_method(study.method, study.preprocessing.size, study.seed)
-    reference = reference_of(histograms, rate)
+    scoring, reference = study.calibration.scoring_of(method.scorings), reference_of(histograms, rate)
     return FederatedCalibration(
-        scoring=study.calibration.scoring_of(method.scorings),
+        scoring=scoring,
         unit=unit,
         rate=rate,
+        reference_images=study.evaluation.reference_images if scoring.standardise else None,
+        perceptual_net=study.perceptual.net if scoring.is_perceptual else None,
+        network=network if scoring.is_perceptual else "",
         reference=reference,
         healthy=merged(histograms.values()).cells,
         sites=thresholds(histograms, reference, rate, unit),
@@ -110,10 +112,12 @@ def completed(
     }
     untold = dict(absent) | dict(unchecked)
     untold |= {site: reply.withheld_test for site, reply in checks.items() if reply.withheld_test}
+    rates = {site.site: site.achieved["shrunken"] for site in sites if "shrunken" in site.achieved}
+    no_rate = dict(absent) | {site.site: why.get(site.site, _NO_SHRUNKEN) for site in sites if site.site not in rates}
     return found.model_copy(
         update={
             "sites": sites,
-            "figures": figures(tested, untold),
+            "figures": figures(tested, untold) + false_alarms(rates, no_rate),
             "absent": dict(
                 sorted((dict(absent) | {site: f"no achieved rates: {w}" for site, w in why.items()}).items())
             ),
@@ -133,6 +137,7 @@ def in_words(found: FederatedCalibration) -> dict[str, str]:
     return told
 
 
+_NO_SHRUNKEN = "no count of patients above a shrunken threshold"
 _NOBODY = "no patients are left to try thresholds on"
 
 
@@ -149,7 +154,7 @@ def _achieved(site: SiteThresholds, found: FederatedCalibration, reply: CheckRep
     edges = _edges(site, found)
     counts = {way: getattr(reply, f"above_{way}") for way in WAYS}
     return {
-        way: achieved(edge, counts[way], reply.n)
+        way: Achieved.of(edge, counts[way], reply.n)
         for way, edge in edges.items()
         if edge is not None and counts[way] != ABSENT and reply.n
     }

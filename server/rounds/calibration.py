@@ -63,8 +63,9 @@ class Calibrating:
         asked = self._joining.known(self._roster.sites, self._seconds)
         self._tell("calibrating", asked=sorted(asked.values()), until=moment(self._seconds))
         replies, absent = self._histograms(asked, progress)
+        network = next((reply.network for reply in replies.values()), "")
         absent |= {site: self._roster.why_absent(site) for site in self._roster.sites if site not in asked.values()}
-        found = uncompleted(study, {site: reply.scores for site, reply in replies.items()})
+        found = uncompleted(study, {site: reply.scores for site, reply in replies.items()}, network)
         progress.calibration = found = completed(found, *self._checks(asked, found, progress), absent)
         self._tell("calibrated", rate=found.rate, achieved=in_words(found), absent=found.absent)
         return True

@@ -7,7 +7,7 @@ and scoring too, so nothing is promised here as it is with a `calibration` split
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, get_args
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +20,10 @@ from ra_core.thresholds.record import Way
 from ra_core.thresholds.shrinkage import FEWEST, Reference, consortium, shrunken
 from simulation.grid.result import CellResult
 
-__all__ = ["SHARED", "UNIT", "WAYS", "Alarms", "alarms", "healthy_cells"]
+__all__ = ["SHARED", "UNIT", "Alarms", "alarms", "healthy_cells"]
 
 SHARED = ("fedavg", "pooled")
 """Ways to train one model that all sites use as it is."""
-
-WAYS: tuple[Way, ...] = get_args(Way)
 
 UNIT: Unit = "study"
 """What an alarm is about: all images of a patient, whose highest score counts."""
@@ -51,8 +49,8 @@ def healthy_cells(images: ImageSet, scores: NDArray[np.float64]) -> tuple[tuple[
     """
     sick = {row.patient_id for row in images.rows if row.label == "anomalous"}
     kept = [place for place, row in enumerate(images.rows) if row.patient_id not in sick]
-    rows = [images.rows[place] for place in kept]
-    found = patient_scores(scores[kept], [row.patient_id for row in rows], [row.path for row in rows], UNIT)
+    patients, names = [images.rows[place].patient_id for place in kept], [images.names[place] for place in kept]
+    found = patient_scores(scores[kept], patients, names, UNIT)
     return Histogram.of(found).cells
 
 

@@ -92,6 +92,17 @@ class GridConfig(Config):
     runtime: RuntimeConfig = RuntimeConfig()
     study: SharedSettings = SharedSettings()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _all_are_chosen_by_the_same_patients(cls, found: Any) -> Any:
+        study = found.get("study") if isinstance(found, dict) else None
+        if isinstance(study, dict) and "calibration" in study:
+            raise ValueError(
+                "study.calibration: leave it out: a federation would keep validation patients back, and models of "
+                "other arms be chosen by all of them; `ra-simulate experiment` has thresholds over sites"
+            )
+        return found
+
     @model_validator(mode="after")
     def _methods_are_known(self) -> GridConfig:
         for block in self.blocks:

@@ -17,8 +17,10 @@ from client.cli import app
 from client.site import open_site
 from ra_core.artifact import Artifact, load_artifact, save_artifact
 from ra_core.calibration import load_calibration
+from ra_core.calibration.calibrating import TRAINED_TOO
 from ra_core.config import SiteConfig
 from ra_core.data import halves
+from ra_core.data.site_images import sets_thresholds
 from ra_core.errors import ConfigError, TooFewImagesError
 from ra_core.perceptual import Perceptual
 from ra_core.scoring import SCORINGS
@@ -125,6 +127,12 @@ def test_a_decision_says_what_it_rests_on(large, model):
     )
 
 
+def test_a_decision_says_that_it_rests_on_one_patient(large, model):
+    calibrate(large, model, "--scoring", PLAIN.name)
+    note = ra_core.load(model).score(large / "images/train_0_0.png").decision_note
+    assert note.endswith("; rests on the highest score alone: 39 patients would bear an outlier")
+
+
 def test_the_files_are_the_owners_and_name_nobody(large, model, tmp_path):
     out = tmp_path / "out"
     said = calibrate(large, model, "--scoring", STANDARDISED, "--out", str(out))
@@ -158,36 +166,58 @@ def test_the_page_has_the_card_and_a_picture(large, model):
 def test_where_there_are_too_few_there_are_scores_and_no_decisions(tmp_path, model):
     site = write_site(tmp_path / "small", calibration=9)
     said = calibrate(site, model, "--scoring", PLAIN.name)
-    assert "NO DECISIONS on pictures by themselves: not enough patients: 5 of 19 needed" in said
-    assert "37 in all would do" in said
+    assert "NO DECISIONS on pictures by themselves: not enough patients: 6 of 19 needed" in said
+    assert "about 26 more would do" in said
     result = ra_core.load(model).score(site / "images/train_0_0.png")
     assert result.score > 0
     assert (result.decision, result.threshold) == (None, None)
-    assert result.decision_note == "no decision: not enough patients: 5 of 19 needed"
+    assert result.decision_note == "no decision: not enough patients: 6 of 19 needed"
     assert "NO DECISIONS" in (model / "calibration.html").read_text()
 
 
-def test_so_many_as_it_says_would_do(tmp_path, model):
-    site = write_site(tmp_path / "site", calibration=37)
-    assert "NO DECISIONS" not in calibrate(site, model, "--scoring", PLAIN.name)
-    assert kept(model).slice.n == 19
-
-
-def test_without_a_calibration_split_half_of_val_is_kept_back(tmp_path, model):
+def test_without_a_calibration_split_half_of_val_is_kept_back(tmp_path):
     site = write_site(tmp_path / "site", calibration=0, val=12)
+    model = write_model(tmp_path / "other", sites=("elsewhere",))
     said = calibrate(site, model, "--scoring", PLAIN.name, "--rate", "0.3")
     assert "every second patient of val was kept back" in said
     assert kept(model).slice.n == 3
     first, second = scores_by_half(site, model)
-    assert (len(first), len(second)) == (3, 3)
+    assert (len(first), len(second)) == (3, 4)
+    assert "the model's weights were chosen without this site" in said
+    assert kept(model).slice.low is not None
 
 
-def test_nobody_to_calibrate_on_is_an_error(tmp_path, model):
+def test_validation_patients_who_chose_the_weights_promise_nothing(tmp_path):
+    site = write_site(tmp_path / "site", calibration=0, val=12)
+    model = write_model(tmp_path / "model", sites=("north",))
+    said = calibrate(site, model, "--scoring", PLAIN.name, "--rate", "0.3", "--pixel-rate", "0.3")
+    found = kept(model)
+    assert "they helped to choose the model's weights, so that nothing is promised" in said
+    for threshold in (found.pixel, found.slice, found.study):
+        assert (threshold.value is not None, threshold.low, threshold.note) == (True, None, TRAINED_TOO)
+    assert "expected range" not in said
+    result = ra_core.load(model).score(site / "images/train_0_0.png")
+    assert result.decision_note == f"calibrated on 3 healthy patients of north, asked 30 %, {TRAINED_TOO}"
+
+
+def test_validation_patients_who_were_kept_out_of_the_training_are_promised_for(tmp_path, others):
+    site = write_site(tmp_path / "site", calibration=0, val=12)
+    model = write_model(tmp_path / "model", reference_of(others, rate=0.3), sites=("north",))
+    said = calibrate(site, model, "--way", "local")
+    assert "the same draw kept them out of the model's training" in said
+    assert kept(model).slice.low is not None
+
+
+@pytest.mark.parametrize(
+    ("patient", "lack"), [("val_1", "no patient to set thresholds on"), ("val_0", "no validation patient left")]
+)
+def test_nobody_to_calibrate_on_is_an_error(tmp_path, model, patient, lack):
+    """The first is not kept back, the second is, and there is no other."""
     site = write_site(tmp_path / "site", calibration=0, val=4)
     manifest = site / "images/manifest.csv"
-    manifest.write_text(re.sub(r"val_\d,,test", "val_0,,test", manifest.read_text()))  # one patient
+    manifest.write_text(re.sub(r"val_\d,,test", f"{patient},,test", manifest.read_text()))
     error = calibrate(site, model, "--scoring", PLAIN.name, fails=TooFewImagesError)
-    assert "no patient to calibrate on" in error.message
+    assert lack in error.message
     assert not (model / "calibration.json").exists()
 
 
@@ -195,10 +225,26 @@ def test_a_study_is_judged_by_its_highest_picture(tmp_path, model):
     site = write_site(tmp_path / "site", pictures=5)
     said = calibrate(site, model, "--scoring", PLAIN.name)
     found = kept(model)
-    assert found.pictures in {(1, 5), (1, 1)}  # of the half that sets the threshold
     assert found.study.value >= found.slice.value
     assert "pictures by themselves:" in said
     assert found.usual.of("study")["score"].n == found.usual.of("slice")["score"].n == 40
+
+
+def test_who_tries_thresholds_may_be_the_one_with_several_pictures(tmp_path, model):
+    """Then volumes have a threshold of their own to be told of, too."""
+    site = write_site(tmp_path / "site", calibration=40)
+    other = next(f"calibration_{number}" for number in range(40) if not sets_thresholds(f"calibration_{number}"))
+    one = next(name for number in range(40) if sets_thresholds(name := f"calibration_{number}"))
+    assert one != other
+    manifest = site / "images/manifest.csv"
+    rows = manifest.read_text().splitlines()
+    more = next(row for row in rows if f",{other}," in row).replace(f"{other}_0.png", "more.png")
+    write_png(site / "images/more.png", head((64, 64), 999))
+    manifest.write_text("\n".join([*rows, more, ""]))
+    said = calibrate(site, model, "--scoring", PLAIN.name)
+    assert kept(model).pictures == (1, 1)
+    assert "pictures of a patient: 1 to 2" in said
+    assert "studies (a patient's highest picture):" in said
 
 
 # --- with a consortium
@@ -225,11 +271,11 @@ def test_with_a_consortium_the_shrunken_threshold_decides(large, tmp_path, other
         "calibrated on 20 healthy patients of north, asked 5 %, no finite-sample guarantee: "
         f"shrunken, measured {above} of 20"
     )
-    assert found.study.way == "local"  # the reference is one of pictures
+    assert found.study == found.slice.model_copy(update={"unit": "study"})  # each patient has one picture
     for way in ("local", "shrunken", "pooled"):
         assert re.search(rf"^  [* ] {way} +above [\d.]+", said, re.MULTILINE)
     assert "* shrunken" in said
-    assert "the consortium's, so that its reference holds" in said
+    assert "the consortium's way to score" in said
     assert "against the consortium: scores differ: KS" in said
     assert "the pooled threshold does not fit this site" in said
 
@@ -250,7 +296,7 @@ def test_few_patients_have_a_shrunken_threshold(tmp_path, others):
     said = calibrate(site, model)
     assert kept(model).slice.way == "shrunken"
     assert "NO DECISIONS" not in said
-    assert "of 4 others above" in said
+    assert "of 3 others above" in said
 
 
 def test_a_reference_for_another_rate_or_scoring_is_not_used(large, tmp_path, others):

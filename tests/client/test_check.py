@@ -73,7 +73,8 @@ class Folder:
 
 
 def test_a_good_site_may_join(folder):
-    result = folder.run()
+    (folder.base / "study.yaml").write_text("evaluation: {image_fpr: 0.3}\n")
+    result = folder.run("--study", folder.base / "study.yaml")
     assert result.exit_code == 0, result.output
     assert folder.found["may_join"] is True
     assert folder.codes("error") == folder.codes("warning") == set()

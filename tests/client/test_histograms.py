@@ -49,7 +49,7 @@ class TestAFederation:
         for site in found.sites:
             exact = conformal_threshold(scores[site.site][0], 0.2, "study").value
             assert site.local.value == edge_above(exact)
-            assert site.local.n == 8
+            assert site.local.n == len(scores[site.site][0]) == 7
         exact = consortium([scores[name][0] for name in NAMES], 0.2)
         assert found.reference.pooled == edge_above(exact.pooled)
         assert found.histogram == Histogram.of(np.concatenate([scores[name][0] for name in NAMES]))
@@ -59,7 +59,7 @@ class TestAFederation:
         for site in done.calibration.sites:
             second = scores[site.site][1]
             for rate in site.achieved.values():
-                assert (rate.above, rate.n) == ((second > rate.threshold).sum(), 8)
+                assert (rate.above, rate.n) == ((second > rate.threshold).sum(), 9)
 
     def test_the_area_under_the_curve_is_the_centralised_one_within_its_bound(self, whole):
         _, done, scores = whole
@@ -88,9 +88,9 @@ class TestAFederation:
         histogram, check = lines(folder)[4:6]
         counts = [count for *_, count in Histogram.of(scores["anna"][0]).cells]
         cells = counted(len(counts), "cell")
-        text = f"score histogram of 8 healthy patients in {cells}, smallest count {min(counts)}"
+        text = f"score histogram of 7 healthy patients in {cells}, smallest count {min(counts)}"
         assert text in told(histogram)
-        assert "of 8 other healthy patients" in told(check)
+        assert "of 9 other healthy patients" in told(check)
         assert "healthy test patients" in told(check)
         config = load_config(folder / "anna.yaml", SiteConfig)
         with Ledger.of(folder / "state", "anna").opened() as book:
@@ -101,35 +101,38 @@ class TestAFederation:
         assert "calibration_healthy" not in text
 
     def test_what_a_policy_keeps_is_named_and_the_others_go_on(self, tmp_path):
-        policies = {"anna": {"histograms": "none"}, "berta": {"min_cell": 9}}
+        policies = {"anna": {"histograms": "none"}, "berta": {"min_cell": 8}}
         done = train_hospitals(write_sites(tmp_path, NAMES, policies), STUDY)
         assert [site.site for site in done.calibration.sites] == ["clara"]
         assert done.calibration.absent == {
             "anna": "its policy lets no histograms out (policy.histograms)",
             "berta": "it has fewer patients than its policy lets out (policy.min_count, policy.min_cell)",
         }
-        assert done.calibration.figures == ()
+        assert {figure.metric for figure in done.calibration.figures} == {"false_alarm_rate"}
+        rates = {figure.where: figure.number for figure in done.calibration.figures}
+        assert [where for where in NAMES if rates[where].value is not None] == ["clara"]
+        assert rates["anna"].note == f"not estimable: {done.calibration.absent['anna']}"
         assert done.delivered == NAMES
         assert lines(tmp_path)[-2].what["withheld"] == [f"histogram: {done.calibration.absent['anna']}"]
 
     @pytest.mark.parametrize("federation", [{"parts": ["encoder"]}, {"local_norms": True}], ids=["decoder", "norms"])
     def test_sites_score_with_layers_of_their_own(self, tmp_path, federation):
         done = train_hospitals(write_sites(tmp_path, NAMES[:2]), calibrating(**federation))
-        assert [site.local.n for site in done.calibration.sites] == [8, 8]
+        assert [site.local.n for site in done.calibration.sites] == [7, 7]
 
     def test_a_standardised_scoring_of_slices(self, tmp_path):
         study = calibrating(calibration={"scoring": "standardised_residual_top", "unit": "slice"})
         done = train_hospitals(write_sites(tmp_path, NAMES[:2]), study)
         assert done.calibration.scoring.standardise
-        assert [site.local.n for site in done.calibration.sites] == [8, 8]
+        assert [site.local.n for site in done.calibration.sites] == [7, 7]
 
     def test_calibration_patients_have_no_say_in_the_model(self, tmp_path):
         """Without a split of theirs they are validation patients, kept back in all rounds."""
         nodes = write_sites(tmp_path, NAMES[:2], counts={"train": 8, "val": 9})
         done = train_hospitals(nodes, STUDY)
         assert done.joined["anna"].n_val == 5
-        assert [site.local.n for site in done.calibration.sites] == [2, 2]
-        assert done.calibration.sites[0].local.note == "not enough patients: 2 of 4 needed"
+        assert [site.local.n for site in done.calibration.sites] == [3, 3]
+        assert done.calibration.sites[0].local.note == "not enough patients: 3 of 4 needed"
 
 
 def private(tells=()):
@@ -138,9 +141,10 @@ def private(tells=()):
 
 
 class TestThePolicy:
-    def test_a_histogram_leaves_in_cells_as_large_as_the_policy_wants(self):
+    @pytest.mark.parametrize("least", [{"min_cell": 5}, {"min_count": 5}, {"min_cell": 2, "min_count": 5}], ids=str)
+    def test_a_histogram_leaves_in_cells_as_large_as_the_policy_wants(self, least):
         scores = np.linspace(0.1, 20, 23)
-        sent, withheld = narrowed(histogram_reply(scores), STUDY, PolicyConfig(min_cell=5))
+        sent, withheld = narrowed(histogram_reply(scores), STUDY, PolicyConfig(**least))
         assert sent.scores == Histogram.of(scores, 5)
         assert min(count for *_, count in sent.scores.cells) >= 5
         assert (sent.n, withheld) == (23, [])
@@ -176,13 +180,14 @@ class TestThePolicy:
         assert (sent.healthy, sent.anomalous) == (Histogram(()), Histogram(()))
         assert "min_cell" in sent.withheld_test
 
-    def test_small_counts_above_thresholds_are_left_out(self):
-        sent, withheld = narrowed(check_reply(), STUDY, PolicyConfig(min_cell=2))
+    @pytest.mark.parametrize("key", ["min_cell", "min_count"])
+    def test_small_counts_above_thresholds_are_left_out(self, key):
+        sent, withheld = narrowed(check_reply(), STUDY, PolicyConfig(**{key: 2}))
         assert (sent.above_shrunken, sent.above_local, sent.above_pooled) == (2, ABSENT, ABSENT)
-        assert "policy.min_cell" in sent.withheld
+        assert f"policy.{key}" in sent.withheld
         assert withheld[0] == f"counts above thresholds: {sent.withheld}"
         nobody = check_reply(above_local=0, above_pooled=0, above_shrunken=0)
-        assert narrowed(nobody, STUDY, PolicyConfig(min_cell=2))[0].above_local == 0
+        assert narrowed(nobody, STUDY, PolicyConfig(**{key: 2}))[0].above_local == 0
 
     @given(st.lists(st.integers(-1, 20), min_size=3, max_size=3), st.integers(1, 8))
     def test_no_two_counts_that_leave_differ_by_fewer_than_a_cell_may_have(self, counts, least):

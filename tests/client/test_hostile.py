@@ -1,17 +1,21 @@
 """Who asks for too much is stopped at the site, and the ledger proves it: server, study, researcher, app bundle."""
 
+import csv
 import json
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from federating import answer_of, first_model
 from hospitals import tiny_federation, write_hospitals
 
 from client.ledger.book import Ledger
 from ra_core.clipping import update_norm
 from ra_core.config import CalibrationConfig, RuntimeConfig, StudyConfig
+from ra_core.data.site_images import is_kept_back, sets_thresholds
 from ra_core.installed import package_hash
 from ra_core.messages import (
     SITE_FAILED,
@@ -113,23 +117,105 @@ def test_a_server_that_asks_for_round_after_round_gets_what_was_agreed_and_no_mo
     assert "policy.rounds_total leaves 0 updates" in hospital.lines()[-1].what["withheld"][0]
 
 
+def asking():
+    return study(parts=None).model_copy(update={"calibration": CalibrationConfig()})
+
+
+def scores_of(hospital, kind, **changes):
+    """What comes of an order for scores: a reply, or an error as it leaves."""
+    facts = {"study": asking(), "run": "run", "package_hash": package_hash(), "base_round": 0}
+    places = {"local": 0, "pooled": 1, "shrunken": 2} if kind == "check" else {}
+    order = (CheckOrder if places else HistogramOrder)(**facts | places | {"model": first_model(asking())} | changes)
+    sent = hospital.answer(order, f"query.{kind}")
+    return sent.error if sent.has_error() else (CheckReply if places else HistogramReply).from_record(sent.content)
+
+
+def why_not(hospital, error):
+    """The error as the server has it, and as the hospital's ledger does."""
+    return error.reason, hospital.lines()[-1].what["withheld"][0]
+
+
 @pytest.mark.parametrize("kind", ["histogram", "check"])
 def test_scores_of_a_hospital_that_gives_none_stay_whatever_a_server_asks(site_root, tmp_path, kind):
-    hospital = Hospital(site_root, tmp_path, histograms="none")
-    asked = study().model_copy(update={"calibration": CalibrationConfig()})
-    facts = {"study": asked, "run": "run", "package_hash": package_hash(), "model": first_model(asked), "base_round": 0}
-    places = {"local": 0, "pooled": 1, "shrunken": 2} if kind == "check" else {}
-    sent = hospital.answer((CheckOrder if places else HistogramOrder)(**facts | places), f"query.{kind}")
-    reply = (CheckReply if places else HistogramReply).from_record(sent.content)
+    hospital = Hospital(site_root, tmp_path, histograms="none", rounds_total=None, parts=None)
+    hospital.answer(join(asking()), "query")
+    reply = scores_of(hospital, kind)
     assert reply.n == 0
     assert not any(found.cells for found in reply.histograms.values())
     assert "policy.histograms" in reply.withheld
-    (line,) = hospital.lines()
+    line = hospital.lines()[-1]
     assert line.kind == kind
     assert line.what["facts"]["histograms"] == {}
 
 
-def test_scores_that_no_study_asks_for_are_not_told(hospital):
+@pytest.mark.parametrize("kind", ["histogram", "check"])
+def test_scores_of_a_hospital_with_few_patients_in_training_stay(site_root, tmp_path, kind):
+    hospital = Hospital(site_root, tmp_path, rounds_total=None, parts=None)
+    hospital.answer(join(asking()), "query")
+    config = yaml.safe_load(Path(hospital.settings["site-config"]).read_text())
+    config["policy"]["min_patients"] = 100  # since it has joined
+    Path(hospital.settings["site-config"]).write_text(yaml.safe_dump(config))
+    reply = scores_of(hospital, kind)
+    assert (reply.n, any(found.cells for found in reply.histograms.values())) == (0, False)
+    assert "policy.min_patients" in reply.withheld
+
+
+@pytest.mark.parametrize("kind", ["histogram", "check"])
+def test_scores_are_told_of_one_model_a_run_that_the_hospital_has_joined(site_root, tmp_path, kind):
+    """A server that changes the last bit of a weight, or a threshold, or a run's name, learns nothing more."""
+    hospital = Hospital(site_root, tmp_path, rounds_total=None, parts=None)
+    refused = ("ReleaseError at anna", "run: this site hasn't joined it")
+    assert why_not(hospital, scores_of(hospital, kind)) == refused
+    for run in ("run", "next"):
+        hospital.answer(JoinOrder(study=asking(), run=run, package_hash=package_hash()), "query")
+        for _ in range(2):  # the same again tells nothing new
+            assert scores_of(hospital, kind, run=run).site == "anna"
+    other = first_model(asking())
+    name = next(iter(other))
+    other[name] = np.nextafter(other[name], np.float32(1))
+    refused = (refused[0], "run: counts of scores above other thresholds have left in it")
+    if kind == "histogram":
+        refused = (refused[0], "run: counts of scores of another model have left in it")
+    assert why_not(hospital, scores_of(hospital, kind, model=other)) == refused
+    if kind == "check":
+        assert why_not(hospital, scores_of(hospital, kind, shrunken=3)) == refused
+    assert why_not(hospital, scores_of(hospital, kind, run="a third"))[1] == "run: this site hasn't joined it"
+
+
+def test_a_server_that_asks_again_when_a_patient_has_gone_is_told_nothing(site_root, tmp_path):
+    """The difference would be that patient's score."""
+    hospital = Hospital(site_root, tmp_path, rounds_total=None, parts=None)
+    hospital.answer(join(asking()), "query")
+    before = scores_of(hospital, "histogram")
+    assert scores_of(hospital, "histogram").scores == before.scores
+    manifest = tmp_path / "anna.csv"
+    first = next(
+        row for row in csv.DictReader(manifest.open()) if row["split"] == "val" and sets_one(row["patient_id"])
+    )
+    manifest.write_text("".join(line for line in manifest.open() if f",{first['patient_id']}," not in line))
+    refused = "run: other counts of scores have left in it, before the patients or the policy changed"
+    assert why_not(hospital, scores_of(hospital, "histogram")) == ("ReleaseError at anna", refused)
+    hospital.answer(JoinOrder(study=asking(), run="next", package_hash=package_hash()), "query")
+    assert scores_of(hospital, "histogram", run="next").n == before.n - 1
+
+
+def sets_one(patient):
+    return is_kept_back(patient) and sets_thresholds(patient)
+
+
+def test_scores_are_bounded_by_the_budget_of_rounds(site_root, tmp_path):
+    """Else a server could open run after run, and ask for nothing but scores."""
+    hospital = Hospital(site_root, tmp_path, parts=None)
+    hospital.answer(join(asking()), "query")
+    lack = "policy.rounds_total: no update has left in this run"
+    assert why_not(hospital, scores_of(hospital, "histogram"))[1] == lack
+    assert hospital.answer(training(asking())).has_content()
+    assert scores_of(hospital, "histogram").withheld == ""
+
+
+def test_scores_that_no_study_asks_for_are_not_told(site_root, tmp_path):
+    hospital = Hospital(site_root, tmp_path, rounds_total=None, parts=None)
+    hospital.answer(join(study()), "query")
     facts = {"study": study(), "run": "run", "package_hash": package_hash(), "base_round": 0}
     sent = hospital.answer(HistogramOrder(**facts, model=first_model(study())), "query.histogram")
     assert sent.error.reason == "MessageError at anna"

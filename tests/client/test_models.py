@@ -43,7 +43,7 @@ def test_a_model_is_stored_told_listed_and_scores(station):
     assert {event["model_hash"] for event in told} == {delivered.card.model_hash}
     text = printed(station)
     assert "from run study; sites: anna, berta; best of 4 rounds: 3; " in text
-    assert "; not calibrated at this site: scores, but no decisions" in text
+    assert "; not calibrated at this site, so scores but no decisions: `ra-client calibrate` sets" in text
     assert str(folder) in text
     result = ra_core.load(folder).score(np.random.default_rng(0).normal(size=(40, 40)))
     assert np.isfinite(result.score)

@@ -14,7 +14,7 @@ from flwr.app import Message
 from hospitals import tiny_federation
 from hypothesis import given
 from hypothesis import strategies as st
-from replies import check_reply, histogram_reply, join_reply, round_reply
+from replies import histogram_reply, join_reply, round_reply
 
 from client import terms
 from client.door import Door
@@ -30,7 +30,6 @@ from ra_core.fixed_point import RESOLUTION, encode
 from ra_core.installed import package_hash
 from ra_core.messages import (
     SITE_FAILED,
-    CheckReply,
     DeliveryReply,
     Failure,
     HistogramReply,
@@ -208,16 +207,6 @@ class TestHistograms:
         (line,) = lines(door())
         assert line.what["withheld"] == [f"histogram: {sent.withheld}"]
         assert line.what["facts"]["histograms"] == {}
-
-    def test_counts_above_ever_other_thresholds_do_not_undo_the_smallest_cell(self, door, let_out):
-        """Two counts that differ by one patient would tell of one."""
-        strict = door(min_cell=2)
-        for _ in range(2):
-            assert CheckReply.from_record(let_out(check_reply(), strict)).above_shrunken == 2
-        with pytest.raises(ReleaseError, match=r"policy\.min_cell: counts above other thresholds have left"):
-            let_out(check_reply(shrunken=596), strict)
-        assert let_out(check_reply(shrunken=596, model_hash="d" * 64), strict)
-        assert let_out(check_reply(shrunken=596), door())  # with cells of one nothing is hidden
 
 
 class TestWhatThePolicyRefuses:

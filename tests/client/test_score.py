@@ -3,6 +3,7 @@
 import csv
 import gzip
 import io
+import json
 import os
 import re
 import shutil
@@ -829,6 +830,19 @@ def test_words_stand_below_the_pictures_and_break_into_lines():
     assert np.array_equal(plain, short[: len(plain)])
     assert (short[len(plain) :] < 128).any()
     assert (long[:, -4:] > 128).all(), "words run over the edge"
+
+
+def test_what_was_scored_without_a_site_counts_once_it_is_scored_with_one(score, tmp_path, capfd):
+    write_png(tmp_path / "in/x.png", head((70, 60)))
+    site = tmp_path / "site.yaml"
+    site.write_text("name: A\nanatomy: brain\nmodality: CT\ndata:\n  site: a\nstate: state\n")
+    (before,) = score(tmp_path / "in")
+    assert not list(tmp_path.rglob("????-??-*.json"))
+    for _ in range(2):
+        assert score(tmp_path / "in", site=site) == [before]
+    (month,) = tmp_path.rglob("????-??-*.json")
+    assert len(json.loads(month.read_text())["studies"]) == 1
+    assert "1 known from before" in capfd.readouterr().err
 
 
 def test_a_history_needs_a_site_a_state_folder_and_a_calibration(score, tmp_path, capfd):

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from ra_core.data.checks.finding import Code, Finding, Level
 from ra_core.data.checks.pictures import Pictures
 from ra_core.data.manifest import LABELS
-from ra_core.thresholds import patients_needed
+from ra_core.data.site_images import is_kept_back, sets_thresholds
+from ra_core.thresholds import patients_lacking, patients_needed
 
 __all__ = ["FEWEST", "check_enough"]
 
@@ -35,14 +36,17 @@ def check_enough(pictures: Pictures, image_fpr: float) -> Iterator[Finding]:
 
 
 def _threshold(pictures: Pictures, fpr: float) -> Iterator[Finding]:
-    split = "calibration" if (pictures.splits == "calibration").any() else "val"
-    found = len(set(pictures.patients[pictures.splits == split]))
-    needed = patients_needed(fpr)
-    if found < needed:
+    """Of the patients who would set one: `ra-client calibrate` lets others try it, and keeps some of val back."""
+    own = (pictures.splits == "calibration").any()
+    split = "calibration" if own else "val"
+    patients = set(pictures.patients[pictures.splits == split])
+    found = sum(sets_thresholds(patient) and (own or is_kept_back(patient)) for patient in patients)
+    if patients_lacking(found, fpr, 0.5):
+        more = f"{patients_lacking(found, fpr, 0.5)} more" if own else f"{patients_lacking(0, fpr, 0.5)}"
         yield Finding(
             Level.WARNING,
             Code.TOO_FEW_FOR_THRESHOLD,
-            f"{found} healthy patients in {split}: a threshold for a false-alarm rate of {fpr:g} needs "
-            f"ceil(1 / {fpr:g}) - 1 = {needed}",
-            f"give more healthy patients the split {split}, or ask for a higher evaluation.image_fpr",
+            f"{found} of {len(patients)} healthy patients in {split} would set thresholds, the others try them or "
+            f"choose the model: a false-alarm rate of {fpr:g} needs ceil(1 / {fpr:g}) - 1 = {patients_needed(fpr)}",
+            f"give about {more} healthy patients the split calibration, or ask for a higher evaluation.image_fpr",
         )

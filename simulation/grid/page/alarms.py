@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from ra_core.thresholds.record import Way
-from simulation.grid.alarms import SHARED, WAYS, Alarms
+from ra_core.thresholds.record import WAYS, Way
+from simulation.grid.alarms import SHARED, Alarms
 from simulation.grid.answers import over_seeds
 from simulation.grid.page.chapter import Chapter, sites
 from simulation.grid.page.data import StudyData

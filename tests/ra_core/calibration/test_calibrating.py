@@ -63,6 +63,7 @@ def test_images_that_chose_the_scoring_promise_nothing(scorer, images):
     highest = scorer.scores([images.val.images(range(5))])[PLAIN.name]
     assert found.slice.value == pytest.approx(np.sort(highest)[4], rel=1e-5)
     assert (found.slice.low, found.slice.high, found.slice.note) == (None, None, CHOSE_TOO)
+    assert found.pixel.note == CHOSE_TOO
     assert found.slice.told("discs").endswith(f"asked 30 %, {CHOSE_TOO}")
 
 
@@ -81,7 +82,7 @@ class Renamed:
     """Images under the ids of other patients."""
 
     def __init__(self, images, patients):
-        self.images, self.frames, self.grids = images.images, images.frames, images.grids
+        self.images, self.names, self.grids = images.images, images.names, images.grids
         self.rows = [replace(row, patient_id=patient) for row, patient in zip(images.rows, patients, strict=True)]
 
     def __len__(self):
@@ -98,6 +99,9 @@ def test_pictures_of_a_patient_count_together(scorer, images):
     assert {histogram.n for unit in ("slice", "study") for histogram in tallies.of(unit).values()} == {3}
     assert sum(place < 9 for place in found.maps) == MAPS
     assert len(found.maps) == MAPS + 3
+    few = measure(scorer, PLAIN, Renamed(images.train, patients), 5, mapped="b".__eq__)
+    assert {few.patients[place] for place in few.maps} == {"b"}
+    assert np.array_equal(few.scores, found.scores)
 
 
 def test_a_part_is_measured_as_if_alone(scorer, images):

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from ra_core.thresholds import conformal_threshold, expected_range, patients_needed, pixel_threshold
+from ra_core.thresholds import conformal_threshold, expected_range, patients_needed
 from ra_core.thresholds.conformal import rank
 
 rates = st.sampled_from([0.01, 0.05, 0.1, 0.2, 1 / 3, 0.5])
@@ -86,37 +86,3 @@ def test_no_range_where_nothing_is_promised():
 def test_numbers_that_are_none_are_refused(bad):
     with pytest.raises(ValueError, match="finite"):
         conformal_threshold(bad, 0.05, "slice")
-
-
-def test_pixels_of_one_picture_a_patient_are_exceeded_as_asked():
-    rng = np.random.default_rng(2)
-    maps = rng.random((120, 32, 32)).astype(np.float32)
-    found = pixel_threshold(list(maps), [str(i) for i in range(120)], 0.05)
-    shares = (maps > found.value).mean((1, 2))
-    assert found.note == ""
-    assert shares.sum() + 1 <= 0.05 * 121 + 1e-6
-    assert shares.mean() > 0.035
-
-
-def test_of_pixels_every_patient_counts_the_same_however_many_pictures_there_are():
-    one, other = np.zeros((4, 4), np.float32), np.ones((4, 4), np.float32)
-    few = pixel_threshold([one, other], ["a", "b"], 0.4)
-    many = pixel_threshold([one, other, other, other], ["a", "b", "b", "b"], 0.4)
-    assert few.value == many.value
-
-
-def test_too_few_patients_for_pixels_are_told_and_get_the_plain_quantile():
-    maps = list(np.arange(40, dtype=np.float32).reshape(4, 10))
-    found = pixel_threshold(maps, list("abcd"), 0.05)
-    assert (found.value, found.n, found.low) == (37.0, 4, None)
-    assert "nothing is promised; not enough patients: 4 of 19 needed" in found.note
-
-
-def test_the_promise_for_pixels_holds_over_random_draws():
-    rng, over = np.random.default_rng(3), []
-    for _ in range(300):
-        level = rng.gamma(2.0, size=41)
-        maps = (rng.random((41, 64)) * level[:, None]).astype(np.float32)
-        limit = pixel_threshold(list(maps[:40]), [str(i) for i in range(40)], 0.1).value
-        over.append((maps[40] > limit).mean())
-    assert np.mean(over) <= 0.1 + 3 * np.std(over) / np.sqrt(len(over))

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ra_core.thresholds import EDGES, Histogram, conformal_threshold
-from ra_core.thresholds.federation import ByClass, achieved, figures, reference_of, thresholds
+from ra_core.thresholds.federation import ByClass, false_alarms, figures, reference_of, thresholds
+from ra_core.thresholds.record import Achieved
 
 SCORES = st.lists(st.floats(0.001, 1e4), max_size=30)
 SITES = st.dictionaries(st.sampled_from("abcde"), SCORES, min_size=1)
@@ -59,7 +60,7 @@ def test_drift_is_against_all_other_sites():
 
 
 def test_achieved_rates_have_an_interval():
-    found = achieved(2.0, 0, 20)
+    found = Achieved.of(2.0, 0, 20)
     assert (found.low, found.above, found.n) == (0.0, 0, 20)
     assert found.high == pytest.approx(1 - 0.025 ** (1 / 20))
 
@@ -83,6 +84,18 @@ def test_without_a_threshold_no_detection_rate():
     found = figures({"a": by_class([1.0], [3.0], None)}, {})
     rates = {figure.where: figure.number for figure in found if figure.metric == "detection_rate"}
     assert {number.value for number in rates.values()} == {None}
+
+
+def test_rates_of_false_alarms_are_of_sites_within_and_across():
+    rates = {"a": Achieved.of(1.0, 1, 20), "b": Achieved.of(9.0, 9, 60)}
+    found = {figure.where: figure.number for figure in false_alarms(rates, {"c": "its policy"})}
+    assert (found["a"].value, found["b"].value) == (0.05, 0.15)
+    assert found["within sites"].value == pytest.approx(0.1)
+    assert "mean over 2 sites, each counting the same; left out as not estimable: c" in found["within sites"].note
+    assert (found["across sites"].value, found["across sites"].n_healthy) == (10 / 80, 80)
+    assert "each held against the threshold of the own site" in found["across sites"].note
+    assert found["c"].note == "not estimable: its policy"
+    assert false_alarms({}, {"c": "its policy"}) == ()
 
 
 def test_nobody_tested_is_no_figure():

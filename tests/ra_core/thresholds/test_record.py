@@ -7,6 +7,8 @@ from ra_core.thresholds.figures import auroc, share_interval
 from ra_core.thresholds.record import Achieved, FederatedCalibration, Figure, SiteThresholds
 from ra_core.thresholds.shrinkage import consortium
 
+PLAIN = next(scoring for scoring in SCORINGS if scoring.name == "residual")
+STANDARDISED = next(scoring for scoring in SCORINGS if scoring.name == "standardised_paper")
 SCORES = [1.0 + place / 40 for place in range(40)]
 
 
@@ -23,6 +25,8 @@ def record(**changes):
         "scoring": SCORINGS[0],
         "unit": "study",
         "rate": 0.05,
+        "perceptual_net": "alex",
+        "network": "d" * 64,
         "reference": consortium([SCORES], 0.05),
         "healthy": healthy.cells,
         "sites": (site,),
@@ -51,6 +55,11 @@ def test_its_histogram_is_that_of_all_healthy_scores():
         ({"rate": 1.0}, "rate"),
         ({"unit": "pixel"}, "unit"),
         ({"colour": "red"}, "colour"),
+        ({"reference_images": 9}, "reference_images belongs to a standardised scoring"),
+        ({"scoring": STANDARDISED}, "reference_images belongs to a standardised scoring"),
+        ({"perceptual_net": None}, "perceptual_net and network belong to a perceptual scoring"),
+        ({"scoring": PLAIN}, "perceptual_net and network belong to a perceptual scoring"),
+        ({"network": "d"}, "network"),
     ],
 )
 def test_what_cant_be_is_refused(changes, told):

@@ -75,6 +75,9 @@ def test_figures_are_of_each_site_within_and_across(found):
     assert "all patients as if of one site" in numbers["auroc", "across sites"].note
     hits = sum((scores_of(site)[3] > of_site(found, site).shrunken).sum() for site in SITES)
     assert numbers["detection_rate", "across sites"].value == hits / 44
+    above = sum((scores_of(site)[1] > of_site(found, site).shrunken).sum() for site in SITES)
+    assert numbers["false_alarm_rate", "across sites"].value == above / (4 * 39)
+    assert numbers["false_alarm_rate", "within sites"].value == pytest.approx(above / (4 * 39))
 
 
 def test_the_card_of_every_site_has_it():
@@ -175,10 +178,10 @@ def test_a_site_with_one_class_is_not_estimable_and_never_averaged_in():
     assert numbers["detection_rate", "berta"].value is None
 
 
-def test_where_nobody_tells_of_test_patients_there_are_no_figures():
+def test_where_nobody_tells_of_test_patients_there_are_no_figures_of_them():
     quiet = {"healthy": NONE, "anomalous": NONE, "withheld_test": "its policy"}
     done = calibrated(checks=dict.fromkeys(SITES, lambda s, o: good_check(s, o, **quiet)))
-    assert done.calibration.figures == ()
+    assert {figure.metric for figure in done.calibration.figures} == {"false_alarm_rate"}
     assert of_site(done.calibration, "anna").achieved
 
 

@@ -500,6 +500,11 @@ def test_what_arms_decide_is_not_the_studys(new_grid, changed):
         new_grid(study=STUDY | {"federation": {"rounds": 2} | changed})
 
 
+def test_a_study_does_not_keep_patients_back_in_some_of_its_arms(new_grid):
+    with pytest.raises(ConfigError, match=r"study\.calibration: leave it out: a federation would keep"):
+        new_grid(study=STUDY | {"calibration": {}})
+
+
 def test_cells_measured_otherwise_are_refused(new_grid, grid, monkeypatch):
     other = new_grid()
     other.out.mkdir()

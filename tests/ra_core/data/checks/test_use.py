@@ -10,12 +10,13 @@ from ra_core.data.checks.healthy import check_healthy, unlikeness
 from ra_core.data.checks.shortcuts import check_shortcuts
 from ra_core.data.checks.text import check_text
 from ra_core.data.readers.refusal import Reason
+from ra_core.data.site_images import is_kept_back, sets_thresholds
 
 SITE = SiteConfig.model_validate({"name": "A", "anatomy": "chest", "modality": "CR", "data": {"site": "a"}})
 
 
 def test_enough_is_enough(site):
-    assert not list(check_enough(site.pictures, 0.05))
+    assert not list(check_enough(site.add(50, "calibration").pictures, 0.05))
 
 
 def test_too_few_images_are_an_error_for_each_split(made):
@@ -28,14 +29,30 @@ def test_too_few_images_are_an_error_for_each_split(made):
     assert "= 19" in threshold.message
 
 
-def test_patients_count_for_the_threshold_and_those_of_calibration_where_there_are_any(site):
-    site.add(60, "calibration", patient="one")
-    (finding,) = check_enough(site.pictures, 0.05)
-    assert finding.message.startswith("1 healthy patients in calibration")
+def test_patients_count_for_the_threshold_and_those_of_calibration_where_there_are_any(made):
+    made.add(40).add(100, "val").add(20, "test").add(20, "test", "anomalous").add(60, "calibration", patient="one")
+    (finding,) = check_enough(made.pictures, 0.05)
+    assert finding.message.startswith(f"{int(sets_thresholds('one'))} of 1 healthy patients in calibration")
+
+
+@pytest.mark.parametrize(("split", "share"), [("calibration", 1 / 2), ("val", 1 / 4)])
+def test_those_count_who_will_set_the_threshold(made, split, share):
+    """As many as `ra-client calibrate` would find."""
+    made.add(20).add(20, "val", patient="one")
+    names = [f"patient {number}" for number in range(200)]
+    sets = [name for name in names if sets_thresholds(name) and (split == "calibration" or is_kept_back(name))]
+    assert abs(len(sets) / 200 - share) < 0.1
+    for name in sets[:18] + [name for name in names if name not in sets]:
+        made.add(1, split, patient=name)
+    few = next(found for found in check_enough(made.pictures, 0.05) if found.code == Code.TOO_FEW_FOR_THRESHOLD)
+    assert few.message.startswith("18 of")
+    assert ("give about 2 more" if split == "calibration" else "give about 38 healthy patients") in few.how_to_fix
+    made.add(1, split, patient=sets[18])
+    assert Code.TOO_FEW_FOR_THRESHOLD not in [found.code for found in check_enough(made.pictures, 0.05)]
 
 
 def test_no_anomalous_test_images_are_told_and_forbid_nothing(made):
-    (finding,) = check_enough(made.add(20).add(20, "val").add(5, "test").pictures, 0.05)
+    (finding,) = check_enough(made.add(20).add(120, "val").add(5, "test").pictures, 0.05)
     assert (finding.code, finding.level) == (Code.NOT_MEASURABLE, Level.INFO)
     assert "no anomalous test images" in finding.message
 
@@ -98,7 +115,7 @@ def checked(site, rows=None):
 
 
 def test_all_together_a_clean_site_gets_nothing_but_the_list_for_the_radiologist(site):
-    (finding,) = checked(site)
+    (finding,) = checked(site.add(50, "calibration"))
     assert finding.code == Code.LEAST_TYPICAL_HEALTHY
 
 

@@ -1,0 +1,49 @@
+"""What a federation has found out about a model's thresholds and accuracy, in lines for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ra_core.thresholds.figures import Binned
+from ra_core.thresholds.record import ACROSS_SITES, WITHIN_SITES, FederatedCalibration, Metric
+from ra_core.words import counted
+
+__all__ = ["told_of_all", "told_of_site"]
+
+NAMES: dict[Metric, str] = {
+    "auroc": "AUROC",
+    "auprc": "average precision",
+    "detection_rate": "found at the sites' thresholds",
+    "false_alarm_rate": "false alarms at the sites' thresholds",
+}
+"""Of metrics."""
+
+
+def told_of_all(found: FederatedCalibration) -> Iterator[str]:
+    """One line of how it was measured, and one for each metric: within and across sites, and of how many patients."""
+    several = {"study": "studies", "slice": "pictures"}[found.unit]
+    asked = f"{100 * found.rate:g} % of healthy {several} asked"
+    yield f"over {counted(len(found.sites), 'site')} by {found.scoring.name}, {asked}"
+    numbers = {(figure.metric, figure.where): figure.number for figure in found.figures}
+    for metric, name in NAMES.items():
+        if (metric, ACROSS_SITES) in numbers:
+            within, across = (numbers[metric, where] for where in (WITHIN_SITES, ACROSS_SITES))
+            patients = f"{across.n_healthy} healthy and {across.n_anomalous} anomalous patients"
+            yield f"{name}: within sites {_number(within)}, across sites {_number(across)}; {patients}"
+
+
+def told_of_site(found: FederatedCalibration, site: str) -> Iterator[str]:
+    """The same of one site; nothing where it has told nothing."""
+    for figure in found.figures:
+        if figure.where == site:
+            yield f"{NAMES[figure.metric]}: {figure.number.note or _number(figure.number)}"
+
+
+def _number(number: Binned) -> str:
+    """With interval, and what the cells of histograms may have moved it by."""
+    if number.value is None:
+        return "not estimable"
+    interval = "" if number.low is None or number.high is None else f"{number.low:.2f} to {number.high:.2f}"
+    cells = f"cells may have moved it by {number.bound:.3f}" if number.bound else ""
+    about = ", ".join(part for part in (interval, cells) if part)
+    return f"{number.value:.2f} ({about})" if about else f"{number.value:.2f}"
