@@ -21,7 +21,7 @@ def test_preprocessed_images_go_where_the_option_or_the_environment_says(tmp_pat
     site.write_text("{name: x, anatomy: x, modality: CR, data: {site: x}}")
     seen = []
 
-    def stop(sites, base, study, root, cache, reporter):
+    def stop(sites, base, study, root, cache, *_):
         seen.append(cache)
         raise KeyboardInterrupt
 

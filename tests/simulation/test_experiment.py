@@ -10,6 +10,7 @@ from hospitals import SETTINGS, write_hospitals
 from ra_core.artifact import load_artifact
 from ra_core.calibration import load_calibration
 from ra_core.config import DataConfig, StudyConfig
+from ra_core.data import halves
 from ra_core.errors import ConfigError, QuorumError, ResumeError
 from ra_core.runtime import Runtime
 from simulation.config import ExperimentConfig
@@ -115,14 +116,19 @@ def test_a_study_that_asks_for_it_has_thresholds_over_all_sites_on_the_models_ca
     found = ExperimentConfig.model_validate(settings)
     runtime = Runtime.resolve(found.runtime, "fp32")
     cache = hospitals[0].cache
-    places = open_places(found.sites, tmp_path, found.study.preprocessing, site_root, cache, Silent(), True)
-    assert [len(place.images.val) for place in places] == [3, 3, 3]
+    asking = found.sites, tmp_path, found.study.preprocessing, site_root, cache, Silent()
+    places = open_places(*asking, True)
+    kept = [len(place.images.calibration) for place in places]
+    assert any(kept)
+    whole = [len(place.images.val) for place in open_places(*asking)]
+    assert [len(place.images.val) + count for place, count in zip(places, kept, strict=True)] == whole
     out = tmp_path / "out"
     Experiment(found, places, cache, untrained_perceptual, runtime, out, run_in_process, "", Silent()).run()
     card = load_artifact(out / "models" / "federated").card
     assert [site.site for site in card.calibration.sites] == [place.name for place in places if place.trained]
     assert card.calibration.rate == 0.6
-    assert all(site.local.n == 1 for site in card.calibration.sites)
+    trained = [place.images.calibration for place in places if place.trained]
+    assert [site.local.n for site in card.calibration.sites] == [len(halves(images)[0]) for images in trained]
 
 
 def rows_of(out):

@@ -8,6 +8,7 @@ from support import Tensors
 from ra_core.errors import WeightsError
 from ra_core.models.ae_perceptual import PerceptualAE, relative_difference
 from ra_core.models.configs import PerceptualAEConfig
+from ra_core.models.features import pretrained
 from ra_core.models.method import StepState
 from ra_core.models.registry import build_method
 from ra_core.models.shared import shared_tensors
@@ -91,6 +92,7 @@ def test_the_pretrained_network_is_no_part_of_it(tiny_study, runtime, network):
 def test_scoring_needs_no_weights_and_training_says_so(tiny_study, runtime, monkeypatch, tmp_path):
     monkeypatch.setenv("RA_CACHE", str(tmp_path))
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    pretrained.cache_clear()  # another test may have given one
     t = trainer(tiny_study, runtime, net="squeeze")
     assert t.method.reconstruct(pictures()).shape == (4, 1, SIZE, SIZE)
     with pytest.raises(WeightsError, match="squeeze"):
