@@ -6,6 +6,9 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ra_core.thresholds.conformal import conformal_threshold
 from ra_core.thresholds.drift import Drift, drift
 from ra_core.thresholds.figures import Binned, auprc, auroc, rate_above, share_interval, within_sites
@@ -14,7 +17,7 @@ from ra_core.thresholds.record import ACROSS_SITES, WITHIN_SITES, Achieved, Figu
 from ra_core.thresholds.shrinkage import FEWEST, Reference, consortium, shrunken
 from ra_core.thresholds.units import Unit
 
-__all__ = ["ByClass", "false_alarms", "figures", "reference_of", "thresholds"]
+__all__ = ["ByClass", "false_alarms", "figures", "reference_of", "shrunken_edge", "thresholds"]
 
 ACROSS = "across sites: all patients as if of one site, so what scanners differ in is in it"
 ACROSS_OWN = "across sites: all patients, each held against the threshold of the own site"
@@ -34,9 +37,20 @@ class ByClass(NamedTuple):
 
 
 def reference_of(histograms: Mapping[str, Histogram], rate: float) -> Reference | None:
-    """What healthy scores of all sites say together, each taken as the end of its cell; None where no site has 4."""
-    scores = [found.highest() for _, found in sorted(histograms.items()) if found.n >= FEWEST]
-    return consortium(scores, rate) if scores else None
+    """What healthy scores of all sites say together, each taken as the end of its cell; None where no site has 4.
+
+    Sites with scores above all edges are left out.
+    """
+    scores = (found.highest() for _, found in sorted(histograms.items()) if found.n >= FEWEST)
+    known = [found for found in scores if math.isfinite(found[-1])]
+    return consortium(known, rate) if known else None
+
+
+def shrunken_edge(scores: NDArray[np.float64], reference: Reference | None) -> float | None:
+    """A site's shrunken threshold, rounded up to a published edge; None where there is none, or above all edges."""
+    between = shrunken(scores, reference) if reference else None
+    edge = math.inf if between is None else edge_above(between)
+    return edge if math.isfinite(edge) else None
 
 
 def thresholds(
@@ -54,7 +68,7 @@ def thresholds(
         SiteThresholds(
             site=site,
             local=conformal_threshold(found.highest(), rate, unit),
-            shrunken=_edge(shrunken(found.highest(), reference)) if reference else None,
+            shrunken=shrunken_edge(found.highest(), reference),
             drift=_drift(found, (other for name, other in histograms.items() if name != site)),
         )
         for site, found in sorted(histograms.items())
@@ -117,12 +131,6 @@ def _figures(
         (ACROSS_SITES, across),
     ]
     return tuple(Figure(metric=metric, where=where, number=number) for where, number in numbers)
-
-
-def _edge(value: float | None) -> float | None:
-    """Rounded up to a published edge; None where it lies above all of them."""
-    edge = math.inf if value is None else edge_above(value)
-    return edge if math.isfinite(edge) else None
 
 
 def _drift(found: Histogram, others: Iterable[Histogram]) -> Drift | None:

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from ra_core.data import ImageSet
 from ra_core.metrics import Estimate
-from ra_core.thresholds import Histogram, Unit, conformal_threshold, edge_above, patient_scores, patients_needed
-from ra_core.thresholds.figures import share_interval
+from ra_core.thresholds import Histogram, Unit, conformal_threshold, patient_scores, patients_needed
+from ra_core.thresholds.federation import reference_of, shrunken_edge
+from ra_core.thresholds.figures import rate_above
 from ra_core.thresholds.record import Way
-from ra_core.thresholds.shrinkage import FEWEST, Reference, consortium, shrunken
+from ra_core.thresholds.shrinkage import FEWEST, Reference
 from simulation.grid.result import CellResult
 
 __all__ = ["SHARED", "UNIT", "Alarms", "alarms", "healthy_cells"]
@@ -67,17 +68,11 @@ def alarms(result: CellResult, trained: Sequence[str], rate: float) -> dict[Alar
     for scoring in scorings:
         by_site = {site: kept[scoring] for site, kept in result.healthy.items() if scoring in kept}
         val = {site: Histogram(one.val).highest() for site, one in by_site.items()}
-        reference = _reference([val[site] for site in trained if site in val], rate)
+        reference = reference_of({site: Histogram(by_site[site].val) for site in trained if site in by_site}, rate)
         for site, one in by_site.items():
             for way, (limit, lack) in _thresholds(val[site], reference, rate).items():
                 found[Alarms(site, scoring, way)] = _achieved(Histogram(one.test), limit, lack)
     return found
-
-
-def _reference(val: Sequence[NDArray[np.float64]], rate: float) -> Reference | None:
-    """Of the sites whose scores have a place on the edges."""
-    known = [scores for scores in val if len(scores) >= FEWEST and np.isfinite(scores).all()]
-    return consortium(known, rate) if known else None
 
 
 def _thresholds(
@@ -90,16 +85,15 @@ def _thresholds(
     if not np.isfinite(scores).all():
         return {"local": (None, BEYOND), "pooled": (pooled, lack), "shrunken": (None, BEYOND)}
     few = f"{len(scores)} of {needed} needed"
-    between = shrunken(scores, reference) if reference else None
     return {
         "local": (conformal_threshold(scores, rate, UNIT).value, few),
         "pooled": (pooled, lack),
-        "shrunken": (None if between is None else edge_above(between), lack or f"{len(scores)} of {FEWEST} needed"),
+        "shrunken": (shrunken_edge(scores, reference), lack or f"{len(scores)} of {FEWEST} needed"),
     }
 
 
 def _achieved(test: Histogram, limit: float | None, lack: str) -> Estimate:
     if limit is None or not test.n:
         return Estimate(None, None, None, test.n, 0, lack if limit is None else NOBODY)
-    above, _ = test.above(limit)
-    return Estimate(above / test.n, *share_interval(above, test.n), test.n, 0)
+    rate = rate_above(test, limit)
+    return Estimate(rate.value, rate.low, rate.high, test.n, 0)
