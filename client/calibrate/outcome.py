@@ -100,7 +100,7 @@ class Outcome:
         """All thresholds of these units."""
         force: dict[Unit, ImageThreshold] = {"slice": self.calibration.slice, "study": self.calibration.study}
         return [
-            ThresholdRow(unit, threshold, threshold == force[unit])
+            ThresholdRow(unit, threshold, threshold.value is not None and threshold == force[unit])
             for unit in self.units
             for threshold in self.ways[unit].values()
         ]

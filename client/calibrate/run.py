@@ -10,7 +10,7 @@ from client.calibrate.consortium import drift_from, picked, references, scored_a
 from client.calibrate.helped import helped
 from client.calibrate.outcome import Outcome, differs
 from client.calibrate.page import render_page
-from client.calibrate.scoring import CONFIG, Chosen, choose
+from client.calibrate.scoring import CONFIG, Chosen, candidates, choose
 from client.calibrate.warn import foreign
 from client.site import data_root, enough, survey
 from ra_core.artifact import Artifact, Card, load_artifact
@@ -76,7 +76,7 @@ def run_calibrate(
     reporter = TerminalReporter()
     config, artifact = load_config(site, SiteConfig), load_artifact(model)
     card = artifact.card
-    rate = _rate(asked, card)
+    rate, offered = _rate(asked, card), candidates(artifact, config.data.site, asked.scoring)
     runtime = Runtime.resolve(config.runtime, "fp32")
     kept = (cache or cache_folder()) / "images"
     with reporter.counted("reading files") as progress:
@@ -94,7 +94,7 @@ def run_calibrate(
     give_network(model, artifact, weights, runtime.device)
     artifact.method.to(runtime.device)
     reporter.say("scoring on healthy images")
-    chosen = choose(artifact, images, asked.scoring, weights, runtime)
+    chosen = choose(artifact, images, offered, weights, runtime)
     everyone = _measured(reporter, chosen, images)
     outcome = _outcome(config.data.site, artifact, chosen, images, everyone, rate, asked, too, warnings, remarks)
     folder = out or model

@@ -19,12 +19,16 @@ from ra_core.scoring import Scorer, ScoringConfig
 from ra_core.selection import choose_scoring, synthetic_auroc
 from ra_core.site_scorer import SiteScorer, batches
 
-__all__ = ["Chosen", "choose"]
+__all__ = ["Candidates", "Chosen", "candidates", "choose"]
 
 CONFIG = EvaluationConfig(bootstrap=100)  # intervals play no part
 
 OTHERS = 64
 """Training images that foreign pieces of synthetic anomalies come from."""
+
+
+Candidates = tuple[Sequence[ScoringConfig], str]
+"""Ways to score, and why just these."""
 
 
 @dataclass(frozen=True)
@@ -50,50 +54,61 @@ class Chosen:
         return perceptual.digest if perceptual and self.scoring.is_perceptual else ""
 
 
-def choose(artifact: Artifact, images: SiteImages, name: str | None, weights: Path | None, runtime: Runtime) -> Chosen:
+def choose(
+    artifact: Artifact, images: SiteImages, offered: Candidates, weights: Path | None, runtime: Runtime
+) -> Chosen:
     """Decide how to score; where that is the consortium's way, with its settings, so that its scores are as these.
 
     Args:
         artifact: the model; its method is on the runtime's device.
         images: of the site, none of which is one of calibration for this.
-        name: asked for; None leaves it to the model's card, or to the images.
+        offered: what `candidates` gives; of several the images choose.
         weights: file of the perceptual network's; None searches for them.
         runtime: the machine.
 
     Raises:
-        ConfigError: there is no scoring of that name.
-        WeightsError: it needs a perceptual network that isn't there.
+        WeightsError: one of them needs a perceptual network that isn't there.
     """
-    candidates, why = _candidates(artifact, images.site, name)
-    needed = any(scoring.is_perceptual for scoring in candidates)
-    config, perceptual = _settings(artifact.card, candidates, weights)
+    scorings, why = offered
+    needed = any(scoring.is_perceptual for scoring in scorings)
+    config, perceptual = _settings(artifact.card, scorings, weights)
     scorer = Scorer(_network(perceptual, runtime) if needed else None)
     seed = artifact.card.seed
     reference = reference_images(len(images.train), config, seed)
     train = batches(images.train, CONFIG.batch_size, reference)
-    site = SiteScorer.fit(artifact.method, scorer, candidates, train, runtime.device)
-    if len(candidates) == 1:
-        return Chosen(candidates[0], why, site, perceptual.net)
+    site = SiteScorer.fit(artifact.method, scorer, scorings, train, runtime.device)
+    if len(scorings) == 1:
+        return Chosen(scorings[0], why, site, perceptual.net)
     val = list(batches(images.val, CONFIG.batch_size))
     patients = [row.patient_id for row in images.val.rows]
     others = images.train.images(reference[:OTHERS])
     resampling = Resampling(bootstrap=CONFIG.bootstrap, confidence=CONFIG.confidence, seed=seed)
     found = synthetic_auroc(site, val, site.scores(val), others, patients, resampling)
-    return Chosen(choose_scoring(candidates, found)[0], why, site, perceptual.net)
+    return Chosen(choose_scoring(scorings, found)[0], why, site, perceptual.net)
 
 
 def _settings(
-    card: Card, candidates: Sequence[ScoringConfig], weights: Path | None
+    card: Card, scorings: Sequence[ScoringConfig], weights: Path | None
 ) -> tuple[EvaluationConfig, PerceptualConfig]:
     theirs = card.calibration
-    if theirs is None or list(candidates) != [theirs.scoring]:
+    if theirs is None or list(scorings) != [theirs.scoring]:
         return CONFIG, PerceptualConfig(weights=weights)
     config = CONFIG.model_copy(update={"reference_images": theirs.reference_images or CONFIG.reference_images})
     perceptual = PerceptualConfig(weights=weights)
     return config, perceptual.model_copy(update={"net": theirs.perceptual_net or perceptual.net})
 
 
-def _candidates(artifact: Artifact, site: str, name: str | None) -> tuple[list[ScoringConfig], str]:
+def candidates(artifact: Artifact, site: str, name: str | None) -> Candidates:
+    """Ways to score that come into question, before any image is looked at.
+
+    Args:
+        artifact: the model.
+        site: whose images are to be scored.
+        name: asked for; None leaves it to the model's card, or to the images.
+
+    Raises:
+        ConfigError: there is no scoring of that name.
+    """
     offered, card = artifact.method.scorings, artifact.card
     if name is not None:
         found = [scoring for scoring in offered if scoring.name == name]

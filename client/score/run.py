@@ -89,7 +89,7 @@ def _runtime(device: str, threads: int) -> RuntimeConfig:
 
 def _say(reporter: TerminalReporter, outcome: Outcome, model: Model) -> None:
     known = f", {outcome.known} known from before" if outcome.known else ""
-    above = f", {outcome.above} above the threshold" if model.calibration else ""
+    above = f", {outcome.above} above the threshold" if model.calibration and model.calibration.decides else ""
     reporter.say(f"{outcome.scored} scored{known}{above}")
     for reason, count in sorted(outcome.reasons.items()):
         reporter.say(f"{count} × {reason}")

@@ -80,6 +80,11 @@ class Calibration:
         """What decides: of a picture by itself that of slices, of a volume that of studies."""
         return self.study if volume else self.slice
 
+    @property
+    def decides(self) -> bool:
+        """Whether there is a threshold at all, of pictures or of volumes."""
+        return any(threshold.value is not None for threshold in (self.slice, self.study))
+
     def told(self, volume: bool, pictures: int = 0) -> str:
         """What a reader of a decision on a volume, or on a picture by itself, has to know, in one sentence.
 

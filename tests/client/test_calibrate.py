@@ -168,6 +168,7 @@ def test_where_there_are_too_few_there_are_scores_and_no_decisions(tmp_path, mod
     said = calibrate(site, model, "--scoring", PLAIN.name)
     assert "NO DECISIONS on pictures by themselves: not enough patients: 6 of 19 needed" in said
     assert "about 26 more would do" in said
+    assert "decides" not in said + (model / "calibration.html").read_text()
     result = ra_core.load(model).score(site / "images/train_0_0.png")
     assert result.score > 0
     assert (result.decision, result.threshold) == (None, None)
@@ -245,6 +246,13 @@ def test_who_tries_thresholds_may_be_the_one_with_several_pictures(tmp_path, mod
     assert kept(model).pictures == (1, 1)
     assert "pictures of a patient: 1 to 2" in said
     assert "studies (a patient's highest picture):" in said
+
+
+def test_a_scoring_that_is_none_is_told_before_any_image_is_looked_at(large, model, monkeypatch):
+    monkeypatch.setattr("client.calibrate.run.survey", None)
+    error = calibrate(large, model, "--scoring", "nonsense", fails=ConfigError)
+    assert "no scoring 'nonsense'" in error.message
+    assert PLAIN.name in error.hint
 
 
 # --- with a consortium

@@ -801,6 +801,14 @@ def test_without_a_threshold_the_reason_stands_in_its_place(score, tmp_path):
     assert nib.load(path).header["descrip"].item() == b"anomaly map, not for diagnosis"
 
 
+def test_with_no_threshold_at_all_nothing_is_counted_above_one(score, tmp_path, capfd):
+    write_png(tmp_path / "in/x.png", head((64, 64)))
+    score(tmp_path / "in", model=blur_model(kept={"slice": promised("slice", None), "study": promised("study", None)}))
+    assert "1 scored\n" in capfd.readouterr().err
+    page = (tmp_path / "out/index.html").read_text(encoding="utf-8")
+    assert "1 study scored; 0 not scored." in page
+
+
 def test_what_holds_for_one_study_alone_stands_beside_it(score, tmp_path):
     write_series(tmp_path / "in/a", heads(2))
     write_series(tmp_path / "in/b", heads(6)[3:], series="1.2.9", StudyInstanceUID="1.2.9.1")
