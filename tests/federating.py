@@ -17,6 +17,17 @@ class KilledError(Exception):
     """What a test breaks a run off with."""
 
 
+def killed_when(reached, checkpoints):
+    """For `on_round`: saves what there is, and breaks the run off once `reached(progress)`."""
+
+    def save(progress):
+        checkpoints.save(progress)
+        if reached(progress):
+            raise KilledError
+
+    return save
+
+
 class Told(list):
     """Takes events as the server tells them."""
 

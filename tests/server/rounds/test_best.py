@@ -2,7 +2,7 @@
 
 import pytest
 from answering import SITES, good_delivery, good_reply
-from federating import KilledError, Told, federate
+from federating import KilledError, Told, federate, killed_when
 from flwr.app import Error
 from hospitals import model_digest as digest
 
@@ -113,11 +113,6 @@ def test_who_did_not_store_it_is_named_and_gets_it_when_the_run_is_started_again
 def test_killed_before_the_delivery_the_run_delivers_when_it_is_started_again(tmp_path):
     checkpoints = Checkpoints(tmp_path, "d" * 64)
 
-    def kill(progress):
-        checkpoints.save(progress)
-        if progress.closed:
-            raise KilledError
-
     with pytest.raises(KilledError):
-        federate(on_round=kill)
+        federate(on_round=killed_when(lambda progress: progress.closed, checkpoints))
     assert federate(progress=checkpoints.load()).delivered == SITES

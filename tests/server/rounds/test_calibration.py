@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from answering import SITES, good_check, good_delivery, good_histogram, scores_of
-from federating import KilledError, Told, federate
+from federating import KilledError, Told, federate, killed_when
 from flwr.app import Error
 from hospitals import model_digest as digest
 
@@ -215,13 +215,8 @@ def test_without_any_histogram_the_run_ends_well():
 def test_a_run_that_goes_on_does_not_ask_again(tmp_path):
     checkpoints = Checkpoints(tmp_path, "d" * 64)
 
-    def save(progress):
-        checkpoints.save(progress)
-        if progress.calibration:
-            raise KilledError
-
     with pytest.raises(KilledError):
-        calibrated(on_round=save)
+        calibrated(on_round=killed_when(lambda progress: progress.calibration, checkpoints))
 
     def never(site, order):
         raise AssertionError
@@ -234,13 +229,8 @@ def test_a_run_that_goes_on_does_not_ask_again(tmp_path):
 def test_killed_before_it_asks_the_run_calibrates_when_it_is_started_again(tmp_path):
     checkpoints = Checkpoints(tmp_path, "d" * 64)
 
-    def kill(progress):
-        checkpoints.save(progress)
-        if progress.closed:
-            raise KilledError
-
     with pytest.raises(KilledError):
-        calibrated(on_round=kill)
+        calibrated(on_round=killed_when(lambda progress: progress.closed, checkpoints))
     assert calibrated(progress=checkpoints.load()).calibration == calibrated().calibration
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from answering import SITES, answering_app, counts, good_delivery, good_join, good_reply
-from federating import KilledError, federate, start, study
+from federating import KilledError, federate, killed_when, start, study
 from flwr.app import Array, ArrayRecord, ConfigRecord, Error
 from hospitals import model_digest as digest
 
@@ -291,11 +291,7 @@ OPTIMIZERS = [{"name": "none"}, {"name": "momentum"}, {"name": "adam", "learning
 def test_a_run_resumed_after_any_exchange_gives_the_same_bits(tmp_path, optimizer, stop):
     checkpoints = Checkpoints(tmp_path, study(optimizer=optimizer).digest())
 
-    def save(progress):
-        checkpoints.save(progress)
-        if len(progress.records) == stop:
-            raise KilledError
-
+    save = killed_when(lambda progress: len(progress.records) == stop, checkpoints)
     whole = federate(optimizer=optimizer)
     with pytest.raises(KilledError):
         federate(on_round=save, optimizer=optimizer)
