@@ -41,6 +41,9 @@ def main():
     print(f"{given.method} trained on {', '.join(TRAINED)}; {given.rate:.0%} asked; {given.repetitions} repetitions")
     for name, by_site in scores.items():
         tell(name, by_site, given)
+    able = [n for n in COUNTS if n >= patients_needed(given.rate)]
+    chance = sum(broken_by_chance(n, given.patients - n, given.rate) for n in able)
+    print(f"\nby chance alone {chance:.2f} of {len(able)} local thresholds are broken")
     versions = ", ".join(f"{name} {version}" for name, version in software_versions().items())
     print(f"seed {given.seed}, {given.patients} patients a hospital, {(time.monotonic() - began) / 60:.1f} minutes")
     print(f"{versions}\npython {shlex.join(['benchmarks/calibration.py', *sys.argv[1:]])}")
@@ -99,6 +102,12 @@ def ends(n, of, rate):
     n = max(n, patients_needed(rate))
     k = rank(n, rate)
     return betabinom.ppf([0.025, 0.975], of, n + 1 - k, k) / of
+
+
+def broken_by_chance(n, of, rate):
+    """How likely a local threshold of n patients is broken, as `broken` counts it, among so many others."""
+    k, fewest = rank(n, rate), next(seen for seen in range(of + 1) if share_interval(seen, of)[0] > rate)
+    return betabinom.sf(fewest - 1, of, n + 1 - k, k)
 
 
 def interval(column):

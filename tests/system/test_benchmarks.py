@@ -91,5 +91,6 @@ def test_every_way_to_set_thresholds_is_told_for_every_scoring(desk):
     by_count = [line.split() for line in said if re.match(r" +\d+ ", line)]
     assert [row[0] for row in by_count] == 3 * ["15", "20", "30", "40", "60", "80", "120", "200"]
     assert all(("none" in row) == (row[0] == "15") for row in by_count)
+    assert re.fullmatch(r"by chance alone \d\.\d\d of 7 local thresholds are broken", said[-4])
     assert said[-3].startswith("seed 0, 215 patients a hospital")
     assert said[-1] == f"python benchmarks/calibration.py {' '.join(map(str, quick))}"
