@@ -87,8 +87,14 @@ class StepState:
                     "lower the learning rate, or raise w_neg if KL ran away, and give a new --out",
                 )
 
-    def descend(self, name: str, loss: Tensor, *names: str) -> None:
+    def descend(self, name: str, loss: Tensor, *names: str, keep_graph: bool = False) -> None:
         """One step of the named optimizers down `loss`; no other parameter gets a gradient.
+
+        Args:
+            name: of the loss.
+            loss: a scalar.
+            names: of the optimizers.
+            keep_graph: whether a part of the loss's graph is needed once more.
 
         Raises:
             NonFiniteError: the loss or a gradient is not finite; no parameter was changed.
@@ -97,7 +103,7 @@ class StepState:
         parameters = self.parameters(*names)
         if not parameters:  # all of them are frozen
             return
-        gradients = torch.autograd.grad(loss, parameters)
+        gradients = torch.autograd.grad(loss, parameters, retain_graph=keep_graph)
         self.check(**{f"gradient of {name}": torch.nn.utils.get_total_norm(gradients)})
         self.follow(gradients, *names)
 

@@ -56,8 +56,8 @@ class RA(Variational):
         state.set_rate(c.rate(state.step))
         if state.step < c.warmup_steps:
             return self.vae_step(batch, state)
-        terms, latents = self._encoder_step(batch, state)
-        return terms | self._decoder_step(batch, latents, state)
+        terms, generated = self._encoder_step(batch, state)
+        return terms | self._decoder_step(batch, generated, state)
 
     def turns(self, step: int) -> tuple[Turn, ...]:
         """In the warm-up one of both parts together, then the encoder's and the decoder's, each on images of its own.
@@ -74,27 +74,29 @@ class RA(Variational):
 
         def decoder(x: Tensor, state: StepState) -> tuple[Tensor, dict[str, Tensor]]:
             mu, logvar, _ = self.encoder(x)
-            loss, _ = self._decoder_loss(x, self._latents(mu, logvar, state).detach(), state)
+            loss, _ = self._decoder_loss(x, self.decoder(self._latents(mu, logvar, state).detach()), state)
             return loss, {}
 
         return Turn("encoder", ("encoder",), rate, encoder), Turn("decoder", ("decoder",), rate, decoder)
 
     def _encoder_step(self, x: Tensor, state: StepState) -> tuple[dict[str, float], Tensor]:
-        """Loss terms, and the latents [z; z_p] (2N, Z), detached, for the decoder's turn."""
-        loss, found, latents = self._encoder_loss(x, state)
+        """Loss terms, and the images [x̂; x_f] for the decoder's turn.
+
+        The decoder stays as it was meanwhile and would draw the same images again: that pass is a fifteenth of a step.
+        """
+        loss, found, generated = self._encoder_loss(x, state)
         state.check(**found)
-        state.descend("encoder", loss, "encoder")
+        state.descend("encoder", loss, "encoder", keep_graph=True)
         terms = means(encoder=loss, **found)
         # The gap is what keeps introspection alive: where it turns negative, generated images pass for real ones.
-        return terms | {"kl_gap": terms["kl_fake"] - terms["kl_real"]}, latents.detach()
+        return terms | {"kl_gap": terms["kl_fake"] - terms["kl_real"]}, generated
 
     def _encoder_loss(self, x: Tensor, state: StepState) -> tuple[Tensor, dict[str, Tensor], Tensor]:
-        """L_E of a batch, a scalar; what it is made of, (N,) or a scalar each; and the latents [z; z_p] (2N, Z)."""
+        """L_E of a batch, a scalar; what it is made of, (N,) or a scalar each; and [x̂; x_f], (2N, 1, S, S)."""
         c, n = self.config, len(x)
         with state.autocast():
             mu, logvar, seen = self.encoder(x)
-            latents = self._latents(mu, logvar, state)
-            generated = self.decoder(latents)
+            generated = self.decoder(self._latents(mu, logvar, state))
             # One pass over [x̂; x_f]. Detached here: the encoder is to judge them, not to change what it judges.
             mu_g, logvar_g, seen_g = self.encoder(generated.detach())
             again = self.decoder(sample(mu_g, logvar_g, state.noise("z generated", *mu_g.shape)))
@@ -106,7 +108,7 @@ class RA(Variational):
         push_fake = introspective_push(error_g[n:], kl_g[n:], w_rec=c.w_rec, w_neg=c.w_neg)
         l_rev = reversed_similarity(seen, [level[:n] for level in seen_g])
         terms = {"error": error, "kl_real": kl, "kl_reconstructed": kl_g[:n], "kl_fake": kl_g[n:], "reversed": l_rev}
-        return encoder_loss(elbo, push_hat, push_fake, l_rev, w_rev=c.w_rev), terms, latents
+        return encoder_loss(elbo, push_hat, push_fake, l_rev, w_rev=c.w_rev), terms, generated
 
     @staticmethod
     def _latents(mu: Tensor, logvar: Tensor, state: StepState) -> Tensor:
@@ -114,17 +116,16 @@ class RA(Variational):
         z = sample(mu, logvar, state.noise("z", *mu.shape))
         return torch.cat([z, state.noise("prior", *mu.shape)])
 
-    def _decoder_step(self, x: Tensor, latents: Tensor, state: StepState) -> dict[str, float]:
-        loss, terms = self._decoder_loss(x, latents, state)
+    def _decoder_step(self, x: Tensor, generated: Tensor, state: StepState) -> dict[str, float]:
+        loss, terms = self._decoder_loss(x, generated, state)
         state.check(**terms)
         state.descend("decoder", loss, "decoder")
         return means(decoder=loss)
 
-    def _decoder_loss(self, x: Tensor, latents: Tensor, state: StepState) -> tuple[Tensor, dict[str, Tensor]]:
-        """L_D of a batch, a scalar, and what it is made of, (N,) and (2N,)."""
+    def _decoder_loss(self, x: Tensor, generated: Tensor, state: StepState) -> tuple[Tensor, dict[str, Tensor]]:
+        """L_D of a batch and its [x̂; x_f], a scalar, and what it is made of, (N,) and (2N,)."""
         c, n = self.config, len(x)
         with state.autocast():
-            generated = self.decoder(latents)
             mu_g, logvar_g, _ = self.encoder(generated)
             again = self._decode_again(mu_g, logvar_g, state) if c.gamma_r else None
         error, kl_g = squared_error(x, generated[:n]), kl_divergence(mu_g, logvar_g)

@@ -1,4 +1,5 @@
 import copy
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -53,7 +54,21 @@ def test_widths_need_not_be_multiples_of_eight(channels):
 def test_paper_preset_weights_are_the_authors():
     c = RAConfig(preset="paper")
     assert (c.w_rec, c.w_kl, c.w_neg, c.w_rev) == (0.5, 1 / 16384, 128 / 16384, 0.005)
-    assert (c.gamma_r, c.learning_rate, c.warmup_steps) == (1e-8, 5e-5, 0)
+    assert (c.learning_rate, c.warmup_steps) == (5e-5, 0)
+
+
+def test_the_authors_weight_of_generated_images_errors_is_below_rounding():
+    """It is left out of the preset: what it adds to a gradient is less than the last bit of float32."""
+    model = build_method(RAConfig(preset="paper", channels=(8, 16), latent=16), 32, 0).double().train()
+    latents = torch.randn(8, 16, generator=generator(0, "latents")).double()
+
+    def gradient(gamma):
+        model.config = model.config.model_copy(update={"gamma_r": gamma})
+        loss, _ = model._decoder_loss(pictures(4).double(), model.decoder(latents), WideNoise.of(0))
+        return torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(model.decoder.parameters()))])
+
+    without = gradient(0.0)
+    assert 0 < (gradient(1e-8) - without).norm() < torch.finfo(torch.float32).eps / 2 * without.norm()
 
 
 def test_frozen_batch_norm_keeps_its_statistics_in_training():
@@ -115,6 +130,17 @@ def test_reversed_term_reaches_the_encoder_by_both_passes_and_never_the_decoder(
         torch.testing.assert_close(both, one + two, rtol=1e-3, atol=1e-6)
     decoder = torch.autograd.grad(loss, model.decoder.parameters(), allow_unused=True)
     assert all(g is None for g in decoder)
+
+
+class WideNoise(StepState):
+    """A step's state whose noise is float64."""
+
+    @classmethod
+    def of(cls, step):
+        return cls(step, 0, {}, nullcontext, torch.device("cpu"))
+
+    def noise(self, name, *shape):
+        return super().noise(name, *shape).double()
 
 
 class Objective:
@@ -181,9 +207,9 @@ def test_a_real_step_descends_exactly_the_two_losses(tiny_study, runtime, monkey
     reference = Objective(t.method, batch, t.seed)
     found = {}
 
-    def capture(_state, name, loss, *parts):
+    def capture(_state, name, loss, *parts, keep_graph=False):
         parameters = [p for part in parts for p in t.method.shared_parts()[part].parameters()]
-        found[name] = (loss.item(), torch.autograd.grad(loss, parameters), parts)
+        found[name] = (loss.item(), torch.autograd.grad(loss, parameters, retain_graph=keep_graph), parts)
 
     monkeypatch.setattr(StepState, "descend", capture)
     t.run(1)
