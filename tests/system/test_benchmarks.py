@@ -33,6 +33,15 @@ def test_a_site_trains_alone_and_each_part_takes_time(desk):
     assert all(seconds > 0 for seconds in parts.values())
 
 
+def test_a_step_has_the_losses_of_the_step_as_it_is_written_down(desk):
+    """It ends badly where they differ by more than 1e-4."""
+    said = run(desk, "step.py", "--quick", "--size", 32, "--batch", 2, "--repeats", 1, "--threads", 1)
+    for name in ("encoder", "decoder"):
+        assert float(re.search(rf"loss of the {name}: .* (\S+) of it apart", said)[1]) <= 1e-4
+    assert re.search(r"ours, fp32 +[\d.]+ ms +[\d.]+ GFLOP +\d+% of peak +[\d.]+ x", said)
+    assert "aten::convolution_backward" in said
+
+
 def test_a_masked_round_gives_the_plain_mean_with_and_without_dropouts(desk):
     """It ends badly where they differ."""
     said = run(desk, "masking.py", "--parameters", 1000, "--sites", 3, 6).splitlines()

@@ -1,0 +1,175 @@
+"""A training step of RA beside the same step as it is written down, and how near to the machine's peak it comes.
+
+Both take steps from the same weights, images and noise, and have to have the same losses; then they take turns.
+"""
+
+import argparse
+import platform
+import statistics
+import sys
+
+import torch
+from reference_step import ReferenceStep
+from torch.profiler import ProfilerActivity, profile
+from torch.utils.benchmark import Timer
+from torch.utils.flop_counter import FlopCounterMode
+
+from ra_core.config import RuntimeConfig, TrainingConfig
+from ra_core.models.configs import CONFIGS, RAConfig
+from ra_core.models.method import GradientMethod, StepState
+from ra_core.models.registry import build_method
+from ra_core.rng import generator
+from ra_core.runtime import Runtime
+from ra_core.training import LocalTrainer
+
+TOLERANCE = 1e-4
+QUICK = {"channels": [4, 8], "latent": 8}
+
+
+class Noise:
+    """Images of noise: speed doesn't depend on what they show."""
+
+    def __init__(self, count, size):
+        self.x = torch.rand(count, 1, size, size, generator=generator(0, "images"))
+
+    def __len__(self):
+        return len(self.x)
+
+    def images(self, indices):
+        return self.x[list(indices)]
+
+
+def main():
+    given = arguments()
+    torch.set_num_threads(given.threads)
+    fast = Runtime.resolve(RuntimeConfig(threads=given.threads), "auto").precision == "bf16"
+    print(f"{platform.processor() or platform.machine()}, {torch.cpu.get_capabilities()['cpu_name']}", end=", ")
+    print(f"{given.threads} threads, torch {torch.__version__}, batch {given.batch}, {given.size} x {given.size}")
+    if not fast:
+        print("no AMX and no AVX512-BF16 here: bf16 would be emulated, and isn't measured")
+    precisions = ("fp32", "bf16") if fast else ("fp32",)
+    peaks = {precision: peak(precision, given) for precision in precisions}
+    config = RAConfig(preset=given.preset, warmup_steps=0, **(QUICK if given.quick else {}))
+    against_reference(config, precisions, peaks, given)
+    if given.methods:
+        every_method(peaks, given)
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--preset", default="paper", choices=("paper", "small"))
+    parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--repeats", type=int, default=3, help="of each, of which the median is told")
+    parser.add_argument("--methods", action="store_true", help="a step of every other method too, preset small")
+    parser.add_argument("--quick", action="store_true", help="a tiny model, to see that all works")
+    return parser.parse_args()
+
+
+def against_reference(config, precisions, peaks, given):
+    """The reference and ours in turns; stops where their losses differ."""
+    x = Noise(given.batch, given.size).x
+    reference = ReferenceStep(
+        build_method(config.model_copy(update={"gamma_r": 1e-8}), given.size, 0),
+        noise,  # as the authors have it
+    )
+    ours = {precision: step_of(config, precision, x, given) for precision in precisions}
+    same_losses(reference(x), ours["fp32"]())
+    for precision in precisions[1:]:
+        ours[precision]()
+    works = {"as written, fp32": lambda: reference(x)} | {f"ours, {name}": step for name, step in ours.items()}
+    seconds = in_turns(works, given)
+    flops = {f"ours, {name}": counted(step) for name, step in ours.items()}
+    flops["as written, fp32"] = counted(lambda: reference(x))
+    print(f"\nintrospective step of RA, {"tiny" if given.quick else f"preset {given.preset}"}; median of {given.repeats}")
+    base = seconds["as written, fp32"]
+    for name, took in seconds.items():
+        share = flops[name] / took / peaks[name[-4:]]
+        print(
+            f"  {name:18}{took * 1e3:10.1f} ms{flops[name] / 1e9:10.1f} GFLOP{share:8.0%} of peak{base / took:7.2f} x"
+        )
+    with profile(activities=[ProfilerActivity.CPU]) as found:
+        ours[precisions[-1]]()
+    print(f"\nwhere ours, {precisions[-1]}, spends it")
+    print(found.key_averages().table(sort_by="self_cpu_time_total", row_limit=12, max_name_column_width=40))
+
+
+def every_method(peaks, given):
+    """A step of each method, so that none is compared while it runs below what the others reach."""
+    print(f"\na step of every method that takes steps, preset small, fp32; median of {given.repeats}")
+    x = Noise(given.batch, given.size).x
+    for name, kind in CONFIGS.items():
+        config = kind(**({"warmup_steps": 0} if "warmup_steps" in kind.model_fields else {}))
+        if not isinstance(build_method(config, given.size, 0), GradientMethod):
+            continue
+        step = step_of(config, "fp32", x, given)
+        step()
+        print(told(name, in_turns({name: step}, given)[name], counted(step), peaks["fp32"]))
+
+
+def told(name, seconds, flops, most):
+    """A row of a table."""
+    return f"  {name:18}{seconds * 1e3:10.1f} ms{flops / 1e9:10.1f} GFLOP{flops / seconds / most:8.0%} of peak"
+
+
+def step_of(config, precision, x, given):
+    """A function that takes our next step on x, and gives its losses."""
+    method = build_method(config, given.size, 0).train()
+    method.to(memory_format=method.memory_format)
+    runtime = Runtime.resolve(RuntimeConfig(threads=given.threads), precision)
+    training = TrainingConfig(steps=1, batch_size=len(x), validate_every=1)
+    images = Noise(len(x), given.size)
+    trainer = LocalTrainer(method, images, images, training, runtime, 0)  # lays the method out, as in a round
+    x = x.to(memory_format=method.memory_format)
+    step = 0
+
+    def take():
+        nonlocal step
+        state = StepState(step, 0, trainer.optimizers, runtime.autocast, runtime.device)
+        step += 1
+        return method.training_step(x, state)
+
+    return take
+
+
+def noise(name, step, *shape):
+    """As `StepState.noise`."""
+    return torch.randn(*shape, generator=generator(0, "noise", name, step))
+
+
+def same_losses(theirs, ours):
+    for name, loss in theirs.items():
+        apart = abs(ours[name] - loss) / abs(loss)
+        print(f"loss of the {name}: {loss:.6f} as written, {ours[name]:.6f} ours, {apart:.1e} of it apart")
+        if apart > TOLERANCE:
+            sys.exit(f"the losses differ by more than {TOLERANCE}")
+
+
+def in_turns(works, given):
+    """Median seconds of each by name; all are called once in each round, so that load of the machine hits all."""
+    timers = {name: Timer("work()", globals={"work": work}, num_threads=given.threads) for name, work in works.items()}
+    taken = [{name: timer.timeit(1).median for name, timer in timers.items()} for _ in range(given.repeats)]
+    return {name: statistics.median(row[name] for row in taken) for name in timers}
+
+
+def counted(work):
+    """Floating-point operations of matrix products and convolutions."""
+    with FlopCounterMode(display=False) as counter:
+        work()
+    return counter.get_total_flops()
+
+
+def peak(precision, given):
+    """The most operations a second that a product of two matrices reaches here."""
+    kind = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+    side = 256 if given.quick else 2048
+    a, b = torch.rand(2, side, side).to(kind)
+    timer = Timer("torch.mm(a, b)", globals={"torch": torch, "a": a, "b": b}, num_threads=given.threads)
+    reached = 2 * side**3 / min(timer.timeit(1).median for _ in range(5))
+    print(f"product of two {side} x {side} matrices, {precision}: {reached / 1e9:.0f} GFLOP/s")
+    return reached
+
+
+if __name__ == "__main__":
+    main()
