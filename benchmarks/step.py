@@ -82,7 +82,8 @@ def against_reference(config, precisions, peaks, given):
     seconds = in_turns(works, given)
     flops = {f"ours, {name}": counted(step) for name, step in ours.items()}
     flops["as written, fp32"] = counted(lambda: reference(x))
-    print(f"\nintrospective step of RA, {"tiny" if given.quick else f"preset {given.preset}"}; median of {given.repeats}")
+    kind = "tiny" if given.quick else f"preset {given.preset}"
+    print(f"\nintrospective step of RA, {kind}; median of {given.repeats}")
     base = seconds["as written, fp32"]
     for name, took in seconds.items():
         share = flops[name] / took / peaks[name[-4:]]
