@@ -9,7 +9,8 @@ from federation import wait_until
 from hospitals import tiny_federation
 
 from client.models import models
-from ra_core.errors import DegradedError
+from ra_core.artifact import load_artifact
+from ra_core.errors import ConfigError, DegradedError
 
 NAMES = ("anna", "berta", "carla")
 PATIENT = "Doe^Jane"
@@ -136,6 +137,24 @@ def test_a_lost_site_costs_its_own_rounds_alone_and_gets_the_model_on_return(fed
     assert federation.result("lossy")["reasons"] == reasons[:2]
     for name in NAMES:
         stored(federation, name, result["model_hash"])
+
+
+def test_a_site_withdraws_and_the_study_is_trained_again_without_it(federation, done):
+    """The last one of this file: berta's key is out for good, and its daemon ends."""
+    said = federation.server("withdraw", "berta", "--retrain", "study")
+    assert "'study': answers of berta are in round 1–2" in said
+    model = federation.run() / "model"
+    assert load_artifact(model).card.withdrawn == ("berta",)
+    assert "berta" in federation.server("publish", "study", code=ConfigError.exit_code)
+    assert wait_until(lambda: federation.daemons["berta"].poll(), "berta's daemon has ended")
+
+    again = federation.result("study-without-berta")
+    assert (again["state"], again["delivered"]) == ("completed", ["anna", "carla"])
+    assert all(one["asked"] == one["answered"] == ["anna", "carla"] for one in again["rounds"])
+    assert again["model_hash"] != done["model_hash"]
+    assert "validation error of the model of 'study' -> that of 'study-without-berta'" in said
+    for name in ("anna", "carla"):
+        stored(federation, name, again["model_hash"])
 
 
 def answered(federation):
