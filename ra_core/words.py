@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["counted", "duration", "listed", "ranges"]
+__all__ = ["counted", "duration", "listed", "percent", "ranges"]
 
 
 def duration(seconds: float) -> str:
@@ -25,6 +25,11 @@ def listed(items: Sequence[str]) -> str:
 def counted(n: int, what: str) -> str:
     """For example "1 site" or "2,000 sites"."""
     return f"{n:,} {what}" + ("" if n == 1 else "s")
+
+
+def percent(share: float) -> str:
+    """A share as people say it: 0.05 is "5 %"."""
+    return f"{100 * share:.2g} %" if share < 0.995 else "100 %"
 
 
 def ranges(numbers: Sequence[int]) -> str:

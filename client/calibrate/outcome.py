@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ra_core.calibration import Calibration
-from ra_core.calibration.image_threshold import ImageThreshold, percent
+from ra_core.calibration.image_threshold import ImageThreshold
 from ra_core.calibration.watching import NOTABLE
 from ra_core.thresholds import Unit, patients_lacking
 from ra_core.thresholds.drift import Drift
 from ra_core.thresholds.record import Way
+from ra_core.words import percent
 
 __all__ = ["NOTHING_SENT", "WHAT", "Outcome", "ThresholdRow"]
 

@@ -11,12 +11,12 @@ from client.models import state_folder
 from client.score.history import MONTH, History, Month
 from ra_core.artifact import load_artifact
 from ra_core.calibration import Calibration, load_calibration
-from ra_core.calibration.image_threshold import percent
 from ra_core.calibration.traits import GROUPS, SCORE
 from ra_core.calibration.watching import FEW, UNITS, Compared, compare
 from ra_core.errors import ConfigError, DriftError
 from ra_core.model import identity_of
 from ra_core.thresholds import Unit
+from ra_core.words import percent
 
 __all__ = ["run_drift"]
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from ra_core.thresholds import Promise
 from ra_core.thresholds.record import Achieved, Way
+from ra_core.words import percent
 
-__all__ = ["ImageThreshold", "percent"]
+__all__ = ["ImageThreshold"]
 
 
 class ImageThreshold(Promise):
@@ -35,8 +36,3 @@ class ImageThreshold(Promise):
         if self.achieved is None or self.way == "local":
             return f"{asked}, {self.note}"
         return f"{asked}, no finite-sample guarantee: {self.way}, measured {self.achieved.above} of {self.achieved.n}"
-
-
-def percent(share: float) -> str:
-    """A share as people say it: 0.05 is "5 %"."""
-    return f"{100 * share:.2g} %" if share < 0.995 else "100 %"

@@ -8,7 +8,7 @@ from ra_core.thresholds.figures import Binned
 from ra_core.thresholds.record import ACROSS_SITES, WITHIN_SITES, FederatedCalibration, Metric
 from ra_core.words import counted
 
-__all__ = ["told_of_all", "told_of_site"]
+__all__ = ["told_of_all", "told_of_metric", "told_of_site"]
 
 NAMES: dict[Metric, str] = {
     "auroc": "AUROC",
@@ -24,12 +24,17 @@ def told_of_all(found: FederatedCalibration) -> Iterator[str]:
     several = {"study": "studies", "slice": "pictures"}[found.unit]
     asked = f"{100 * found.rate:g} % of healthy {several} asked"
     yield f"over {counted(len(found.sites), 'site')} by {found.scoring.name}, {asked}"
-    numbers = {(figure.metric, figure.where): figure.number for figure in found.figures}
-    for metric, name in NAMES.items():
-        if (metric, ACROSS_SITES) in numbers:
-            within, across = (numbers[metric, where] for where in (WITHIN_SITES, ACROSS_SITES))
-            patients = f"{across.n_healthy} healthy and {across.n_anomalous} anomalous patients"
-            yield f"{name}: within sites {_number(within)}, across sites {_number(across)}; {patients}"
+    yield from filter(None, (told_of_metric(found, metric) for metric in NAMES))
+
+
+def told_of_metric(found: FederatedCalibration, metric: Metric) -> str:
+    """The line of one metric; empty where no site has told what it takes."""
+    numbers = {figure.where: figure.number for figure in found.figures if figure.metric == metric}
+    if ACROSS_SITES not in numbers:
+        return ""
+    within, across = numbers[WITHIN_SITES], numbers[ACROSS_SITES]
+    patients = f"{across.n_healthy} healthy and {across.n_anomalous} anomalous patients"
+    return f"{NAMES[metric]}: within sites {_number(within)}, across sites {_number(across)}; {patients}"
 
 
 def told_of_site(found: FederatedCalibration, site: str) -> Iterator[str]:

@@ -10,12 +10,13 @@ from ra_core.config import SITE_NAME
 from ra_core.errors import AdmissionError, ConfigError
 from server.consortium import Consortium
 from server.dashboard.processes import DaemonStory
-from server.dashboard.state import Page, page
+from server.dashboard.state import Page, latest_first, page
 from server.dashboard.told import Told
 from server.operation.daemon import running
 from server.provisioning.certificates import expiring, expiry
 from server.provisioning.registry import load_site, site_names
 from server.run_files import EVENTS
+from server.story.calibration import calibration_of
 from server.story.log import Log
 from server.story.story import RunStory
 
@@ -43,14 +44,18 @@ class ConsortiumFiles:
         """
         with self._one_at_a_time:
             certificates, warnings = self._certificates(now)
+            runs = latest_first(log.follow() for log in self._run_logs())
             told = Told(
                 title=self._consortium.config.name,
                 registry=dict(self._registered()),
-                runs=[log.follow() for log in self._run_logs()],
+                runs=runs,
                 daemon=self._daemon.follow(),
                 running=bool(running(self._consortium)),
                 certificates=certificates,
                 warnings=warnings,
+                calibration=calibration_of(self._consortium.run(runs[0].name))
+                if runs and runs[0].calibration
+                else None,
             )
             return page(told, now)
 

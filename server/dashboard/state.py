@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+from server.dashboard.calibration import CalibrationView, calibration_view
 from server.dashboard.chart import Chart, chart
 from server.dashboard.lines import RunLine, SiteLine, Trouble, run_line, site_line, troubles
 from server.dashboard.processes import ProcessStory
@@ -14,7 +16,7 @@ from server.dashboard.told import Told
 from server.dashboard.verdict import verdicts
 from server.story.story import RunStory
 
-__all__ = ["Page", "page"]
+__all__ = ["Page", "latest_first", "page"]
 
 MOST_LINES = 50
 """Runs and troubles that are shown, the latest."""
@@ -31,6 +33,7 @@ class Page:
     sites: tuple[SiteLine, ...]
     run: RunLine | None
     charts: tuple[Chart, ...]
+    calibration: CalibrationView | None
     troubles: tuple[Trouble, ...]
     runs: tuple[RunLine, ...]
     processes: tuple[tuple[str, ProcessStory], ...]
@@ -40,7 +43,7 @@ class Page:
 
 def page(told: Told, now: datetime) -> Page:
     """The page as it is now; whatever was told, this doesn't fail."""
-    runs = sorted(told.runs, key=_age, reverse=True)
+    runs = latest_first(told.runs)
     run = runs[0] if runs else None
     slow = late(run, now) if run else []
     names = sorted({*told.registry, *(run.sites if run else ())})
@@ -55,12 +58,18 @@ def page(told: Told, now: datetime) -> Page:
         ),
         run=run_line(run, now) if run else None,
         charts=_charts(run) if run else (),
+        calibration=calibration_view(told.calibration) if told.calibration else None,
         troubles=tuple(troubles(run)[:MOST_LINES]) if run else (),
         runs=tuple(run_line(one, now) for one in runs[:MOST_LINES]),
         processes=tuple(sorted(told.daemon.processes.items())) if told.running else (),
         deeds=tuple(reversed(told.daemon.deeds)),
         certificates=tuple(told.certificates.items()),
     )
+
+
+def latest_first(runs: Iterable[RunStory]) -> list[RunStory]:
+    """The first of them is the one that the page is about."""
+    return sorted(runs, key=_age, reverse=True)
 
 
 def _age(run: RunStory) -> tuple[str, str]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from ra_core.thresholds.record import FederatedCalibration
 from server.dashboard.processes import DaemonStory
 from server.story.story import RunStory
 
@@ -24,6 +25,7 @@ class Told:
         running: whether the daemon is.
         certificates: when they end, by the file's name.
         warnings: what there is to say of them.
+        calibration: of the latest run, as its card has it; None where it has none.
     """
 
     title: str
@@ -33,6 +35,7 @@ class Told:
     running: bool
     certificates: Mapping[str, datetime]
     warnings: Sequence[str]
+    calibration: FederatedCalibration | None = None
 
     @property
     def online(self) -> Mapping[str, bool]:

@@ -10,12 +10,14 @@ from rich.table import Table
 
 from ra_core.daemons.health import serving
 from ra_core.errors import FlowerError, ResumeError
+from ra_core.thresholds.told import told_of_metric
 from server.consortium import Consortium
 from server.flower import NodeState, control
 from server.operation.daemon import SUPERLINK, health_addresses, running
 from server.operation.runs import Run
 from server.provisioning.certificates import expiring
 from server.provisioning.registry import load_sites
+from server.story.calibration import calibration_of
 from server.story.log import Log
 from server.story.standing import latest
 from server.story.story import RunStory
@@ -64,8 +66,7 @@ def status_lines(status: dict[str, Any]) -> Iterator[str]:
     for site in status["sites"]:
         yield f"site {site['name']}: {site['state']}{_presence(site)}"
     for run in status["runs"]:
-        if run["calibration"]:
-            yield f"run {run['name']}: {run['calibration']}"
+        yield from (f"run {run['name']}: {run[what]}" for what in ("calibration", "accuracy") if run[what])
     for certificate in status["certificates"]:
         yield f"certificate: {certificate}"
 
@@ -124,6 +125,7 @@ def _presence(site: dict[str, Any]) -> str:
 
 def _run(run: Run) -> dict[str, Any]:
     story, result = Log(run.events, RunStory(run.name)).follow(), run.result()
+    found = calibration_of(run.folder) if story.calibration else None
     return (
         {"name": run.name}
         | _agreed(run)
@@ -135,6 +137,7 @@ def _run(run: Run) -> dict[str, Any]:
             "best_round": story.best_round,
             "model_hash": story.model_hash or None,
             "calibration": story.calibration,
+            "accuracy": told_of_metric(found, "auroc") if found else "",
             "undelivered": sorted(map(str, result.get("undelivered") or ())),
         }
     )

@@ -1,10 +1,16 @@
-"""What came of a run's calibration, in a line."""
+"""What came of a run's calibration: in a line, and as the card of its model has it."""
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
+from pathlib import Path
+
+from ra_core.thresholds.record import FederatedCalibration
+from server.run_files import RESULT
 from server.story.fields import Fields
 
-__all__ = ["calibrated"]
+__all__ = ["calibrated", "calibration_of"]
 
 
 def calibrated(event: Fields) -> str:
@@ -15,3 +21,15 @@ def calibrated(event: Fields) -> str:
     absent = [f"{site} ({why})" for site, why in event.texts("absent").items()]
     parts = [", ".join(sites) or "at no site", f"without {', '.join(absent)}" if absent else ""]
     return f"calibrated{asked}: {'; '.join(part for part in parts if part)}"
+
+
+def calibration_of(folder: Path) -> FederatedCalibration | None:
+    """What the run's record holds of it, which is what the card holds; None where it holds nothing that can be read.
+
+    Args:
+        folder: of the run.
+    """
+    with suppress(OSError, ValueError, LookupError, TypeError):
+        found = json.loads((folder / RESULT).read_bytes())["calibration"]
+        return None if found is None else FederatedCalibration.model_validate(found)
+    return None

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-__all__ = ["Fields"]
+__all__ = ["Fields", "printable"]
 
 LONGEST = 240
 """Characters of a text that are shown."""
@@ -30,7 +30,7 @@ class Fields:
 
     def text(self, name: str) -> str:
         """A text that can be printed, on one line, cut where it is too long; "" where there is none."""
-        return _printable(self._found.get(name))
+        return printable(self._found.get(name))
 
     def count(self, name: str) -> int | None:
         """A whole number from 0."""
@@ -56,14 +56,14 @@ class Fields:
     def names(self, name: str) -> tuple[str, ...]:
         """The texts of a list, each once."""
         value = self._found.get(name)
-        texts = [_printable(item) for item in value[:MOST]] if isinstance(value, list) else []
+        texts = [printable(item) for item in value[:MOST]] if isinstance(value, list) else []
         return tuple(dict.fromkeys(text for text in texts if text))
 
     def texts(self, name: str) -> dict[str, str]:
         """A mapping of texts."""
         value = self._found.get(name)
         pairs = list(value.items())[:MOST] if isinstance(value, Mapping) else []
-        return {_printable(key): _printable(item) for key, item in pairs if _printable(key)}
+        return {printable(key): printable(item) for key, item in pairs if printable(key)}
 
     def part(self, name: str) -> Fields:
         """An object within; an empty one where there is none."""
@@ -80,7 +80,7 @@ class Fields:
             return None
 
 
-def _printable(value: object) -> str:
+def printable(value: object) -> str:
     """Without control characters, those that turn the direction of writing among them, and halves of characters."""
     if not isinstance(value, str):
         return ""

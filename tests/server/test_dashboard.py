@@ -11,11 +11,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from admissions import write_consortium
+from calibrations import calibration
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ra_core.daemons.events import Events
 from ra_core.errors import ConfigError
+from ra_core.thresholds.told import told_of_all
+from server.dashboard.calibration import calibration_view
 from server.dashboard.chart import chart
 from server.dashboard.files import ConsortiumFiles
 from server.dashboard.html import render
@@ -89,7 +92,18 @@ def daemon(events):
     return found
 
 
-def view(events, minutes, *, registry=None, processes=(), running=True, certificates=None, warnings=(), others=()):
+def view(
+    events,
+    minutes,
+    *,
+    registry=None,
+    processes=(),
+    running=True,
+    certificates=None,
+    warnings=(),
+    others=(),
+    calibration=None,
+):
     """The page so many minutes after the start."""
     told = Told(
         title="Lung consortium",
@@ -99,6 +113,7 @@ def view(events, minutes, *, registry=None, processes=(), running=True, certific
         running=running,
         certificates=certificates or {},
         warnings=warnings,
+        calibration=calibration,
     )
     return page(told, START + timedelta(minutes=minutes))
 
@@ -122,6 +137,50 @@ def test_how_a_run_was_calibrated_is_told_in_a_line():
     assert "hospital-a 1 of 40 above" in html
     assert "<script>alert" not in html
     assert "calibrated" not in render(view(ALL_20, 51), 5).decode()
+
+
+FOUND = calibration({"hospital-a": (40, 1, 30), "hospital-c": (12, 6, 0), "hospital-d": (3, 0, 5)}, {"hospital-b": BAD})
+
+
+def test_what_the_card_says_of_thresholds_is_a_table_of_all_sites():
+    found = view([*ALL_20, CALIBRATED], 51, calibration=FOUND).calibration
+    lines = {line.name: line for line in found.sites}
+    assert list(lines) == ["hospital-a", "hospital-b", "hospital-c", "hospital-d"]
+    (first, *_), whole = FOUND.sites, lines["hospital-a"]
+    assert (whole.patients, whole.notes) == ("40", ())
+    assert whole.threshold == (f"{first.shrunken:.4g}", f"its own: {first.local.value:.4g}")
+    assert whole.above == ("1 of 40", "2.5 % (0.063 % to 13 %)")
+    (auroc,) = (f.number for f in FOUND.figures if (f.metric, f.where) == ("auroc", "hospital-a"))
+    assert whole.auroc == (f"{auroc.value:.2f}", f"{auroc.low:.2f} to {auroc.high:.2f}")
+    assert (
+        found.measured[1]
+        == f"one threshold for all sites would be {FOUND.reference.pooled:.4g}, from 52 patients of 2 sites"
+    )
+    assert list(found.figures) == list(told_of_all(FOUND))[1:]
+
+
+def test_what_a_site_lacks_is_told_beside_it():
+    found = view([*ALL_20, CALIBRATED], 51, calibration=FOUND).calibration
+    _, absent, one_class, few = found.sites
+    assert (absent.patients, absent.threshold, absent.above, absent.auroc) == ("", ("", ""), ("", ""), ("", ""))
+    assert absent.notes == ("<script>alert('x')</script>??&",)
+    assert one_class.notes == (
+        "more above than the 5 % asked",
+        "its own threshold: not enough patients: 12 of 19 needed",
+        "AUROC: not estimable: no anomalous patients",
+    )
+    assert (one_class.threshold[1], one_class.auroc) == ("", ("", ""))
+    assert (few.threshold, few.above) == (("none", ""), ("", ""))
+
+
+def test_the_table_stands_on_the_page_where_there_is_one_and_else_the_line():
+    html = render(view([*ALL_20, CALIBRATED], 51, calibration=FOUND), 5).decode()
+    assert "2.5 % (0.063 % to 13 %)" in html
+    assert "calibrated at 5 %" not in html
+    assert "<script>alert" not in html
+    nobody = render(view([*ALL_20, CALIBRATED], 51, calibration=calibration({}, {"hospital-a": "late"})), 5).decode()
+    assert "late" in nobody
+    assert "Thresholds" not in render(view([*ALL_20, CALIBRATED], 51), 5).decode()
 
 
 VERDICTS = {
@@ -446,14 +505,15 @@ KINDS = st.sampled_from(
         r"\w+",
         "run_started waiting joined refused round_started answered rejected round_done delivered not_delivered "
         "run_ended started exited hung site_online site_offline daemon_started daemon_stopped resubmitted pending "
-        "trouble other",
+        "trouble calibrated other",
     )
 )
 FIELDS = st.sampled_from(
     re.findall(
         r"\w+",
         "run sites rounds from_round for until site node reason round closing asked seconds metrics answered missing "
-        "validation_error model_hash best_round state reasons code n_images n_used n_declared process why what time",
+        "validation_error model_hash best_round state reasons code n_images n_used n_declared process why what time "
+        "rate achieved absent",
     )
 )
 SCALARS = (
@@ -523,6 +583,20 @@ def test_logs_are_followed(consortium):
     Events(consortium.events).tell("started", process="superlink")
     assert files.look(now).deeds[0][1] == "superlink started"
     assert {name for name, _ in files.look(now).certificates} == {"ca.crt", "server.crt"}
+
+
+def test_thresholds_are_read_from_the_record_of_the_latest_run(consortium):
+    for name, start in (("older", 0), ("brain", 60)):
+        run = consortium.run(name)
+        append(run / "events.jsonl", started(start), event(start + 1, "calibrated", rate=0.05, achieved={}, absent={}))
+        (run / "run.json").write_text(json.dumps({"calibration": FOUND.model_dump(mode="json") if start else None}))
+    files = ConsortiumFiles(consortium)
+    assert files.look(START).calibration == calibration_view(FOUND)
+    for damaged in ("{", "[]", "{}", '{"calibration": {"rate": 5}}', '{"calibration": null}'):
+        (consortium.run("brain") / "run.json").write_text(damaged)
+        assert files.look(START).calibration is None
+    append(consortium.run("older") / "events.jsonl", started(90))
+    assert files.look(START).calibration is None
 
 
 def test_a_folder_without_anything_has_a_page(tmp_path):

@@ -9,7 +9,6 @@ import torch
 from scorable import new_calibration, promised
 
 from ra_core.calibration import load_calibration, save_calibration
-from ra_core.calibration.image_threshold import percent
 from ra_core.calibration.watching import Tallies
 from ra_core.config import PreprocessingConfig
 from ra_core.errors import ArtifactError
@@ -18,6 +17,7 @@ from ra_core.scoring import HealthyMoments, ScoringConfig
 from ra_core.storage import load_tensors, save_tensors
 from ra_core.thresholds import Histogram, Promise
 from ra_core.thresholds.record import Achieved
+from ra_core.words import percent
 
 PLAIN = ScoringConfig(name="plain", factors=("residual",))
 STANDARDISED = ScoringConfig(name="standardised", factors=("residual",), standardise=True)

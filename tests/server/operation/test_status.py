@@ -1,11 +1,14 @@
 import datetime as dt
+import json
 
 import pytest
+from calibrations import calibration
 from consortia import FakeFlower, admit, provisioned, tell
 from rich.console import Console
 
 from ra_core.config import StudyConfig
 from ra_core.errors import FlowerError
+from ra_core.thresholds.told import told_of_metric
 from server.flower import NodeState
 from server.operation import status as module
 from server.operation.run_record import End
@@ -115,6 +118,21 @@ def test_how_a_run_was_calibrated_is_a_line(consortium):
     assert not any(line.startswith("run study") for line in status_lines(status_of(consortium)))
     tell(run, "calibrated", rate=0.05, achieved={"anna": "1 of 40 above"}, absent={})
     assert "run study: calibrated at 5 % false alarms: anna 1 of 40 above" in list(status_lines(status_of(consortium)))
+
+
+def test_accuracy_over_all_sites_is_a_line_where_sites_have_told_what_it_takes(consortium):
+    run = Run(consortium, "study")
+    run.agree(StudyConfig(), ["anna"])
+    tell(run, "calibrated", rate=0.05, achieved={"anna": "1 of 40 above"}, absent={})
+
+    def said_of(found):
+        (run.folder / "run.json").write_text(json.dumps({"calibration": found.model_dump(mode="json")}))
+        return [line for line in status_lines(status_of(consortium)) if line.startswith("run study: AUROC")]
+
+    found = calibration({"anna": (40, 1, 30)})
+    assert said_of(found) == [f"run study: {told_of_metric(found, 'auroc')}"]
+    assert "40 healthy and 30 anomalous patients" in said_of(found)[0]
+    assert said_of(calibration({}, {"anna": "not connected"})) == []
 
 
 def test_a_damaged_record_is_a_line_and_no_end(consortium):
