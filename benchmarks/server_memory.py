@@ -1,8 +1,9 @@
 """Peak memory of the ServerApp, whole and as it is, with sites that answer at once and train nothing.
 
-Usage: server_memory.py SITES STUDY; prints MiB after the imports, and at the peak.
+Usage: server_memory.py SITES STUDY; prints MiB after the imports, MiB at the peak, and seconds of a round in the mean.
 """
 
+import datetime as dt
 import logging
 import sys
 import tempfile
@@ -10,6 +11,7 @@ import threading
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 from flwr.app import Context, Message, RecordDict
@@ -17,6 +19,7 @@ from flwr.clientapp import ClientApp
 from looks import memory
 
 from ra_core.config import StudyConfig
+from ra_core.daemons.events import read_events
 from ra_core.fixed_point import encode
 from ra_core.messages import DeliveryOrder, DeliveryReply, JoinOrder, JoinReply, RoundOrder, RoundReply
 from ra_core.settings import load_config
@@ -48,10 +51,19 @@ def main():
         run = {"study-file": str(study_file), "folder": folder, "sites": ",".join(names)}
         server_app(grid=grid, context=Context(1, 1, {}, RecordDict(), run))
         study = load_config(study_file, StudyConfig)
-        rounds = (Path(folder) / "events.jsonl").read_text().count('"round_done"')
-    if rounds != study.federation.rounds + 1:
-        raise SystemExit(f"{rounds} exchanges")
-    print(before, peak[0])
+        seconds = round_seconds(read_events(Path(folder) / "events.jsonl")[0])
+    if len(seconds) != study.federation.rounds + 1:
+        raise SystemExit(f"{len(seconds)} exchanges")
+    print(before, peak[0], fmean(seconds[:-1]))
+
+
+def round_seconds(events):
+    """Of each exchange, the closing one last; the server's own work, for the sites' answers are here at once."""
+    begun, ended = (
+        [dt.datetime.fromisoformat(event["time"]) for event in events if event["event"] == kind]
+        for kind in ("round_started", "round_done")
+    )
+    return [(end - start).total_seconds() for start, end in zip(begun, ended, strict=True)]
 
 
 @contextmanager

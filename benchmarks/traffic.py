@@ -87,7 +87,7 @@ def tell(what, values):
 
 
 def entropy(values):
-    """Shannon's, in bits a weight, of the values' own frequencies: few repeat in a float32 model, so it is low there."""
+    """Shannon's, in bits a weight, from how often each value is there; where few repeat, as in a model, it is low."""
     _, counts = np.unique(values, return_counts=True)
     shares = counts / counts.sum()
     return float(-(shares * np.log2(shares)).sum())
