@@ -1,4 +1,4 @@
-"""How the server grows with sites and with weights: peak memory and seconds of a round, of the real ServerApp.
+"""How the server grows with sites and with weights: peak memory and own seconds of a round, of the real ServerApp.
 
 Sites answer at once and train nothing. Memory by sites ought to be flat, all else linear. The exponents say whether it
 is, from one line to the next: twice as many sites (or weights) take 2^exponent times as much; 0 is flat, 1 is linear.
@@ -42,7 +42,7 @@ def by_weights(folder, width):
 
 
 def measured(folder, settings, sites):
-    """MiB over what the imports take, and seconds of a round, in a fresh process."""
+    """MiB over what the imports take, and the server's own seconds of a round, in a fresh process."""
     study = folder / "study.yaml"
     write_study(study, settings, rounds=2, local_steps=1)
     command = [sys.executable, HERE / "server_memory.py", str(sites), study]

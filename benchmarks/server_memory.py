@@ -1,6 +1,7 @@
 """Peak memory of the ServerApp, whole and as it is, with sites that answer at once and train nothing.
 
-Usage: server_memory.py SITES STUDY; prints MiB after the imports, MiB at the peak, and seconds of a round in the mean.
+Usage: server_memory.py SITES STUDY; prints MiB after the imports, MiB at the peak, and the
+server's seconds of an exchange in the mean.
 """
 
 import datetime as dt
@@ -8,10 +9,10 @@ import logging
 import sys
 import tempfile
 import threading
+import time
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from statistics import fmean
 
 import numpy as np
 from flwr.app import Context, Message, RecordDict
@@ -34,11 +35,24 @@ site = ClientApp()
 
 
 class Grid(InProcessGrid):
-    """Answers all that it is asked for, as Flower's does, where the other answers one at a time."""
+    """Answers all that it is asked for, as Flower's does, where the other answers one at a time.
+
+    Attributes:
+        training: seconds that the sites' answers to rounds have taken, and are none of the server's.
+    """
+
+    training = 0.0
 
     def pull_messages(self, message_ids):
         names = list(message_ids)
         return [reply for _ in names for reply in super(Grid, self).pull_messages(names)]
+
+    def _answer(self, message):
+        begun = time.perf_counter()
+        reply = super()._answer(message)
+        if message.metadata.message_type == "train":
+            self.training += time.perf_counter() - begun
+        return reply
 
 
 def main():
@@ -54,11 +68,11 @@ def main():
         seconds = round_seconds(read_events(Path(folder) / "events.jsonl")[0])
     if len(seconds) != study.federation.rounds + 1:
         raise SystemExit(f"{len(seconds)} exchanges")
-    print(before, peak[0], fmean(seconds[:-1]))
+    print(before, peak[0], (sum(seconds) - grid.training) / len(seconds))
 
 
 def round_seconds(events):
-    """Of each exchange, the closing one last; the server's own work, for the sites' answers are here at once."""
+    """Of each exchange, the closing one last."""
     begun, ended = (
         [dt.datetime.fromisoformat(event["time"]) for event in events if event["event"] == kind]
         for kind in ("round_started", "round_done")
