@@ -183,7 +183,7 @@ def server_memory(study_file, settings, aggregation, counts):
     for count in counts:
         command = [sys.executable, HERE / "server_memory.py", str(count), study_file]
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own
-        before, peak = map(float, done.stdout.split())
+        before, peak, _ = map(float, done.stdout.split())
         peaks.append(peak - before)
         print(
             f"{aggregation}, {count:3d} sites: ServerApp's peak {peak:5.0f} MiB, {peak - before:5.0f} over its imports"

@@ -1,12 +1,15 @@
 """Peak memory of the ServerApp, whole and as it is, with sites that answer at once and train nothing.
 
-Usage: server_memory.py SITES STUDY; prints MiB after the imports, and at the peak.
+Usage: server_memory.py SITES STUDY; prints MiB after the imports, MiB at the peak, and the
+server's seconds of an exchange in the mean.
 """
 
+import datetime as dt
 import logging
 import sys
 import tempfile
 import threading
+import time
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +20,7 @@ from flwr.clientapp import ClientApp
 from looks import memory
 
 from ra_core.config import StudyConfig
+from ra_core.daemons.events import read_events
 from ra_core.fixed_point import encode
 from ra_core.messages import DeliveryOrder, DeliveryReply, JoinOrder, JoinReply, RoundOrder, RoundReply
 from ra_core.settings import load_config
@@ -31,11 +35,24 @@ site = ClientApp()
 
 
 class Grid(InProcessGrid):
-    """Answers all that it is asked for, as Flower's does, where the other answers one at a time."""
+    """Answers all that it is asked for, as Flower's does, where the other answers one at a time.
+
+    Attributes:
+        training: seconds that the sites' answers to rounds have taken, and are none of the server's.
+    """
+
+    training = 0.0
 
     def pull_messages(self, message_ids):
         names = list(message_ids)
         return [reply for _ in names for reply in super(Grid, self).pull_messages(names)]
+
+    def _answer(self, message):
+        begun = time.perf_counter()
+        reply = super()._answer(message)
+        if message.metadata.message_type == "train":
+            self.training += time.perf_counter() - begun
+        return reply
 
 
 def main():
@@ -48,10 +65,19 @@ def main():
         run = {"study-file": str(study_file), "folder": folder, "sites": ",".join(names)}
         server_app(grid=grid, context=Context(1, 1, {}, RecordDict(), run))
         study = load_config(study_file, StudyConfig)
-        rounds = (Path(folder) / "events.jsonl").read_text().count('"round_done"')
-    if rounds != study.federation.rounds + 1:
-        raise SystemExit(f"{rounds} exchanges")
-    print(before, peak[0])
+        seconds = round_seconds(read_events(Path(folder) / "events.jsonl")[0])
+    if len(seconds) != study.federation.rounds + 1:
+        raise SystemExit(f"{len(seconds)} exchanges")
+    print(before, peak[0], (sum(seconds) - grid.training) / len(seconds))
+
+
+def round_seconds(events):
+    """Of each exchange, the closing one last."""
+    begun, ended = (
+        [dt.datetime.fromisoformat(event["time"]) for event in events if event["event"] == kind]
+        for kind in ("round_started", "round_done")
+    )
+    return [(end - start).total_seconds() for start, end in zip(begun, ended, strict=True)]
 
 
 @contextmanager

@@ -15,9 +15,7 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 from pydantic import ValidationError
 
-from client.delivery import take_delivery
 from client.door import Door
-from client.histograms.answers import check, histogram
 from client.ledger.book import Ledger
 from client.policy import Sent, release
 from client.rounds import Site
@@ -87,12 +85,16 @@ def speak(message: Message, context: Context) -> Message:
 @app.query("histogram")
 def tell_histogram(message: Message, context: Context) -> Message:
     """Tell how healthy patients score with the chosen model, in counts."""
+    from client.histograms.answers import histogram  # noqa: PLC0415 - each message has a process, a round no need of it
+
     return _answered(message, context, HistogramOrder, lambda place, order: histogram(_site(place, order.study), order))
 
 
 @app.query("check")
 def tell_check(message: Message, context: Context) -> Message:
     """Tell how many healthy patients are above thresholds."""
+    from client.histograms.answers import check  # noqa: PLC0415 - as above
+
     return _answered(message, context, CheckOrder, lambda place, order: check(_site(place, order.study), order))
 
 
@@ -157,6 +159,8 @@ def _spoken(place: _Place, order: StageOrder) -> StageReply:
 
 
 def _delivered(place: _Place, order: DeliveryOrder) -> DeliveryReply:
+    from client.delivery import take_delivery  # noqa: PLC0415 - as above
+
     place.seat.forget(order.run)
     return take_delivery(order, place.config, place.state)
 

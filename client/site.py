@@ -8,8 +8,8 @@ from pathlib import Path
 
 from ra_core.config import PreprocessingConfig, SiteConfig
 from ra_core.data import ImageSet, Manifest, Row, SiteImages
-from ra_core.data.checks import FEWEST
 from ra_core.data.scan import Scan, ScanRules, rows_of, scan
+from ra_core.data.site_images import FEWEST
 from ra_core.errors import DataError, TooFewImagesError
 
 __all__ = ["Survey", "data_root", "enough", "open_site", "survey"]

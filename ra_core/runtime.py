@@ -45,7 +45,7 @@ class Runtime:
         if precision == "auto":
             precision = "bf16" if _fast_bf16(device) else "fp32"
         torch.set_num_threads(config.threads)
-        torch.use_deterministic_algorithms(True)
+        torch.set_deterministic_debug_mode("error")  # as `use_deterministic_algorithms`, which imports torch's compiler
         torch.backends.cudnn.allow_tf32 = False  # fp32 means float32 on a GPU too
         # A debugging aid that costs 14 % of a step.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

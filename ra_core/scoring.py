@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from ra_core.clahe import equalize
@@ -99,8 +98,8 @@ class HealthyMoments:
         """
         if self._count < 2:
             raise ValueError(f"{self._count} healthy maps: a spread needs at least two")
-        mean = gaussian_filter(self._total / self._count, sigma)
-        spread = np.sqrt(np.maximum(gaussian_filter(self._squares / self._count, sigma) - mean**2, 0))
+        mean = _gaussian(self._total / self._count, sigma)
+        spread = np.sqrt(np.maximum(_gaussian(self._squares / self._count, sigma) - mean**2, 0))
         inside = healthy > TISSUE
         return HealthyStatistics(mean, spread, inside if inside.any() else np.ones_like(inside))
 
@@ -204,8 +203,14 @@ def blur(maps: Tensor, sigma: float) -> Tensor:
     """Gaussian blur of each map (N, 1, H, W), sigma in pixels; 0 is none."""
     if not sigma:
         return maps
-    out = gaussian_filter(maps.cpu().numpy(), (0, 0, sigma, sigma))
-    return torch.from_numpy(out).to(maps.device)
+    return torch.from_numpy(_gaussian(maps.cpu().numpy(), (0, 0, sigma, sigma))).to(maps.device)
+
+
+def _gaussian(values: np.ndarray, sigma: float | tuple[float, ...]) -> np.ndarray:
+    from scipy.ndimage import gaussian_filter  # noqa: PLC0415 - a round trains without a score, and scipy loads slowly
+
+    blurred: np.ndarray = gaussian_filter(values, sigma)
+    return blurred
 
 
 def _valid(x: Tensor, what: str) -> Tensor:

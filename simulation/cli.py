@@ -5,19 +5,17 @@ from __future__ import annotations
 import shutil
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import click
 import typer
 
-from ra_core.config import SiteConfig, StudyConfig
 from ra_core.console import TerminalReporter, new_app, run_app
 from ra_core.errors import ConfigError
-from ra_core.settings import commented_yaml, load_config
-from simulation.config import ExperimentConfig, SiteEntry
-from simulation.grid.config import GridConfig
 from simulation.importers import PUBLIC_SETS
-from simulation.listing import as_json, as_text
+
+if TYPE_CHECKING:  # what a command needs is imported in it: settings take half a second, torch takes several
+    from simulation.config import ExperimentConfig
 
 __all__ = ["app", "main"]
 
@@ -41,9 +39,6 @@ class EngineName(StrEnum):
 
     in_process = "in-process"
     flower = "flower"
-
-
-STUDIES = Path(__file__).parent / "studies"
 
 
 class Precision(StrEnum):
@@ -90,10 +85,10 @@ def quickstart(
 
     Takes some ten minutes on two cores and needs nothing but this package. Open DIR/report.html afterwards.
     """
-    from simulation.commands import make_cohort  # noqa: PLC0415 - torch comes with it, here and below
+    from simulation.asked import overridden, quickstart_of  # noqa: PLC0415
+    from simulation.commands import make_cohort  # noqa: PLC0415
 
-    name = "quickstart_full.yaml" if full else "quickstart.yaml"
-    config = _overridden(load_config(STUDIES / name, ExperimentConfig), precision, threads, seed)
+    config = overridden(quickstart_of(full), precision, threads, seed)
     folder = out / "cohort"
     if not (folder / "manifest.csv").exists():
         make_cohort(config.study.preprocessing.size, config.study.seed, folder)
@@ -115,7 +110,11 @@ def experiment(
 
     `ra-simulate config experiment` prints a commented file to start from.
     """
-    settings = _overridden(load_config(config, ExperimentConfig), precision, threads, seed)
+    from ra_core.settings import load_config  # noqa: PLC0415
+    from simulation.asked import overridden  # noqa: PLC0415
+    from simulation.config import ExperimentConfig  # noqa: PLC0415
+
+    settings = overridden(load_config(config, ExperimentConfig), precision, threads, seed)
     _run(settings, config.parent, data, out, engine, cache)
 
 
@@ -165,36 +164,10 @@ def train(
 
     Ctrl-C keeps a checkpoint; the same command goes on from it.
     """
-    site_config = load_config(site, SiteConfig)
-    settings = ExperimentConfig(
-        title=site_config.name,
-        sites=(SiteEntry(config=site.resolve()),),
-        federated=False,
-        local=(site_config.data.site,),
-        runtime=site_config.runtime,
-        study=load_config(study, StudyConfig) if study else StudyConfig(),
-    )
-    _run(
-        _overridden(settings, precision, threads, seed),
-        site.parent,
-        data,
-        out,
-        EngineName.in_process,
-        cache,
-    )
+    from simulation.asked import experiment_of_site, overridden  # noqa: PLC0415
 
-
-def _overridden(
-    config: ExperimentConfig, precision: Precision | None, threads: int | None, seed: int | None
-) -> ExperimentConfig:
-    study, runtime = config.study, config.runtime
-    if precision is not None:
-        study = study.model_copy(update={"training": study.training.model_copy(update={"precision": precision.value})})
-    if seed is not None:
-        study = study.model_copy(update={"seed": seed})
-    if threads is not None:
-        runtime = runtime.model_copy(update={"threads": threads})
-    return config.model_copy(update={"study": study, "runtime": runtime})
+    settings = overridden(experiment_of_site(site, study), precision, threads, seed)
+    _run(settings, site.parent, data, out, EngineName.in_process, cache)
 
 
 def _run(
@@ -295,6 +268,8 @@ def list_(
     json: Annotated[bool, typer.Option("--json", help="For scripts: one JSON object.")] = False,
 ) -> None:
     """List methods, ways to train, scorings, shortcuts and metrics, each with a line and its source."""
+    from simulation.listing import as_json, as_text  # noqa: PLC0415
+
     typer.echo(as_json() if json else as_text(shutil.get_terminal_size().columns))
 
 
@@ -305,17 +280,9 @@ def config(kind: Annotated[Which, typer.Argument(help="Which settings.")] = Whic
     `study` is how one model is trained, `experiment` is what `ra-simulate experiment` takes, `grid` what `ra-simulate
     study` takes. The keys of a site config are explained by `ra-client config`.
     """
-    experiment = {"title": "My sites", "sites": [{"config": "site_a.yaml"}, {"config": "site_b.yaml"}]}
-    grid = experiment | {
-        "methods": {"RA": {"settings": {"name": "ra"}}, "PCA": {"settings": {"name": "pca"}}},
-        "blocks": [{"methods": ["all"], "arms": ["local", "pooled", "fedavg"], "seeds": [0]}],
-    }
-    texts = {
-        Which.study: commented_yaml(StudyConfig),
-        Which.experiment: commented_yaml(ExperimentConfig, experiment),
-        Which.grid: commented_yaml(GridConfig, grid),
-    }
-    typer.echo(texts[kind], nl=False)
+    from simulation.asked import printed  # noqa: PLC0415
+
+    typer.echo(printed(kind.value), nl=False)
 
 
 def main() -> None:

@@ -12,7 +12,10 @@ from ra_core.data.dataset import ImageSet
 from ra_core.data.geometry import Place
 from ra_core.errors import TooFewImagesError
 
-__all__ = ["KnownBoxes", "KnownMasks", "SiteImages", "halves", "is_kept_back", "sets_thresholds"]
+__all__ = ["FEWEST", "KnownBoxes", "KnownMasks", "SiteImages", "halves", "is_kept_back", "sets_thresholds"]
+
+FEWEST = {"train": 8, "val": 4}
+"""Fewer healthy images than these can't train or validate anything."""
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,11 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
 
 from ra_core.errors import NonFiniteError
 from ra_core.losses import squared_error
+from ra_core.models.adam import Adam
 from ra_core.rng import generator
 from ra_core.scoring import DISTANCE_SCORINGS, SCORINGS, Scorer, ScoringConfig
 

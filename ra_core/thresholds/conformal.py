@@ -16,7 +16,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
-from scipy.special import betaincinv  # scipy.stats has the same, and takes a second to load
 
 from ra_core.settings import Config
 from ra_core.thresholds.units import Unit
@@ -104,6 +103,8 @@ def expected_range(n: int, rate: float, confidence: float = CONFIDENCE) -> tuple
     if k > n:
         raise ValueError(f"{n} patients can't promise a rate of {rate:g}: {patients_needed(rate)} are needed")
     tail = (1 - confidence) / 2
+    from scipy.special import betaincinv  # noqa: PLC0415 - a round sets no threshold; scipy.stats takes even longer
+
     low, high = betaincinv(n + 1 - k, k, [tail, 1 - tail])
     return float(low), float(high)
 

@@ -2,9 +2,8 @@
 
 from ra_core.data.checks.check import check
 from ra_core.data.checks.counts import Counts
-from ra_core.data.checks.enough import FEWEST
 from ra_core.data.checks.finding import Code, Finding, Level, Mention
 from ra_core.data.checks.pictures import Pictures
 from ra_core.data.checks.profile import Profile
 
-__all__ = ["FEWEST", "Code", "Counts", "Finding", "Level", "Mention", "Pictures", "Profile", "check"]
+__all__ = ["Code", "Counts", "Finding", "Level", "Mention", "Pictures", "Profile", "check"]

@@ -7,13 +7,10 @@ from collections.abc import Iterator
 from ra_core.data.checks.finding import Code, Finding, Level
 from ra_core.data.checks.pictures import Pictures
 from ra_core.data.manifest import LABELS
-from ra_core.data.site_images import is_kept_back, sets_thresholds
+from ra_core.data.site_images import FEWEST, is_kept_back, sets_thresholds
 from ra_core.thresholds import patients_lacking, patients_needed
 
-__all__ = ["FEWEST", "check_enough"]
-
-FEWEST = {"train": 8, "val": 4}
-"""Fewer healthy images than these can't train or validate anything."""
+__all__ = ["check_enough"]
 
 
 def check_enough(pictures: Pictures, image_fpr: float) -> Iterator[Finding]:

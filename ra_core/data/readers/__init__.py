@@ -11,8 +11,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ra_core.data.readers.dicom import open_dicom
-from ra_core.data.readers.nifti import open_nifti
 from ra_core.data.readers.raster import open_raster
 from ra_core.data.readers.reading import USUAL, Reading, in_range, refuse_shape
 from ra_core.data.readers.refusal import Reason, Refusal
@@ -46,12 +44,24 @@ __all__ = [
 READER_VERSION = 3
 """Raised with every change of reading or preprocessing, so that caches of older pixels are not used."""
 
-
 _SAME_PLACE = 0.1  # mm
 
+
+def _open_dicom(path: Path, reading: Reading) -> Source:
+    from ra_core.data.readers.dicom import open_dicom  # noqa: PLC0415 - with cached images no round needs pydicom
+
+    return open_dicom(path, reading)
+
+
+def _open_nifti(path: Path, reading: Reading) -> Source:
+    from ra_core.data.readers.nifti import open_nifti  # noqa: PLC0415 - nor nibabel
+
+    return open_nifti(path, reading)
+
+
 _OPEN: dict[Kind, Callable[[Path, Reading], Source]] = {
-    "dicom": open_dicom,
-    "nifti": open_nifti,
+    "dicom": _open_dicom,
+    "nifti": _open_nifti,
     "raster": open_raster,
 }
 

@@ -20,7 +20,6 @@ from ra_core.data.scan.patients import header_patient, patient_of
 from ra_core.data.scan.plain import plain_numbers, thumbnail
 from ra_core.data.scan.records import Entry, Picture, Pixels
 from ra_core.data.scan.rules import ScanRules
-from ra_core.data.scan.text import text_share
 from ra_core.errors import DataError
 
 __all__ = ["look"]
@@ -82,6 +81,8 @@ def _pixels(source: Source, preprocessing: PreprocessingConfig) -> Pixels:
 
 
 def _picture(frame: int, raw: RawImage, preprocessing: PreprocessingConfig) -> Picture:
+    from ra_core.data.scan.text import text_share  # noqa: PLC0415 - files that were seen before need no scipy
+
     image = prepare(raw, preprocessing).pixels[0]
     return Picture(
         frame=frame,

@@ -12,8 +12,8 @@ import numpy as np
 
 from ra_core.config import Plane, PreprocessingConfig
 from ra_core.data.readers import in_range
-from ra_core.data.readers.dicom.geometry import is_tilted
 from ra_core.data.readers.refusal import Reason
+from ra_core.data.readers.tilt import is_tilted
 from ra_core.data.scan.planes import other_plane
 from ra_core.data.scan.records import Entry, Series
 

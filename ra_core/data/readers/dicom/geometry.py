@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,17 +13,14 @@ from ra_core.data.readers.dicom.groups import macro
 from ra_core.data.readers.dicom.values import numbers
 from ra_core.data.readers.refusal import Reason, Refusal
 from ra_core.data.readers.source import Note
+from ra_core.data.readers.tilt import Point, is_tilted
 
-__all__ = ["Stack", "is_tilted", "spacing_of", "stack_of"]
+__all__ = ["Stack", "spacing_of", "stack_of"]
 
-Point = tuple[float, float, float]
 Vector = NDArray[np.float64]
 
 _PARALLEL = 0.99
 """Cosine between rows, and between columns, of one stack's frames, at least: 8 degrees."""
-
-_TILT = 0.02
-"""Of the way from the first slice to the last, the share that goes sideways in a tilted stack: about 1 degree."""
 
 
 @dataclass(frozen=True)
@@ -78,18 +74,6 @@ def stack_of(ds: Dataset, frames: int, volume: int) -> Stack:
     chosen, notes = _volume(depths, volume)
     order = sorted(chosen, key=lambda frame: depths[frame])
     return Stack(tuple(order), directions, _point(normal), tuple(origins[frame] for frame in order), notes)
-
-
-def is_tilted(origins: Sequence[Point], normal: Point) -> bool:
-    """Whether slices move sideways along the stack, as with a tilted gantry.
-
-    Args:
-        origins: upper left pixels, in the order of the stack.
-        normal: unit vector across the slices.
-    """
-    way = np.subtract(origins[-1], origins[0])
-    along = float(np.dot(way, normal))
-    return bool(np.linalg.norm(way - along * np.asarray(normal)) > _TILT * abs(along) > 0)
 
 
 def spacing_of(ds: Dataset, frame: int) -> tuple[float, float] | None:

@@ -1,0 +1,97 @@
+"""Bytes of a round, and what lossless compression makes of them: a real model and the updates that leave a site.
+
+An update is int32 codes, multiples of 2^-24; `policy.update_type` rounds them to bfloat16's digits, sent as int32 too.
+"Planes" are all first bytes, then all second bytes, and so on: bytes that say the same lie together then.
+"""
+
+import argparse
+import lzma
+import time
+import zlib
+
+import numpy as np
+import torch
+
+from ra_core.clipping import truncated
+from ra_core.config import RuntimeConfig, TrainingConfig
+from ra_core.fixed_point import encode
+from ra_core.models.configs import RAConfig
+from ra_core.models.registry import build_method
+from ra_core.runtime import Runtime
+from ra_core.training import LocalTrainer
+from simulation.cohort import CohortConfig, virtual_patient
+
+SIDE, PATIENTS, BFLOAT16_DIGITS = 64, 24, 8
+PACKERS = {
+    "zlib, level 1": lambda data: zlib.compress(data, 1),
+    "zlib, level 6": lambda data: zlib.compress(data, 6),
+    "lzma, level 0": lambda data: lzma.compress(data, preset=0),
+}
+
+
+class Patients:
+    """Virtual patients of one hospital, one image each."""
+
+    def __init__(self):
+        config = CohortConfig(size=SIDE)
+        hospital = config.hospitals[0]
+        found = [virtual_patient(config, hospital, "train", number).image for number in range(PATIENTS)]
+        self.x = torch.from_numpy(np.stack(found)[:, None]).float()
+
+    def __len__(self):
+        return len(self.x)
+
+    def images(self, indices):
+        return self.x[list(indices)]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3, help="the last one's update is looked at, and the first one's")
+    parser.add_argument("--steps", type=int, default=10, help="of a site in a round")
+    given = parser.parse_args()
+    runtime = Runtime.resolve(RuntimeConfig(threads=torch.get_num_threads()), "auto")
+    method, images = build_method(RAConfig(warmup_steps=0), SIDE, 0), Patients()
+    print(f"RA, preset small, {SIDE} x {SIDE}, {PATIENTS} virtual patients, {given.steps} steps a round, {runtime}")
+    for number in range(1, given.rounds + 1):
+        codes = one_round(method, images, runtime, number, given.steps)
+        if number in (1, given.rounds):
+            tell(f"update of round {number}, exact", codes)
+            tell(f"update of round {number}, bfloat16", truncated({"all": codes}, BFLOAT16_DIGITS)["all"])
+    tell("model, float32", weights(method).astype(np.float32))
+
+
+def one_round(method, images, runtime, number, steps):
+    """The update as it leaves a site: codes of all weights, one after another."""
+    before, start = weights(method), (number - 1) * steps
+    end = start + steps
+    training = TrainingConfig(steps=end + 1, validate_every=end + 1)
+    LocalTrainer(method, images, images, training, runtime, 0, start).run(end)
+    return encode(weights(method) - before)
+
+
+def weights(method):
+    return np.concatenate([tensor.detach().double().numpy().ravel() for tensor in method.parameters()])
+
+
+def tell(what, values):
+    raw = values.tobytes()
+    planes = np.frombuffer(raw, np.uint8).reshape(-1, values.itemsize).T.tobytes()
+    print(f"{what}: {len(raw):,} bytes, {entropy(values):.1f} of 32 bits a weight if weights were told one by one")
+    for layout, data in (("as it is", raw), ("planes", planes)):
+        for name, pack in PACKERS.items():
+            begun = time.perf_counter()
+            packed = pack(data)
+            seconds = time.perf_counter() - begun
+            print(f"  {layout:9s} {name}: {len(packed):10,} bytes, {len(packed) / len(raw):4.0%}, {seconds:5.2f} s")
+
+
+def entropy(values):
+    """Shannon's, in bits a weight, from how often each value is there; where few repeat, as in a model, it is low."""
+    _, counts = np.unique(values, return_counts=True)
+    shares = counts / counts.sum()
+    return float(-(shares * np.log2(shares)).sum())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,24 @@
+"""What a start waits for: of a program that is asked for help, and of the process that each round begins with."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {"torch", "numpy", "pydantic", "pydicom", "nibabel", "scipy", "matplotlib", "flwr", "yaml", "cryptography"}
+NOT_IN_A_ROUND = {"pydicom", "nibabel", "scipy", "skimage", "matplotlib", "jinja2", "torch._dynamo", "torch._inductor"}
+
+
+def loaded(module):
+    command = [sys.executable, "-c", f"import sys, {module}; print(*sys.modules)"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - our own command
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize("program", ["client.cli", "server.cli", "simulation.cli"])
+def test_the_help_waits_for_nothing_heavy(program):
+    assert not HEAVY & loaded(program)
+
+
+def test_a_round_s_process_waits_for_what_it_uses_only():
+    assert not NOT_IN_A_ROUND & loaded("client.app")
