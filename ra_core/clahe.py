@@ -20,9 +20,9 @@ __all__ = ["equalize"]
 
 LEVELS, BINS, CLIP, TILES = 2**14, 256, 0.01, 8
 
-CHUNK = 2**15
-"""Pixels worked on at a time on a processor: what is made of them on the way stays in its cache, which takes a third of
-the time of 32 images of 256 x 256 at once."""
+CHUNK = 2**16
+"""Pixels worked on at a time on a processor: what is made of them on the way stays in its cache. Half as many take a
+fifth longer, and 32 images of 256 x 256 at once twice as long."""
 
 
 def equalize(x: Tensor) -> Tensor:
@@ -118,18 +118,20 @@ def _spread(counts: Tensor, excess: Tensor, limit: int) -> Tensor:
 
 def _mixed(maps: Tensor, tiles: Tensor, tall: int, wide: int) -> Tensor:
     """Bins of pixels (N, R·C, P) mapped by maps (N, R - 1, C - 1, `BINS`) of four tiles, mixed bilinearly by place."""
-    rows, columns = maps.shape[1], maps.shape[2]
+    rows, columns = maps.shape[1] + 1, maps.shape[2] + 1
     down = (torch.arange(tall, device=maps.device).double() / tall).repeat_interleave(wide)
     across = (torch.arange(wide, device=maps.device).double() / wide).repeat(tall)
+    beyond = _beyond_the_edge(_beyond_the_edge(maps, 1), 2)
     total = torch.zeros(tiles.shape, device=maps.device)
     for y in (0, 1):
         for x in (0, 1):
-            corner = maps[:, _beside(y, rows, maps.device)][:, :, _beside(x, columns, maps.device)].flatten(1, 2)
+            corner = beyond[:, y : y + rows, x : x + columns].flatten(1, 2)
             weight = (across if x else 1 - across) * (down if y else 1 - down)
             total += (corner.gather(2, tiles) * weight).float()
     return total.floor()
 
 
-def _beside(after: int, count: int, device: torch.device) -> Tensor:
-    """The tile before or after each half tile's step, of `count` tiles; the outermost stand in beyond the edge."""
-    return (torch.arange(count + 1, device=device) - 1 + after).clamp(0, count - 1)
+def _beyond_the_edge(maps: Tensor, dim: int) -> Tensor:
+    """The outermost tiles of a dimension once more, for the half tiles between them and the edge."""
+    last = maps.shape[dim] - 1
+    return torch.cat([maps.narrow(dim, 0, 1), maps, maps.narrow(dim, last, 1)], dim)

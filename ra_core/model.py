@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ra_core.ahead import ahead
 from ra_core.artifact import Artifact, Card, load_artifact, require_features
 from ra_core.calibration import Calibration, load_calibration
 from ra_core.calibration.measured import mean_traits
@@ -164,15 +166,16 @@ class Model:
         small: dict[int, NDArray[np.float32]] = {}
         geometry: Geometry | None = None
         plain: list[dict[str, float]] = []
-        images = self._images(study, reasons)
-        while batch := list(islice(images, batch_size)):
-            geometry = geometry or batch[0][1].geometry
-            x = torch.from_numpy(np.stack([image.pixels for _, image in batch]))
-            maps = self._scorer.maps(x)[self.scoring.name]
-            found = zip(batch, image_scores(maps, self.scoring), maps[:, 0].numpy(), strict=True)
-            for (number, _), score, own_map in found:
-                scores[number], small[number] = float(score), own_map
-            plain += [self._traits(image) for _, image in batch]
+        batches = _batches(self._images(study, reasons), batch_size)
+        with closing(ahead(batches) if len(study.wanted) > batch_size else batches) as read:
+            for batch in read:
+                geometry = geometry or batch[0][1].geometry
+                x = torch.from_numpy(np.stack([image.pixels for _, image in batch]))
+                maps = self._scorer.maps(x)[self.scoring.name]
+                found = zip(batch, image_scores(maps, self.scoring), maps[:, 0].numpy(), strict=True)
+                for (number, _), score, own_map in found:
+                    scores[number], small[number] = float(score), own_map
+                plain += [self._traits(image) for _, image in batch]
         if geometry is None:
             raise _nothing(study, reasons)
         highest = max(score for score in scores if score is not None)
@@ -287,6 +290,11 @@ def load(
     where = torch.device(device)
     give_network(Path(model), artifact, weights, where)
     return Model(artifact, found, _perceptual(found, weights, where), where, limits, any_part)
+
+
+def _batches(images: Iterator[tuple[int, Image]], size: int) -> Generator[list[tuple[int, Image]]]:
+    while batch := list(islice(images, size)):
+        yield batch
 
 
 def _beside(model: Path) -> Path | None:

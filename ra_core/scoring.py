@@ -10,16 +10,18 @@ Reference: Bercea et al., arXiv 2401.10637, and the authors' code as described i
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Set
+from functools import cache, reduce
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ra_core.clahe import equalize
+from ra_core.healthy_maps import TISSUE, HealthyMoments, HealthyStatistics
 from ra_core.perceptual import Perceptual
 from ra_core.scorings import DISTANCE_SCORINGS, SCORINGS, ScoringConfig
+from ra_core.smoothing import gaussian
 
 __all__ = [
     "DISTANCE_SCORINGS",
@@ -34,74 +36,6 @@ __all__ = [
 
 TOP_SHARE = 0.05
 """Share of pixels behind the pool `top`. On synthetic anomalies it beat 1, 10 and 25 % and the maximum."""
-
-
-TISSUE = 0.05
-"""Grey above which a pixel is taken for tissue: of the mean of a site's healthy images, and of a reconstruction."""
-
-
-@dataclass(frozen=True)
-class HealthyStatistics:
-    """What a site's healthy images and maps show at each pixel.
-
-    Attributes:
-        mean: of the maps, (H, W) float64, smoothed over neighbours.
-        spread: the same of their standard deviation.
-        inside: bool (H, W), where there is tissue as a rule; at one pixel at least.
-    """
-
-    mean: np.ndarray
-    spread: np.ndarray
-    inside: np.ndarray
-
-    def standardise(self, maps: Tensor, signed: bool = False) -> Tensor:
-        """Spreads above the healthy mean, 0 below it and where no tissue is: (N, 1, H, W) -> the same, at least 0.
-
-        Half the average spread of tissue is added to each pixel's own, so that a pixel that never varied can't turn
-        noise into an alarm. Outside, a model whose picture a lesion has changed as a whole would be loud for nothing.
-
-        Args:
-            maps: as `Scorer` makes them.
-            signed: whether what lies below the mean counts as what lies above it.
-        """
-        half = 0.5 * self.spread[self.inside].mean()
-        mean, spread, inside = (
-            torch.from_numpy(part).to(maps.device) for part in (self.mean, self.spread + half + 1e-12, self.inside)
-        )
-        z = (maps.double() - mean) / spread
-        return ((z.abs() if signed else z.clamp_min(0)) * inside).float()
-
-
-class HealthyMoments:
-    """Count and sums of healthy maps (H, W), taken one by one: memory doesn't grow with their number."""
-
-    def __init__(self) -> None:
-        self._count, self._total, self._squares = 0, np.zeros(()), np.zeros(())
-
-    def add(self, maps: Iterable[np.ndarray]) -> HealthyMoments:
-        """Take in more maps; returns itself."""
-        for m in maps:
-            self._count += 1
-            self._total = self._total + m.astype(np.float64)
-            self._squares = self._squares + m.astype(np.float64) ** 2
-        return self
-
-    def statistics(self, healthy: np.ndarray, sigma: float = 2.0) -> HealthyStatistics:
-        """Of all maps so far.
-
-        Args:
-            healthy: mean of the healthy images, (H, W) in [0, 1].
-            sigma: in pixels, of the smoothing of both moments, since a site may have few images.
-
-        Raises:
-            ValueError: fewer than two maps.
-        """
-        if self._count < 2:
-            raise ValueError(f"{self._count} healthy maps: a spread needs at least two")
-        mean = _gaussian(self._total / self._count, sigma)
-        spread = np.sqrt(np.maximum(_gaussian(self._squares / self._count, sigma) - mean**2, 0))
-        inside = healthy > TISSUE
-        return HealthyStatistics(mean, spread, inside if inside.any() else np.ones_like(inside))
 
 
 class Scorer:
@@ -122,6 +56,8 @@ class Scorer:
     def maps(self, x: Tensor, x_hat: Tensor, scorings: Iterable[ScoringConfig]) -> dict[str, Tensor]:
         """Unstandardised anomaly maps by scoring name, each (N, 1, H, W) float32; at least 0, but of a signed scoring.
 
+        Scorings that differ only after this share a tensor.
+
         Args:
             x: images (N, 1, H, W); clamped to [0, 1].
             x_hat: reconstructions of the same shape; clamped to [0, 1].
@@ -133,17 +69,8 @@ class Scorer:
         """
         scorings = list(scorings)
         x, x_hat = _valid(x, "image"), _valid(x_hat, "reconstruction")
-        needed = {factor for scoring in scorings for factor in scoring.factors}
-        pairs = {"": (x, x_hat)}
-        if any(factor.startswith("clahe") for factor in needed):
-            pairs["clahe_"] = (equalize(x), equalize(x_hat))
-        factors = {"signed_residual": x - _gain(x, x_hat) * x_hat} if "signed_residual" in needed else {}
-        for prefix, (a, b) in pairs.items():
-            if prefix + "residual" in needed:
-                factors[prefix + "residual"] = (a - b).abs()
-            if prefix + "perceptual" in needed:
-                factors[prefix + "perceptual"] = self._distance(b, a)
-        return {scoring.name: _combine(factors, scoring) for scoring in scorings}
+        factors = self._factors(x, x_hat, {factor for scoring in scorings for factor in scoring.factors})
+        return _combined(factors, scorings)
 
     def distance_maps(self, distance: Tensor, scorings: Iterable[ScoringConfig]) -> dict[str, Tensor]:
         """Unstandardised anomaly maps by scoring name, each (N, 1, H, W), at least 0.
@@ -156,12 +83,33 @@ class Scorer:
             ValueError: a distance is NaN or infinite, or a scoring asks for a reconstruction.
         """
         _require_finite(distance, "distance")
-        return {scoring.name: _combine({"distance": distance.float()}, scoring) for scoring in scorings}
+        return _combined({"distance": distance.float()}, scorings)
 
-    def _distance(self, a: Tensor, b: Tensor) -> Tensor:
+    def _factors(self, x: Tensor, x_hat: Tensor, needed: Set[str]) -> dict[str, Tensor]:
+        pairs = {"": (x, x_hat)}
+        if any(factor.startswith("clahe") for factor in needed):
+            pairs["clahe_"] = _halves(equalize(torch.cat([x, x_hat])))
+        factors = {
+            f"{prefix}residual": (a - b).abs() for prefix, (a, b) in pairs.items() if f"{prefix}residual" in needed
+        }
+        if "signed_residual" in needed:
+            factors["signed_residual"] = x - _gain(x, x_hat) * x_hat
+        compared = {f"{prefix}perceptual": pair for prefix, pair in pairs.items() if f"{prefix}perceptual" in needed}
+        return factors | self._distances(compared)
+
+    def _distances(self, pairs: Mapping[str, tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
+        """Perceptual distances of several pairs of batches, by name: each image goes through the network once."""
+        if not pairs:
+            return {}
         if self.perceptual is None:
             raise ValueError("this scoring needs a perceptual network, and none was given")
-        return self.perceptual.distance_map(a, b)
+        images, twins = (torch.cat(some) for some in zip(*pairs.values(), strict=True))
+        return dict(zip(pairs, self.perceptual.distance_map(twins, images).chunk(len(pairs)), strict=True))
+
+
+def _halves(batch: Tensor) -> tuple[Tensor, Tensor]:
+    first, second = batch.chunk(2)
+    return first, second
 
 
 def _gain(x: Tensor, x_hat: Tensor) -> Tensor:
@@ -188,29 +136,34 @@ def image_scores(maps: Tensor, scoring: ScoringConfig) -> np.ndarray:
     return flat.mean(1).cpu().numpy()
 
 
-def _combine(factors: dict[str, Tensor], scoring: ScoringConfig) -> Tensor:
-    product = torch.ones(())
-    for name in scoring.factors:
-        if name not in factors:
-            raise ValueError(f"scoring '{scoring.name}' needs the factor '{name}', which this method doesn't have")
-        sigma = scoring.perceptual_blur if name.endswith("perceptual") else 0.0
-        product = product * blur(factors[name], sigma)
-    smooth = blur(product, scoring.smooth)
-    return smooth - blur(product, scoring.shading) if scoring.shading else smooth
+def _combined(factors: Mapping[str, Tensor], scorings: Iterable[ScoringConfig]) -> dict[str, Tensor]:
+    """Maps by scoring name. What scorings share is made once: of a reconstruction's, 6 blurs in place of 13."""
+    blurred = cache(lambda name, sigma: blur(factors[name], sigma))
+
+    @cache
+    def product(names: tuple[str, ...], perceptual_blur: float, sigma: float) -> Tensor:
+        if sigma:
+            return blur(product(names, perceptual_blur, 0.0), sigma)
+        sigmas = (perceptual_blur if name.endswith("perceptual") else 0.0 for name in names)
+        return reduce(torch.mul, map(blurred, names, sigmas))
+
+    def combine(scoring: ScoringConfig) -> Tensor:
+        for name in scoring.factors:
+            if name not in factors:
+                raise ValueError(f"scoring '{scoring.name}' needs the factor '{name}', which this method doesn't have")
+        smooth = product(scoring.factors, scoring.perceptual_blur, scoring.smooth)
+        if not scoring.shading:
+            return smooth
+        return smooth - product(scoring.factors, scoring.perceptual_blur, scoring.shading)
+
+    return {scoring.name: combine(scoring) for scoring in scorings}
 
 
 def blur(maps: Tensor, sigma: float) -> Tensor:
     """Gaussian blur of each map (N, 1, H, W), sigma in pixels; 0 is none."""
     if not sigma:
         return maps
-    return torch.from_numpy(_gaussian(maps.cpu().numpy(), (0, 0, sigma, sigma))).to(maps.device)
-
-
-def _gaussian(values: np.ndarray, sigma: float | tuple[float, ...]) -> np.ndarray:
-    from scipy.ndimage import gaussian_filter  # noqa: PLC0415 - a round trains without a score, and scipy loads slowly
-
-    blurred: np.ndarray = gaussian_filter(values, sigma)
-    return blurred
+    return torch.from_numpy(gaussian(maps.cpu().numpy(), (0, 0, sigma, sigma))).to(maps.device)
 
 
 def _valid(x: Tensor, what: str) -> Tensor:

@@ -97,7 +97,7 @@ def draw_overlay(panels: list[Panel], scale: ColourScale, words: str = "") -> by
         sheet.paste(row, (0, top))
         top += row.height
     buffer = io.BytesIO()
-    sheet.save(buffer, format="PNG")
+    sheet.save(buffer, format="PNG", compress_level=1)  # a quarter of the usual level's time for a quarter more bytes
     return buffer.getvalue()
 
 

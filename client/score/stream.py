@@ -1,23 +1,27 @@
-"""Score one study after another, and write what came out before the next is opened: memory is that of one study."""
+"""Score one study after another, and write what came out before the next is scored.
+
+The next is read in a thread meanwhile: memory is that of one volume, or of two pictures by themselves.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import shutil
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from client.score.decided import decided
 from client.score.dicom_output import captures
 from client.score.folder import ScoreFolder
 from client.score.history import History
 from client.score.nifti_output import nifti_map
+from client.score.opening import Read, content_of, opened
 from client.score.overlay import ColourScale, Panel, draw_overlay
 from client.score.table import Row, Table
+from ra_core.ahead import ahead
 from ra_core.calibration.traits import SCORE
-from ra_core.data import content_hash
 from ra_core.data.preprocess import scaled
 from ra_core.errors import DataError
 from ra_core.finding import Item
@@ -78,42 +82,44 @@ def score_all(
         OSError: the disk is full or the folder can't be written.
     """
     outcome = Outcome(0, 0, 0, 0, Counter())
-    for done, item in enumerate(items, start=1):
-        if stopped():
-            break
-        content = _content(item.files)
-        row = table.find(str(item.files[0]), content)
-        counted = history is None or history.has(content)
-        if row and row.complete and item.reason is None and counted:
-            outcome.known += 1
-        else:
-            row = _score(model, item, content, row.number if row else table.next_number, folder, history)
-            table.append(row)
-            outcome.scored += row.score is not None
-        outcome.above += row.decision == "above"
-        outcome.lost += row.lost or bool(item.named and row.reason)
-        outcome.reasons.update([row.reason] if row.reason else [])
-        progress(done)
+
+    def read(item: Item) -> Read:
+        content = content_of(item.files)
+        known = _known(item, content, table, history)
+        return Read(item, content, None if known else opened(item, model.terms))
+
+    # Libraries' warnings may quote a header. Each reading ignores them, but undoes that for both threads when it ends.
+    with warnings.catch_warnings(action="ignore"), closing(ahead(map(read, items))) as found:
+        for done, next_ in enumerate(found, start=1):
+            if stopped():
+                break
+            row = table.find(str(next_.item.files[0]), next_.content)
+            if row and _known(next_.item, next_.content, table, history):
+                outcome.known += 1
+            else:
+                row = _score(model, next_, row.number if row else table.next_number, folder, history)
+                table.append(row)
+                outcome.scored += row.score is not None
+            outcome.above += row.decision == "above"
+            outcome.lost += row.lost or bool(next_.item.named and row.reason)
+            outcome.reasons.update([row.reason] if row.reason else [])
+            progress(done)
     return outcome
 
 
-def _content(files: Sequence[Path]) -> str:
-    """SHA-256 over the bytes of all files, in their order; of their number alone where one can't be read."""
-    digest = hashlib.sha256()
-    for path in files:
-        try:
-            if not path.is_file():  # reading a pipe would wait for ever
-                raise DataError(f"{path}: no regular file")
-            digest.update(bytes.fromhex(content_hash(path)))
-        except DataError:  # opening it will tell why
-            return hashlib.sha256(f"{len(files)} files, not readable".encode()).hexdigest()
-    return digest.hexdigest()
+def _known(item: Item, content: str, table: Table, history: History | None) -> bool:
+    """Whether it was scored in full and counted before."""
+    row = table.find(str(item.files[0]), content)
+    return bool(row and row.complete and item.reason is None and (history is None or history.has(content)))
 
 
-def _score(model: Model, item: Item, content: str, number: int, folder: ScoreFolder, history: History | None) -> Row:
+def _score(model: Model, read: Read, number: int, folder: ScoreFolder, history: History | None) -> Row:
+    item, content, study = read
     row = Row(number, str(item.files[0]), content=content, model=model.identity)
     try:
-        study = item.open(model.terms)
+        study = opened(item, model.terms) if study is None else study
+        if isinstance(study, DataError):
+            raise study
         row = replace(row, kind=study.kind, slices_declared=study.count)
         result = model.score(study)
     except DataError as error:
