@@ -146,7 +146,7 @@ def test_a_site_withdraws_and_the_study_is_trained_again_without_it(federation, 
     model = federation.run() / "model"
     assert load_artifact(model).card.withdrawn == ("berta",)
     assert "berta" in federation.server("publish", "study", code=ConfigError.exit_code)
-    assert wait_until(lambda: federation.daemons["berta"].poll(), "berta's daemon has ended")
+    assert wait_until(federation.daemons["berta"].poll, "berta's daemon has ended")
 
     again = federation.result("study-without-berta")
     assert (again["state"], again["delivered"]) == ("completed", ["anna", "carla"])
