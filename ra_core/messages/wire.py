@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from io import BytesIO
 from typing import Any, Self, get_type_hints
 
@@ -194,7 +193,6 @@ def numpy_arrays(record: RecordDict, part: str, dtype: np.dtype[Any]) -> dict[st
     return read
 
 
-@cache  # a tenth of the server's work for a small model
 def _plain(kind: type) -> dict[str, type]:
     """A message's texts, whole numbers and floats, by name."""
     return {name: hint for name, hint in get_type_hints(kind).items() if hint in (str, int, float)}
