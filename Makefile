@@ -36,11 +36,16 @@ check: install ## style, types, who may import whom, and what is unsafe
 audit: install ## installed packages with known vulnerabilities; says so where the advisories can't be had
 	$(BIN)/python .ci/audit.py
 
-bench: install ## ratios measured in one run, memory over 500 and 5,000 images, cost of a federation
+bench: install ## ratios measured in one run, memory over 500 and 5,000 images, cost and growth of a federation
 	$(BIN)/python benchmarks
 	$(BIN)/python benchmarks/step.py --methods
 	$(BIN)/python benchmarks/reading.py
+	$(BIN)/python benchmarks/start_up.py --every
+	$(BIN)/python benchmarks/simulated_round.py
 	$(BIN)/python benchmarks/federation.py
+	$(BIN)/python benchmarks/growth.py
+	$(BIN)/python benchmarks/traffic.py
+	$(BIN)/python benchmarks/virtual_hospitals.py
 
 clean:
 	rm -rf $(VENV) $(OUT)
