@@ -38,6 +38,7 @@ audit: install ## installed packages with known vulnerabilities; says so where t
 
 bench: install ## ratios measured in one run, memory over 500 and 5,000 images, cost of a federation
 	$(BIN)/python benchmarks
+	$(BIN)/python benchmarks/scoring.py
 	$(BIN)/python benchmarks/reading.py
 	$(BIN)/python benchmarks/federation.py
 

@@ -1,17 +1,12 @@
-"""Speed as ratios within one run: precision and memory layout of a training step, CLAHE and LPIPS of a score."""
+"""Speed as ratios within one run: precision and memory layout of a training step."""
 
 import time
 
-import numpy as np
 import torch
-from skimage.exposure import equalize_adapthist
 
-from ra_core.clahe import equalize
-from ra_core.config import PerceptualConfig, PreprocessingConfig, RuntimeConfig, TrainingConfig
-from ra_core.errors import WeightsError
+from ra_core.config import PreprocessingConfig, RuntimeConfig, TrainingConfig
 from ra_core.models.configs import RAConfig
 from ra_core.models.registry import build_method
-from ra_core.perceptual import Perceptual
 from ra_core.runtime import Runtime
 from ra_core.training import LocalTrainer
 
@@ -63,32 +58,6 @@ def main():
             )
         }
         compare(f"introspective step, preset {name}, batch 8, {SIZE} x {SIZE}", rows)
-    score()
-
-
-def score():
-    x, y = torch.rand(2, 16, 1, SIZE, SIZE)
-    images = x[:, 0].double().numpy()
-    theirs = np.stack([equalize_adapthist(image) for image in images]).astype(np.float32)
-    print(f"\nCLAHE: {np.count_nonzero(equalize(x)[:, 0].numpy() != theirs)} of {theirs.size} pixels differ")
-    rows = {
-        "CLAHE, scikit-image": _seconds(lambda: [equalize_adapthist(image) for image in images]) / len(x),
-        "CLAHE, ours": _seconds(lambda: equalize(x)) / len(x),
-    }
-    try:
-        perceptual = Perceptual.load(PerceptualConfig())
-        rows["LPIPS map (AlexNet), a pair"] = _seconds(lambda: perceptual.distance_map(x, y)) / len(x)
-    except WeightsError as error:
-        print(error.message)
-    compare("parts of a score, an image", rows)
-
-
-def _seconds(work):
-    with torch.inference_mode():
-        work()
-        begun = time.perf_counter()
-        work()
-        return time.perf_counter() - begun
 
 
 if __name__ == "__main__":
