@@ -44,7 +44,7 @@ def main():
     parser.add_argument("--sites", type=int, nargs="+", default=[10, 100, 1000])
     parser.add_argument("--engine", choices=ENGINES, default="flower", help="in-process: all in one process, no Ray")
     given = parser.parse_args()
-    os.environ["RAY_worker_niceness"] = "0"  # Ray's own 15 makes sites wait for whatever else the machine does
+    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - Ray's own 15 makes sites wait for whatever else the machine does
     print(f"engine {given.engine}; MiB are what processes have for themselves, the highest sum of all at one moment")
     print(" sites    seconds  joining    round  closing  delivery  messages/s      MiB  of them")
     for count in given.sites:

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import stat
+import threading
 
 import nibabel as nib
 import numpy as np
@@ -36,6 +37,7 @@ from client.score.overlay import ColourScale, Panel, blend, draw_overlay
 from client.score.table import Row, Table
 from ra_core.artifact import save_artifact
 from ra_core.errors import DataError, NotScoredError, ResumeError
+from ra_core.finding import Item
 
 
 @pytest.fixture
@@ -218,6 +220,38 @@ def test_ctrl_c_ends_after_the_study_at_hand(score, monkeypatch, tmp_path):
     assert len(rows_of(tmp_path / "out")) == 1
     assert (tmp_path / "out/index.html").exists()
     assert len(score(tmp_path / "in")) == 3
+
+
+def test_the_next_study_is_read_while_one_is_scored(score, monkeypatch, tmp_path):
+    """And no other: memory is that of two pictures."""
+    for place, pixels in enumerate(heads(4)):
+        write_png(tmp_path / f"in/{place}.png", pixels)
+    model, opened, started = blur_model(), [], threading.Semaphore(0)
+    genuine_open, genuine_score = Item.open, model.score
+
+    def open_(item, terms):
+        study = genuine_open(item, terms)
+        opened.append(item)
+        started.release()
+        return study
+
+    def scored(study):
+        number = len(rows_of(tmp_path / "out"))
+        assert started.acquire(timeout=10)
+        if number == 0:
+            assert started.acquire(timeout=10)
+        assert len(opened) == min(number + 2, 4)
+        if number == 2:
+            started.release()  # there is no fifth
+        return genuine_score(study)
+
+    monkeypatch.setattr(Item, "open", open_)
+    monkeypatch.setattr(model, "score", scored)
+    rows = score(tmp_path / "in", model=model)
+    assert [row["study"][-5:] for row in rows] == ["0.png", "1.png", "2.png", "3.png"]
+    opened.clear()
+    score(tmp_path / "in", model=model)
+    assert not opened, "a study that is known is not opened again"
 
 
 def test_a_changed_file_is_scored_anew(score, tmp_path):

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from scipy.ndimage import gaussian_filter
 from skimage.exposure import equalize_adapthist
 
+from ra_core.hashing import tensor_digest
 from ra_core.models.configs import RAConfig
 from ra_core.models.registry import build_method
 from ra_core.rng import generator
@@ -49,6 +50,28 @@ def test_the_paper_map_is_its_formula(untrained_perceptual):
     found = Scorer(untrained_perceptual).maps(x, x_hat, [PAPER])["paper"]
     assert found.dtype == torch.float32
     np.testing.assert_allclose(numpy(found), expected, rtol=1e-3, atol=1e-6 * expected.max())
+
+
+def test_each_image_goes_through_the_network_once_whatever_is_asked(untrained_perceptual, monkeypatch):
+    seen, genuine = [], untrained_perceptual.features
+
+    def features(images):
+        seen.extend(tensor_digest({"": image}) for image in images)
+        return genuine(images)
+
+    monkeypatch.setattr(untrained_perceptual, "features", features)
+    x, x_hat = pictures(3, seed=1), pictures(3, seed=2)
+    Scorer(untrained_perceptual).maps(x, x_hat, SCORINGS)
+    assert len(seen) == len(set(seen)) == 4 * len(x)
+
+
+def test_a_map_does_not_depend_on_what_else_is_asked(untrained_perceptual):
+    x, x_hat = pictures(seed=1), pictures(seed=2)
+    scorer = Scorer(untrained_perceptual)
+    together = scorer.maps(x, x_hat, SCORINGS)
+    for s in SCORINGS:
+        alone = scorer.maps(x, x_hat, [s])[s.name]
+        torch.testing.assert_close(together[s.name], alone, rtol=1e-5, atol=1e-6 * alone.abs().max().item())
 
 
 def test_every_factor_of_the_paper_is_also_shown_alone():

@@ -13,6 +13,7 @@ from ra_core.config import PerceptualConfig
 from ra_core.errors import WeightsError
 from ra_core.hashing import tensor_digest
 from ra_core.perceptual import Perceptual
+from ra_core.perceptual.network import PAIRS
 from ra_core.perceptual.weights import cache_file, load_cached
 
 
@@ -106,6 +107,13 @@ def test_independent_of_batch_mates(alex) -> None:
     together = alex.distance_map(a, b)
     alone = torch.cat([alex.distance_map(x[None], y[None]) for x, y in zip(a, b, strict=True)])
     torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-6 * together.max().item())
+
+
+def test_more_pairs_than_are_compared_at_a_time_are_all_there_in_their_order(alex) -> None:
+    a, b = images(1, n=PAIRS + 3, size=32), images(2, n=PAIRS + 3, size=32)
+    whole = alex.distance_map(a, b)
+    alone = torch.cat([alex.distance_map(x[None], y[None]) for x, y in zip(a, b, strict=True)])
+    torch.testing.assert_close(whole, alone, rtol=1e-5, atol=1e-6 * whole.max().item())
 
 
 def test_float32_under_autocast_and_repeatable(alex) -> None:
