@@ -44,7 +44,8 @@ class Reference:
 
     def _distance(self, a, b):
         rgb = (torch.from_numpy(image).expand(1, 3, -1, -1) for image in (a, b))
-        return self._lpips(*rgb, normalize=True)[0, 0].numpy()
+        with torch.inference_mode():
+            return self._lpips(*rgb, normalize=True)[0, 0].numpy()
 
 
 def clahe(image):
