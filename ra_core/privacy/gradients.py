@@ -96,7 +96,8 @@ def each_gradient(
 def _norm(tensors: Sequence[Tensor]) -> Tensor:
     """L2 norm of all together, a float64 scalar."""
     norms = torch.stack([torch.linalg.vector_norm(tensor, dtype=torch.float64) for tensor in tensors])
-    return torch.linalg.vector_norm(norms)
+    whole: Tensor = torch.linalg.vector_norm(norms)
+    return whole
 
 
 class _Alone(nn.Module):
