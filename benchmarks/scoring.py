@@ -46,8 +46,8 @@ PLAIN = [s for s in SCORINGS if not s.standardise]
 PAPER, PERCEPTUAL = (next(s for s in SCORINGS if s.name == name) for name in ("paper", "perceptual"))
 THREE_PASSES = [PAPER, PERCEPTUAL]
 PRESETS = {"small": RAConfig(), "paper": RAConfig(preset="paper")}
-FEW, MANY = 2, 22
-"""Files of the two folders whose difference tells start-up and an image's time apart."""
+FILES = 30
+"""In a folder for `ra-client score`."""
 
 
 def main():
@@ -126,26 +126,28 @@ def compare(theirs, ours, images):
 def files(name, network, asked):
     """Print a line of the table of files, scored with the paper's map."""
     with tempfile.TemporaryDirectory() as folder:
+        pictures, reference = Path(folder) / "in", Reference("alex", network)
+        write_pictures(pictures, FILES)
         model, method = untrained(PRESETS[name], network, Path(folder) / "model")
-        for count in (FEW, MANY):
-            write_pictures(Path(folder) / str(count), count)
-
-        def command(count, turn):
-            paths = (Path(folder) / str(count), "--model", model, "--out", Path(folder) / f"out_{count}_{turn}")
-            begun = time.perf_counter()
-            call = [executable("ra-client"), "score", *map(str, paths), "--threads", str(asked.threads)]
-            subprocess.run(call, check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # noqa: S603 - our own
-            return time.perf_counter() - begun
-
-        few, many = (statistics.median(command(c, turn) for turn in range(asked.repeats)) for c in (FEW, MANY))
-        reference, each = Reference("alex", network), (many - few) / (MANY - FEW)
-        paths = sorted((Path(folder) / str(MANY)).iterdir())
+        outs = [Path(folder) / f"out{turn}" for turn in range(asked.repeats)]
+        times = [command(pictures, model, out, asked.threads) for out in outs]
         begun = time.perf_counter()
-        for path in paths:
+        for path in pictures.iterdir():
             x = torch.from_numpy(load_image(path, PreprocessingConfig(size=SIZE)).pixels)[None]
             reference.maps(x, method.reconstruct(x), THREE_PASSES)
-        alone = (time.perf_counter() - begun) / len(paths)
-    print(f"| {name} | {1 / each:.2f} | {few - FEW * each:.2f} | {1 / alone:.2f} | {alone / each:.2f} |", flush=True)
+        alone = (time.perf_counter() - begun) / FILES
+    start, each = (statistics.median(part) for part in zip(*times, strict=True))
+    print(f"| {name} | {1 / each:.2f} | {start:.2f} | {1 / alone:.2f} | {alone / each:.2f} |", flush=True)
+
+
+def command(pictures, model, out, threads):
+    """Seconds before the first file, and of a file after it: each has its overlay, which tells when it was done."""
+    call = [executable("ra-client"), "score", str(pictures), "--model", str(model), "--out", str(out)]
+    begun = time.time()
+    subprocess.run([*call, "--threads", str(threads)], check=True, capture_output=True)  # noqa: S603 - our own
+    done = sorted(path.stat().st_mtime for path in (out / "overlays").iterdir())
+    each = (done[-1] - done[0]) / (len(done) - 1)
+    return done[0] - each - begun, each
 
 
 def write_pictures(folder, count):
