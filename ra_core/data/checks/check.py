@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ra_core.config import SiteConfig, StudyConfig
 from ra_core.data.checks.boxes import check_boxes
 from ra_core.data.checks.counts import check_reading
-from ra_core.data.checks.enough import check_enough
+from ra_core.data.checks.enough import check_enough, check_kept_back
 from ra_core.data.checks.finding import Finding, Level
 from ra_core.data.checks.healthy import check_healthy
 from ra_core.data.checks.masks import check_masks
@@ -54,6 +54,7 @@ def check(
         *check_copies(pictures),
         *check_near_copies(pictures),
         *check_enough(pictures, study.evaluation.image_fpr),
+        *(check_kept_back(pictures) if study.calibration else ()),
         *check_shortcuts(pictures),
         *check_poses(pictures),
         *check_usual(pictures),

@@ -10,7 +10,7 @@ from ra_core.data.manifest import LABELS
 from ra_core.data.site_images import FEWEST, is_kept_back, sets_thresholds
 from ra_core.thresholds import patients_lacking, patients_needed
 
-__all__ = ["check_enough"]
+__all__ = ["check_enough", "check_kept_back"]
 
 
 def check_enough(pictures: Pictures, image_fpr: float) -> Iterator[Finding]:
@@ -30,6 +30,21 @@ def check_enough(pictures: Pictures, image_fpr: float) -> Iterator[Finding]:
             f"no {' and no '.join(missing)} test images: how well anomalies are found can't be measured here",
             f"give some {' and some '.join(missing)} images the split test, if there are any",
         )
+
+
+def check_kept_back(pictures: Pictures) -> Iterator[Finding]:
+    """Too few to choose a model, where a study with `calibration` keeps validation patients back; none can't join."""
+    patients = pictures.patients[pictures.splits == "val"]
+    left = sum(not is_kept_back(patient) for patient in patients)
+    if left >= FEWEST["val"] or not len(patients) or (pictures.splits == "calibration").any():
+        return
+    yield Finding(
+        Level.WARNING if left else Level.ERROR,
+        Code.TOO_FEW,
+        f"{left} of {len(patients)} healthy val images are left to choose the model: the study keeps the "
+        "patients of the others back for calibration",
+        "give some healthy patients the split calibration, so that none of val is kept back, or more the split val",
+    )
 
 
 def _threshold(pictures: Pictures, fpr: float) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ import pytest
 
 from ra_core.config import SiteConfig, StudyConfig
 from ra_core.data.checks import Code, Level, Pictures, check
-from ra_core.data.checks.enough import check_enough
+from ra_core.data.checks.enough import check_enough, check_kept_back
 from ra_core.data.checks.healthy import check_healthy, unlikeness
 from ra_core.data.checks.shortcuts import check_shortcuts
 from ra_core.data.checks.text import check_text
@@ -49,6 +49,24 @@ def test_those_count_who_will_set_the_threshold(made, split, share):
     assert ("give about 2 more" if split == "calibration" else "give about 38 healthy patients") in few.how_to_fix
     made.add(1, split, patient=sets[18])
     assert Code.TOO_FEW_FOR_THRESHOLD not in [found.code for found in check_enough(made.pictures, 0.05)]
+
+
+@pytest.mark.parametrize(("left", "level"), [(0, Level.ERROR), (3, Level.WARNING), (4, None)])
+def test_a_study_with_calibration_leaves_enough_patients_to_choose_the_model(site, left, level):
+    """As joining draws them: it refuses a site of which none is left."""
+    names = [f"patient {number}" for number in range(40)]
+    made, drawn = type(site)().add(20), [name for name in names if is_kept_back(name)]
+    for name in [*drawn[:6], *[name for name in names if name not in drawn][:left]]:
+        made.add(1, "val", patient=name)
+    found = [(f.code, f.level) for f in check_kept_back(made.pictures)]
+    assert found == ([(Code.TOO_FEW, level)] if level else [])
+    message = f"{left} of {6 + left} healthy val images are left"
+    asked, plain = (
+        [f for f in check(made.scan, made.rows, made.pictures, SITE, study) if f.message.startswith(message)]
+        for study in (StudyConfig.model_validate({"calibration": {}}), StudyConfig())
+    )
+    assert (len(asked), len(plain)) == (len(found), 0)
+    assert not list(check_kept_back(made.add(1, "calibration").pictures))
 
 
 def test_no_anomalous_test_images_are_told_and_forbid_nothing(made):
