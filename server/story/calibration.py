@@ -6,6 +6,7 @@ import json
 from contextlib import suppress
 from pathlib import Path
 
+from ra_core.files import LARGE, read_bounded
 from ra_core.thresholds.record import FederatedCalibration
 from server.run_files import RESULT
 from server.story.fields import Fields
@@ -30,6 +31,6 @@ def calibration_of(folder: Path) -> FederatedCalibration | None:
         folder: of the run.
     """
     with suppress(OSError, ValueError, LookupError, TypeError):
-        found = json.loads((folder / RESULT).read_bytes())["calibration"]
+        found = json.loads(read_bounded(folder / RESULT, LARGE))["calibration"]
         return None if found is None else FederatedCalibration.model_validate(found)
     return None
