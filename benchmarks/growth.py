@@ -9,7 +9,7 @@ import math
 import subprocess
 import sys
 import tempfile
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 
 from federation import model_bytes, write_study
@@ -31,8 +31,8 @@ def main():
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="ra-") as name:
         folder = Path(name)
-        table("sites", [(count, *measured(folder, TINY, count)) for count in given.sites])
-        table("MiB of weights", [by_weights(folder, WIDTHS[mib]) for mib in given.mib])
+        table("sites", ((count, *measured(folder, TINY, count)) for count in given.sites))
+        table("MiB of weights", (by_weights(folder, WIDTHS[mib]) for mib in given.mib))
 
 
 def by_weights(folder, width):
@@ -53,9 +53,9 @@ def measured(folder, settings, sites):
 
 def table(what, rows):
     print(f"\n{what:>14} {'MiB over imports':>18} {'exponent':>10} {'seconds a round':>18} {'exponent':>10}")
-    for before, now in pairwise([None, *rows]):
+    for before, now in pairwise(chain([None], rows)):
         memory, seconds = (exponent(before, now, column) if before else "" for column in (1, 2))
-        print(f"{now[0]:14.4g} {now[1]:18.1f} {memory:>10} {now[2]:18.2f} {seconds:>10}")
+        print(f"{now[0]:14.4g} {now[1]:18.1f} {memory:>10} {now[2]:18.2f} {seconds:>10}", flush=True)
 
 
 def exponent(before, now, column):
