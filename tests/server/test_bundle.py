@@ -34,10 +34,16 @@ def built(app, folder):
     return bundle
 
 
+@pytest.fixture(scope="module")
+def bundles(written, tmp_path_factory):
+    """By what they are made of."""
+    apps = {"checkout": ROOT, "package": written}
+    return {source: built(app, tmp_path_factory.mktemp(source)) for source, app in apps.items()}
+
+
 @pytest.mark.parametrize("source", ["checkout", "package"])
-def test_a_bundle_holds_settings_and_licence_only(source, written, tmp_path):
-    app = ROOT if source == "checkout" else written
-    with zipfile.ZipFile(built(app, tmp_path)) as archive:
+def test_a_bundle_holds_settings_and_licence_only(source, bundles):
+    with zipfile.ZipFile(bundles[source]) as archive:
         assert sorted(archive.namelist()) == [".info/CONTENT", "LICENSE", "pyproject.toml"]
 
 
@@ -61,5 +67,5 @@ def test_the_settings_that_a_run_may_give_are_declared_empty(written):
     assert read(written)["tool"]["flwr"]["app"]["config"] == empty
 
 
-def test_the_hash_is_that_of_the_bundle_that_flower_builds(written, tmp_path):
-    assert hashlib.sha256(built(written, tmp_path).read_bytes()).hexdigest() == bundle_hash()
+def test_the_hash_is_that_of_the_bundle_that_flower_builds(bundles):
+    assert hashlib.sha256(bundles["package"].read_bytes()).hexdigest() == bundle_hash()

@@ -48,3 +48,19 @@ def test_no_connection_is_tried(desk, finished, tmp_path):
     assert process.code == 0, process.stderr
     assert not told.exists(), told.read_text()
     assert desk.outcome() == finished.outcome()
+
+
+def test_building_a_method_of_timm_or_diffusers_asks_no_network():
+    program = """
+import socket
+
+def refuse(*args, **kwargs):
+    raise SystemExit("asked the network")
+
+socket.getaddrinfo = socket.create_connection = socket.socket.connect = refuse
+from ra_core.models.configs import DDPMConfig, MAEConfig
+from ra_core.models.registry import build_method
+build_method(MAEConfig(), 32, 0), build_method(DDPMConfig(), 32, 0)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)  # noqa: S603
+    assert done.returncode == 0, done.stderr

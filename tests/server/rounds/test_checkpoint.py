@@ -1,11 +1,5 @@
 """At any moment one checkpoint is whole; one that isn't is refused, and the one before it used."""
 
-import os
-import signal
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 from answering import SITES
 from federating import KilledError, Told, federate
@@ -15,28 +9,7 @@ from ra_core.errors import ResumeError
 from server.rounds.checkpoint import Checkpoints
 from server.run_files import CHECKPOINT, PREVIOUS, REFUSED
 
-TESTS = Path(__file__).resolve().parents[2]
 STUDY = "d" * 64
-
-RUN = """
-import os, signal, sys
-from pathlib import Path
-from federating import federate
-from server.rounds.checkpoint import Checkpoints
-
-calls, replace = 0, os.replace
-
-def killing(source, target):
-    global calls
-    calls += 1
-    if calls == int(sys.argv[2]):
-        os.kill(os.getpid(), signal.SIGKILL)
-    replace(source, target)
-
-os.replace = killing
-checkpoints = Checkpoints(Path(sys.argv[1]), "d" * 64)
-federate(progress=checkpoints.load(), on_round=checkpoints.save, optimizer={"name": "momentum"})
-"""
 
 
 def run(folder, on_round=lambda _: None, told=None):
@@ -70,17 +43,6 @@ def after_two(tmp_path):
     with pytest.raises(KilledError):
         run(tmp_path, kill)
     return tmp_path
-
-
-@pytest.mark.parametrize("call", [1, 2, 3, 4, 6, 9])
-def test_a_run_killed_while_it_writes_a_checkpoint_ends_with_the_same_bits(tmp_path, whole, call):
-    """Calls of `os.replace`: the first checkpoint takes one, each later one two."""
-    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    arguments = [sys.executable, "-c", RUN, str(tmp_path), str(call)]
-    killed = subprocess.run(arguments, cwd=TESTS, env=env, capture_output=True, check=False)  # noqa: S603 - our own
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
-    assert outcome(run(tmp_path)) == whole
-    assert sorted(path.name for path in tmp_path.iterdir()) == [PREVIOUS, CHECKPOINT]
 
 
 def truncate(path):
