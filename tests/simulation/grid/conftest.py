@@ -14,7 +14,7 @@ from simulation.grid import GridConfig
 from simulation.grid.alarms import SHARED
 from simulation.grid.arms import ARMS, UNTRAINED
 from simulation.grid.cells import all_cells
-from simulation.grid.page import Sites, StudyData
+from simulation.grid.page import Sites, StudyData, write_study
 from simulation.grid.result import CellResult, HealthyScores, Number
 from simulation.report.data import SiteFacts
 
@@ -179,6 +179,14 @@ def study():
     cells = all_cells(config, TRAINED)
     sites = Sites(tuple(map(facts, COUNTS)), COUNTS)
     return StudyData(config, sites, cells, [*map(result_of, cells)], "ra-simulate study three.yaml --out three")
+
+
+@pytest.fixture(scope="session")
+def written(study, tmp_path_factory):
+    """The folder of its page: it takes seconds to write."""
+    out = tmp_path_factory.mktemp("page")
+    write_study(out, study)
+    return out
 
 
 @pytest.fixture(scope="session")

@@ -39,8 +39,9 @@ from simulation.grid.silent import Silent
 from simulation.grid.train import adapt, train
 
 RA = {"settings": {"channels": [4, 8, 8], "latent": 8, "warmup_steps": 1}}
+SIZE = 32
 STUDY = {
-    "preprocessing": {"size": 64},
+    "preprocessing": {"size": SIZE},
     "training": {"steps": 2, "batch_size": 4, "validate_every": 1, "precision": "fp32"},
     "federation": {"rounds": 2},
     "evaluation": {"bootstrap": 100, "reference_images": 8},
@@ -379,12 +380,12 @@ def test_pictures_are_of_the_same_sick_images_for_all_models(grid):
     assert len(chosen) == min(3, sum(row.label == "anomalous" for row in anna.images.test.rows)) > 0
     [album] = [album for album in albums(grid.out, grid.places, [*grid.finished().values()]) if album.site == "anna"]
     sheet = pixels(album.inputs)
-    assert sheet.shape == (66 * len(chosen) - 2, 130, 3)
+    assert sheet.shape == ((SIZE + 2) * len(chosen) - 2, 2 * SIZE + 2, 3)
     for place, (index, mask) in enumerate(zip(chosen, anna.images.test.masks(chosen), strict=True)):
-        rows = slice(66 * place, 66 * place + 64)
+        rows = slice((SIZE + 2) * place, (SIZE + 2) * place + SIZE)
         image = anna.images.test.images([index])[0, 0].numpy()
-        np.testing.assert_array_equal(sheet[rows, :64, 0], np.rint(255 * image))
-        white = (sheet[rows, 66:] == 255).all(2)
+        np.testing.assert_array_equal(sheet[rows, :SIZE, 0], np.rint(255 * image))
+        white = (sheet[rows, SIZE + 2 :] == 255).all(2)
         np.testing.assert_array_equal(white, np.zeros_like(white) if mask is None else mask)
     assert [(strip.method, strip.arm) for strip in album.strips] == [
         ("ra", "local"),
@@ -520,7 +521,7 @@ def test_adapting_keeps_the_statistics_of_shared_batch_norms(grid, runtime):
     study = next(cell.study for cell in grid.cells if cell.arm == "encoder_only")
     method = VAEConfig(channels=(4, 8, 8), latent=8, norm="batch")
     study = study.model_copy(update={"method": method})
-    shared = shared_tensors(build_method(method, 64, 0), study.federation)
+    shared = shared_tensors(build_method(method, SIZE, 0), study.federation)
     assert any(name.endswith("running_mean") for name in shared)
     kept = {name: tensor.clone() for name, tensor in shared.items()}
     after = shared_tensors(adapt(study, kept, grid.places[2].images, runtime, 2), study.federation)
@@ -529,7 +530,7 @@ def test_adapting_keeps_the_statistics_of_shared_batch_norms(grid, runtime):
 
 def test_adapting_leaves_shared_tensors_as_they_are(grid, runtime):
     study = next(cell.study for cell in grid.cells if cell.arm == "encoder_only")
-    start = build_method(study.method, 64, 0)
+    start = build_method(study.method, SIZE, 0)
     shared = {name: tensor + 0.01 for name, tensor in shared_tensors(start, study.federation).items()}
     method = adapt(study, shared, grid.places[2].images, runtime, 2)
     after = shared_tensors(method)
