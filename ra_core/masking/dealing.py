@@ -102,7 +102,7 @@ def seed_commitment(roll: Roll, site: str, seed: bytes) -> bytes:
 
 
 def _context(roll: Roll, dealer: str, holder: str, purpose: str) -> bytes:
-    return roll.terms.context(purpose, roll.terms.digest(), roll.digest, dealer, holder)
+    return roll.terms.context(purpose, roll.terms.digest, roll.digest, dealer, holder)
 
 
 def _key_and_context(roll: Roll, dealer: str, holder: str, private: bytes, other: str) -> tuple[bytes, bytes]:

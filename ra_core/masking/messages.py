@@ -168,7 +168,7 @@ class Reveal(Later):
 
 def stamp(terms: Terms, site: str) -> dict[str, Any]:
     """The fields that every message begins with."""
-    return {"run": terms.run, "round": terms.round, "terms": terms.digest(), "site": site}
+    return {"run": terms.run, "round": terms.round, "terms": terms.digest, "site": site}
 
 
 def vector_digest(words: Words) -> bytes:

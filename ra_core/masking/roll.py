@@ -158,7 +158,7 @@ def _check_signed(terms: Terms, message: Signed, identity: bytes) -> None:
         raise MaskingError(
             f"the {kind} of '{site}' is not signed by it", "it was altered on its way, or never was the site's", site
         ) from None
-    if message.terms != terms.digest():
+    if message.terms != terms.digest:
         raise MaskingError(
             f"'{site}' has other terms",
             "its sites, fingerprints, threshold or layout differ: compare the configs",

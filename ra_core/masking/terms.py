@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 
 from ra_core.errors import MaskingError
 from ra_core.masking.layout import Layout
@@ -73,8 +74,9 @@ class Terms:
         """Agreed sites by name; their order gives share numbers and signs of masks."""
         return tuple(sorted(self.pins))
 
+    @cached_property
     def digest(self) -> str:
-        """SHA-256 of all of it."""
+        """SHA-256 of all of it: every message is held against it."""
         return hashlib.sha256(canonical(asdict(self))).hexdigest()
 
     def context(self, purpose: str, *names: str) -> bytes:

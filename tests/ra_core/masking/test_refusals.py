@@ -91,7 +91,7 @@ def test_the_server_cannot_put_keys_of_its_own_in():
 def test_keys_of_another_run_or_round_are_refused(other):
     replayed = Round(other).announcements["site01"]
     refused("site01", "another run or round", check_announcement, TERMS, replayed)
-    disguised = changed(replayed, run=TERMS.run, round=TERMS.round, terms=TERMS.digest())
+    disguised = changed(replayed, run=TERMS.run, round=TERMS.round, terms=TERMS.digest)
     refused("site01", "is not signed by it", check_announcement, TERMS, disguised)
 
 

@@ -351,11 +351,15 @@ class TestDifferentialPrivacy:
 
         return run
 
-    TWO: ClassVar = {"rounds": 2, "local_steps": 2, "dp": {"epsilon": epsilon_of([Releases(0.3, 1.0, 4)], 1e-5)}}
+    @pytest.fixture(scope="class")
+    def two(self):
+        """A study whose budget lasts for two rounds."""
+        epsilon = epsilon_of([Releases(0.3, 1.0, 4)], 1e-5)
+        return self.study(rounds=2, local_steps=2, dp={"epsilon": epsilon})
 
-    def test_where_a_budget_ends_the_last_model_is_judged_and_delivered(self, ending, tmp_path):
+    def test_where_a_budget_ends_the_last_model_is_judged_and_delivered(self, ending, two, tmp_path):
         begun = []
-        done = ending(self.study(**self.TWO), ("anna", "berta"), on_masking=begun.append)
+        done = ending(two, ("anna", "berta"), on_masking=begun.append)
         void, closing = done.records[1:]
         assert (void.round, void.answered, closing.answered, closing.closing) == (2, (), NAMES, True)
         assert outcome(done).reasons == tuple(
@@ -366,18 +370,18 @@ class TestDifferentialPrivacy:
         kinds = [line.kind for line in lines(tmp_path, "clara")]
         assert kinds.count("spending") == 1, "nobody pays for a round that is lost"
 
-    def test_where_one_has_spent_its_budget_the_others_go_on(self, ending):
-        done = ending(self.study(**self.TWO), ("anna",))
+    def test_where_one_has_spent_its_budget_the_others_go_on(self, ending, two):
+        done = ending(two, ("anna",))
         assert [record.answered for record in done.records] == [NAMES, NAMES[1:], NAMES]
         assert done.records[1].missing == {"anna": "announce: reports PrivacyBudgetError"}
 
-    def test_where_others_are_missing_too_the_run_can_go_on(self, ending):
+    def test_where_others_are_missing_too_the_run_can_go_on(self, ending, two):
         def meddle(site, stage, message, answer):
             lost = site in ("clara", "dora") and stage == "deal" and message.content["order"]["round"] == 2
             return Message(Error(code=2, reason="lost"), reply_to=message) if lost else answer()
 
         with pytest.raises(QuorumError, match="round 2: 1 of 4 sites are left, 3 are needed"):
-            ending(self.study(**self.TWO), ("anna",), app=between(meddle))
+            ending(two, ("anna",), app=between(meddle))
 
     def test_all_weigh_alike_no_count_is_in_the_sum_and_what_was_spent_is_told(self, hospitals, tmp_path):
         done = train_hospitals(hospitals, self.study())
