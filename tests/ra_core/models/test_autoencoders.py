@@ -118,7 +118,7 @@ def test_a_healthy_image_is_explained_better_than_a_sick_one(kind, ready):
 @each
 def test_lesions_stand_out_in_unseen_images_too(kind, runtime):
     """A model that knew its training images by heart, or one image for all, could not tell what is wrong from new."""
-    method = trained(kind, runtime, discs(40), 150).method
+    method = trained(kind, runtime, discs(40), 100).method
     healthy, sick = discs(12, seed=7), discs(12, seed=7, sick=True)
     with torch.inference_mode():
         maps = method.maps(torch.cat([healthy, sick]), Scorer(None), RESIDUAL)["residual"]
