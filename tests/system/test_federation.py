@@ -139,6 +139,7 @@ def test_a_lost_site_costs_its_own_rounds_alone_and_gets_the_model_on_return(fed
         stored(federation, name, result["model_hash"])
 
 
+@pytest.mark.night
 def test_a_site_withdraws_and_the_study_is_trained_again_without_it(federation, done):
     """The last one of this file: berta's key is out for good, and its daemon ends."""
     said = federation.server("withdraw", "berta", "--retrain", "study")
