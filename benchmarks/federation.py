@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import fmean
 
 import yaml
-from looks import MIB, app_memory, look, superlink_memory
+from looks import MIB, app_memory, look, round_seconds, superlink_memory
 from loopback import Loopback
 
 from ra_core.config import StudyConfig
@@ -94,7 +94,7 @@ def masked_run(loopback, study):
 
 
 def tell_masked(plain, masked):
-    seconds = [[event["seconds"] for event in told if event["event"] == "round_done"] for told in (plain, masked)]
+    seconds = [round_seconds(told) for told in (plain, masked)]
     rounds = ["/".join(f"{one:.1f}" for one in each) for each in seconds]
     more = fmean(seconds[1]) - fmean(seconds[0])
     print(f"seconds of each round and the closing exchange: plain {rounds[0]}, masked {rounds[1]}")

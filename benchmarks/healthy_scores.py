@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from pictures import Pictures
 
 from ra_core.config import RuntimeConfig, StudyConfig
 from ra_core.console import TerminalReporter
@@ -34,19 +35,6 @@ METHODS = {
     "pca": {},
 }
 FITTED = ("pca",)
-
-
-class Pictures:
-    """Images in memory."""
-
-    def __init__(self, x):
-        self.x = x
-
-    def __len__(self):
-        return len(self.x)
-
-    def images(self, indices):
-        return self.x[list(indices)]
 
 
 def scored(given):

@@ -1,7 +1,8 @@
-"""Looks at the server of a running federation: Flower's database, and the memory of SuperLink and ServerApp."""
+"""Looks at a running federation: Flower's database, memory of processes, and what its events tell."""
 
 import contextlib
 import sqlite3
+import threading
 from pathlib import Path
 from typing import NamedTuple
 
@@ -75,3 +76,26 @@ def memory(pid="self"):
     """
     status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     return int(status["RssAnon"].split()[0]) / 1024
+
+
+@contextlib.contextmanager
+def looking(at, pause):
+    """Within, `at` is called again and again in a thread, with a pause of seconds in between."""
+    ended = threading.Event()
+
+    def look_again():
+        while not ended.wait(pause):
+            at()
+
+    thread = threading.Thread(target=look_again)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def round_seconds(events):
+    """Of each exchange as the server tells it, the closing one last."""
+    return [event["seconds"] for event in events if event["event"] == "round_done"]

@@ -4,11 +4,9 @@ Usage: server_memory.py SITES STUDY; prints MiB after the imports, MiB at the pe
 server's seconds of an exchange in the mean.
 """
 
-import datetime as dt
 import logging
 import sys
 import tempfile
-import threading
 import time
 from contextlib import contextmanager
 from functools import lru_cache
@@ -17,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from flwr.app import Context, Message, RecordDict
 from flwr.clientapp import ClientApp
-from looks import memory
+from looks import looking, memory, round_seconds
 
 from ra_core.config import StudyConfig
 from ra_core.daemons.events import read_events
@@ -71,31 +69,16 @@ def main():
     print(before, peak[0], (sum(seconds) - grid.training) / len(seconds))
 
 
-def round_seconds(events):
-    """Of each exchange, the closing one last."""
-    begun, ended = (
-        [dt.datetime.fromisoformat(event["time"]) for event in events if event["event"] == kind]
-        for kind in ("round_started", "round_done")
-    )
-    return [(end - start).total_seconds() for start, end in zip(begun, ended, strict=True)]
-
-
 @contextmanager
 def sampled():
     """A list with the peak of this process' memory within, as seen a hundred times a second."""
-    peak, ended = [0.0], threading.Event()
+    peak = [0.0]
 
     def look():
-        while not ended.wait(0.01):
-            peak[0] = max(peak[0], memory())
+        peak[0] = max(peak[0], memory())
 
-    thread = threading.Thread(target=look)
-    thread.start()
-    try:
+    with looking(look, 0.01):
         yield peak
-    finally:
-        ended.set()
-        thread.join()
 
 
 @lru_cache(maxsize=1)

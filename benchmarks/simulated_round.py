@@ -1,7 +1,6 @@
 """The share of a round that isn't training, at one site in the in-process engine; over processes: federation.py."""
 
 import argparse
-import datetime as dt
 import os
 import tempfile
 import time
@@ -9,6 +8,7 @@ from pathlib import Path
 from statistics import fmean
 
 import torch
+from looks import round_seconds
 from virtual_hospitals import hospitals
 
 from client.site import open_site
@@ -32,7 +32,7 @@ def main():
         folder = Path(name)
         node, runtime = hospitals(folder, 1)[0], RuntimeConfig(threads=torch.get_num_threads())
         run_in_process(study, [node], runtime, folder / "run", lambda *_: None)
-        rounds = seconds(read_events(folder / "run" / "events.jsonl")[0])
+        *rounds, _closing = round_seconds(read_events(folder / "run" / "events.jsonl")[0])  # which trains nothing
         training = pure_training(study, node, runtime)
     whole = fmean(rounds)
     load = ", ".join(f"{one:.1f}" for one in os.getloadavg())
@@ -41,15 +41,6 @@ def main():
         f"a round takes {whole:.2f} s ({', '.join(f'{one:.2f}' for one in rounds)}), its pure training {training:.2f} s"
     )
     print(f"overhead {whole - training:.2f} s, {(whole - training) / whole:.1%} of the round")
-
-
-def seconds(events):
-    """From each round's order to its end; without the closing exchange, which trains nothing."""
-    begun, ended = (
-        [dt.datetime.fromisoformat(event["time"]) for event in events if event["event"] == kind]
-        for kind in ("round_started", "round_done")
-    )
-    return [(end - start).total_seconds() for start, end in zip(begun, ended, strict=True)][:-1]
 
 
 def pure_training(study, node, runtime):

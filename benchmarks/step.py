@@ -9,6 +9,7 @@ import statistics
 import sys
 
 import torch
+from pictures import Pictures
 from reference_step import ReferenceStep
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.benchmark import Timer
@@ -29,17 +30,9 @@ TOLERANCE = {"fp32": 1e-4, "bf16": 1e-2}
 QUICK = {"channels": [4, 8], "latent": 8}
 
 
-class Noise:
+def noise_images(given):
     """Images of noise: speed doesn't depend on what they show."""
-
-    def __init__(self, count, size):
-        self.x = torch.rand(count, 1, size, size, generator=generator(0, "images"))
-
-    def __len__(self):
-        return len(self.x)
-
-    def images(self, indices):
-        return self.x[list(indices)]
+    return torch.rand(given.batch, 1, given.size, given.size, generator=generator(0, "images"))
 
 
 def main():
@@ -72,11 +65,9 @@ def arguments():
 
 def against_reference(config, precisions, peaks, given):
     """The reference and ours in turns; stops where their losses differ."""
-    x = Noise(given.batch, given.size).x
-    reference = ReferenceStep(
-        build_method(config.model_copy(update={"gamma_r": 1e-8}), given.size, 0),
-        noise,  # as the authors have it
-    )
+    x = noise_images(given)
+    authors = config.model_copy(update={"gamma_r": 1e-8})  # which the presets leave out
+    reference = ReferenceStep(build_method(authors, given.size, 0), noise)
     kinds = [(precision, layout) for precision in precisions for layout in LAYOUTS]
     ours = {f"ours, {p}, {layout}": step_of(config, p, x, given, LAYOUTS[layout]) for p, layout in kinds}
     asked = {name: p for name, (p, _) in zip(ours, kinds, strict=True)} | {"as written": "fp32"}
@@ -99,7 +90,7 @@ def against_reference(config, precisions, peaks, given):
 def every_method(peaks, given):
     """A step of each method, so that none is compared while it runs below what the others reach."""
     print(f"\na step of every method that takes steps, preset small, fp32; median of {given.repeats}")
-    x = Noise(given.batch, given.size).x
+    x = noise_images(given)
     for name, kind in CONFIGS.items():
         config = kind(**({"warmup_steps": 0} if "warmup_steps" in kind.model_fields else {}))
         if not isinstance(build_method(config, given.size, 0), GradientMethod):
@@ -120,7 +111,7 @@ def step_of(config, precision, x, given, layout=None):
     method.memory_format = layout or method.memory_format
     runtime = Runtime.resolve(RuntimeConfig(threads=given.threads), precision)
     training = TrainingConfig(steps=1, batch_size=len(x), validate_every=1)
-    images = Noise(len(x), given.size)
+    images = Pictures(x)
     trainer = LocalTrainer(method, images, images, training, runtime, 0)  # lays the method out, as in a round
     x = x.to(memory_format=method.memory_format)
     step = 0

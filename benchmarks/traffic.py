@@ -11,6 +11,7 @@ import zlib
 
 import numpy as np
 import torch
+from pictures import Pictures
 
 from ra_core.clipping import truncated
 from ra_core.config import RuntimeConfig, TrainingConfig
@@ -29,20 +30,12 @@ PACKERS = {
 }
 
 
-class Patients:
+def patients():
     """Virtual patients of one hospital, one image each."""
-
-    def __init__(self):
-        config = CohortConfig(size=SIDE)
-        hospital = config.hospitals[0]
-        found = [virtual_patient(config, hospital, "train", number).image for number in range(PATIENTS)]
-        self.x = torch.from_numpy(np.stack(found)[:, None]).float()
-
-    def __len__(self):
-        return len(self.x)
-
-    def images(self, indices):
-        return self.x[list(indices)]
+    config = CohortConfig(size=SIDE)
+    hospital = config.hospitals[0]
+    found = [virtual_patient(config, hospital, "train", number).image for number in range(PATIENTS)]
+    return Pictures(torch.from_numpy(np.stack(found)[:, None]).float())
 
 
 def main():
@@ -51,7 +44,7 @@ def main():
     parser.add_argument("--steps", type=int, default=10, help="of a site in a round")
     given = parser.parse_args()
     runtime = Runtime.resolve(RuntimeConfig(threads=torch.get_num_threads()), "auto")
-    method, images = build_method(RAConfig(warmup_steps=0), SIDE, 0), Patients()
+    method, images = build_method(RAConfig(warmup_steps=0), SIDE, 0), patients()
     print(f"RA, preset small, {SIDE} x {SIDE}, {PATIENTS} virtual patients, {given.steps} steps a round, {runtime}")
     for number in range(1, given.rounds + 1):
         codes = one_round(method, images, runtime, number, given.steps)

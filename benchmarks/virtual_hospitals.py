@@ -9,7 +9,6 @@ import contextlib
 import datetime as dt
 import os
 import tempfile
-import threading
 import time
 from collections import Counter
 from itertools import pairwise
@@ -18,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import yaml
-from looks import memory
+from looks import looking, memory
 from PIL import Image
 from reading import head
 
@@ -86,25 +85,19 @@ def hospital(folder, site, names):
 @contextlib.contextmanager
 def sampled(marker):
     """MiB by process, at the moment at which their sum was highest; looked at twice a second."""
-    peak, ended = Counter(), threading.Event()
+    peak = Counter()
 
     def look():
-        while not ended.wait(0.5):
-            now = Counter()
-            for process in family(marker):
-                with contextlib.suppress(psutil.Error, OSError, KeyError):
-                    now[word(process)] += memory(process.pid)
-            if now.total() > peak.total():
-                peak.clear()
-                peak.update(now)
+        now = Counter()
+        for process in family(marker):
+            with contextlib.suppress(psutil.Error, OSError, KeyError):
+                now[word(process)] += memory(process.pid)
+        if now.total() > peak.total():
+            peak.clear()
+            peak.update(now)
 
-    thread = threading.Thread(target=look)
-    thread.start()
-    try:
+    with looking(look, 0.5):
         yield peak
-    finally:
-        ended.set()
-        thread.join()
 
 
 def family(marker):
