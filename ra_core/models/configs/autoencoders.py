@@ -81,7 +81,7 @@ class IntrospectiveSettings(VariationalSettings):
     }
 
     w_neg: float = Field(96 / 4096, gt=0, description="weight of a nat of KL of generated images in the encoder's push")
-    # The authors' 1e-8 moves no bit of a float32 gradient, and costs a fifth of a step: docs/method.md.
+    # The authors' 1e-8 adds less to a gradient than float32 rounds away, and costs a fifth of a step: docs/method.md.
     gamma_r: float = Field(0.0, ge=0, description="weight of the generated images' errors in the decoder's loss")
     learning_rate: float = Field(3e-4, gt=0, description="Adam, encoder and decoder, introspective phase")
     warmup_steps: int = Field(2000, ge=0, description="first steps as a plain VAE: introspection wants good decoding")
