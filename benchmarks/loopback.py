@@ -12,7 +12,7 @@ from PIL import Image
 from reading import head
 
 from ra_core.daemons.health import serving
-from ra_core.daemons.processes import end_all, executable, free_port, last_lines
+from ra_core.daemons.processes import end_all, executable, free_ports, last_lines
 from ra_core.data.manifest import manifest_bytes
 from ra_core.keys import fingerprint
 from server.consortium import load_consortium
@@ -35,9 +35,10 @@ class Loopback:
         self.folder, self.sites, self.started = folder, sites, []
         env = {name: value for name, value in os.environ.items() if name not in HIDDEN}
         self.env = env | {"RA_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
-        address = f"127.0.0.1:{free_port()}"
+        port, *others = free_ports(1 + len(PORTS))
+        address = f"127.0.0.1:{port}"
         settings = {"name": "Loopback", "address": address, "listen": address, "sites": list(sites)}
-        settings |= {name: free_port() for name in PORTS}
+        settings |= dict(zip(PORTS, others, strict=True))
         (folder / "consortium.yaml").write_text(yaml.safe_dump(settings))
         self.consortium = load_consortium(folder / "consortium.yaml")
 

@@ -5,7 +5,7 @@ import datetime as dt
 import admissions
 
 from ra_core.daemons.events import Events
-from ra_core.daemons.processes import free_port
+from ra_core.daemons.processes import free_ports
 from ra_core.errors import FlowerError
 from server.flower import NodeState, RunState
 from server.provisioning.provision import provision
@@ -17,10 +17,16 @@ WHEN = "2026-01-02T03:04:05Z"
 
 def write_consortium(folder, **settings):
     """Settings on ports that nobody has, and the folder; nothing is provisioned."""
-    address = f"127.0.0.1:{free_port()}"
-    ports = {name: free_port() for name in ("health", "health_executor", "metrics", "dashboard")}
-    known = {"address": address, "listen": address, "sites": list(SITES)} | ports
+    known = addresses() | {"sites": list(SITES)}
     return admissions.write_consortium(folder, **known | settings)
+
+
+def addresses():
+    """Settings of a server on loopback, on ports that nobody has."""
+    port, *others = free_ports(5)
+    address = f"127.0.0.1:{port}"
+    ports = dict(zip(("health", "health_executor", "metrics", "dashboard"), others, strict=True))
+    return {"address": address, "listen": address} | ports
 
 
 def provisioned(folder, **settings):

@@ -19,7 +19,7 @@ from ra_core.daemons.claim import alone, introduced
 from ra_core.daemons.environment import flower_environment, toml
 from ra_core.daemons.events import Events, read_events
 from ra_core.daemons.health import serving
-from ra_core.daemons.processes import free_port
+from ra_core.daemons.processes import free_ports
 from ra_core.daemons.supervisor import Program, Supervisor
 from ra_core.errors import ResumeError
 from ra_core.files import sweep, write_atomically
@@ -61,11 +61,12 @@ def run_daemon(site: Path, data: Path | None, cache: Path | None, say: Callable[
         say(f"site '{station.site}', key {fingerprint(key.public_key())}, {len(bundles)} app bundle(s) allowed")
         for log in (_log(station), station.events):
             _put_aside(log)
-        health = f"127.0.0.1:{free_port()}"
+        port, health_port = free_ports(2)
+        health = f"127.0.0.1:{health_port}"
         follow = _Follower(station, say)
         events = Events(station.events)
         events.tell("daemon_started", site=station.site, packages=package_hash(), pid=os.getpid())
-        supervisor = Supervisor([_supernode(station, data, cache, health)], events, _environment(station), MARKER)
+        supervisor = Supervisor([_supernode(station, data, cache, port, health)], events, _environment(station), MARKER)
         try:
             with introduced(station.daemon, health=health), graceful_stop() as stop:
                 supervisor.run(stop, follow)
@@ -85,7 +86,7 @@ def _runs_already() -> ResumeError:
     return ResumeError("a daemon runs already with this state folder", "end it first; `ra-client doctor` tells of it")
 
 
-def _supernode(station: Station, data: Path | None, cache: Path | None, health: str) -> Program:
+def _supernode(station: Station, data: Path | None, cache: Path | None, port: int, health: str) -> Program:
     """The SuperNode: an outgoing connection, and on loopback what its own children and the health check need."""
     return Program(
         "supernode",
@@ -94,7 +95,7 @@ def _supernode(station: Station, data: Path | None, cache: Path | None, health: 
             *("--superlink", station.server.address, "--root-certificates", str(station.ca_certificate)),
             *("--auth-supernode-private-key", str(station.private_key)),
             *("--node-config", str(_node_settings(station, data, cache))),
-            *("--port", str(free_port()), "--health-server-address", health),
+            *("--port", str(port), "--health-server-address", health),
         ),
         _log(station),
         shortest=SHORTEST,

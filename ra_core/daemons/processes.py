@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-__all__ = ["end_all", "executable", "free_port", "last_lines"]
+__all__ = ["end_all", "executable", "free_ports", "last_lines"]
 
 GRACE_SECONDS = 10.0
 """What processes get to end by themselves before they are killed."""
@@ -22,11 +22,13 @@ def executable(name: str) -> str:
     return str(Path(sys.executable).parent / name)
 
 
-def free_port() -> int:
-    """A port on loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def free_ports(count: int) -> list[int]:
+    """Different ports on loopback that nobody listens on: all are held at once, so that none comes twice."""
+    with contextlib.ExitStack() as held:
+        probes = [held.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
 
 
 def last_lines(log: Path, count: int = 3) -> str:

@@ -20,7 +20,7 @@ from client.app import SIMULATION
 from ra_core import errors
 from ra_core.config import RuntimeConfig, StudyConfig
 from ra_core.daemons.environment import flower_environment
-from ra_core.daemons.processes import free_port, last_lines
+from ra_core.daemons.processes import free_ports, last_lines
 from ra_core.errors import ConfigError, FlowerError, RAError
 from server.bundle import write_app
 from server.flower import Flower, RunState, write_connection
@@ -68,7 +68,7 @@ def run_flower(
     folder = folder.resolve()
     _, run_config = prepare(study, nodes, runtime, folder)
     (folder / FAILURE).unlink(missing_ok=True)
-    port = free_port()
+    (port,) = free_ports(1)
     home = _write_home(folder / "flower", port)
     with tempfile.TemporaryDirectory(prefix="ra-") as scratch:  # Ray's sockets bear no long paths
         env = _environment(home, folder / NODES, Path(scratch))

@@ -9,12 +9,13 @@ import time
 
 import psutil
 import yaml
+from consortia import addresses
 from hospitals import tiny_federation, write_hospitals
 
 from client.member.station import MARKER as SITE
 from ra_core.daemons.events import read_events
 from ra_core.daemons.health import serving
-from ra_core.daemons.processes import end_all, executable, free_port
+from ra_core.daemons.processes import end_all, executable
 from server.consortium import load_consortium
 from server.flower import control
 from server.operation.daemon import MARKER as SERVER
@@ -69,9 +70,7 @@ class Federation:
             "PIP_NO_INDEX": "1",
         }
         self.daemons = {}
-        address = f"127.0.0.1:{free_port()}"
-        ports = {name: free_port() for name in ("health", "health_executor", "metrics", "dashboard")}
-        self.save({"name": "Test", "address": address, "listen": address, "sites": list(names)} | ports | settings)
+        self.save(addresses() | {"name": "Test", "sites": list(names)} | settings)
         self.nodes = {node.site: node for node in write_hospitals(site_root, folder / "sites", names)}
 
     def __enter__(self):

@@ -7,7 +7,7 @@ from grpc_health.v1.health_pb2 import HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 
 from ra_core.daemons.health import serving
-from ra_core.daemons.processes import free_port
+from ra_core.daemons.processes import free_ports
 
 
 @pytest.mark.parametrize(("status", "expected"), [("SERVING", True), ("NOT_SERVING", False)])
@@ -24,4 +24,4 @@ def test_it_says_what_the_server_says(status, expected):
 
 
 def test_nobody_there_is_a_no():
-    assert serving(f"127.0.0.1:{free_port()}", timeout=0.5) is False
+    assert serving(f"127.0.0.1:{free_ports(1)[0]}", timeout=0.5) is False

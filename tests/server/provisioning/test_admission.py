@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from ra_core.daemons.processes import free_port
+from ra_core.daemons.processes import free_ports
 from ra_core.errors import AdmissionError, ConfigError, ConnectError, FlowerError
 from ra_core.keys import fingerprint, parse_public_key
 from server.provisioning.admission import admit, reached, revoke
@@ -220,7 +220,7 @@ def test_a_server_that_does_not_run_is_told_though_another_has_its_ports(consort
 
 
 def test_a_superlink_that_is_not_up_yet_is_told(tmp_path):
-    consortium = write_consortium(tmp_path, health=free_port())
+    consortium = write_consortium(tmp_path, health=free_ports(1)[0])
     consortium.folder.mkdir()
     with FileLock(consortium.folder / ".daemon.lock"), pytest.raises(ConnectError, match="not up yet") as caught:
         reached(consortium)

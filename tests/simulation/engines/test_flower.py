@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ra_core.config import RuntimeConfig, StudyConfig
-from ra_core.daemons.processes import executable, free_port
+from ra_core.daemons.processes import executable, free_ports
 from ra_core.errors import ConfigError, QuorumError, RAError
 from server.flower import CONNECTION
 from simulation.engines import flower, processes
@@ -53,4 +53,4 @@ def test_the_servers_failure_comes_back_as_it_was(tmp_path):
 
 
 def test_a_port_that_nobody_listens_on_is_not_healthy():
-    assert not processes._healthy(free_port())
+    assert not processes._healthy(free_ports(1)[0])
