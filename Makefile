@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 OUT ?= out
+FAST := -m "not system" --numprocesses 2 --dist worksteal
 
-.PHONY: install demo test test-system test-night check audit bench clean
+.PHONY: install demo test coverage test-system test-night check audit bench clean
 
 install: $(VENV)/installed
 
@@ -17,8 +18,11 @@ demo: install ## virtual hospitals train one model together; a report says what 
 	$(BIN)/ra-simulate quickstart --out $(OUT)/demo
 	@echo "open $(OUT)/demo/report.html"
 
-test: install ## fast tests, two at a time, with coverage
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not system" --numprocesses 2 --dist worksteal --cov --cov-report=term
+test: install ## fast tests, two at a time
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(FAST)
+
+coverage: install ## the same, and which lines and branches they reach: half as long again
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(FAST) --cov --cov-report=term
 
 test-system: install ## tests over real processes
 	$(BIN)/python -m pytest -m "system and not night"

@@ -9,9 +9,11 @@ import torch
 from PIL import Image
 
 from ra_core.config import StudyConfig
+from ra_core.models import principal
 from ra_core.perceptual import Perceptual
 from ra_core.runtime import Runtime
 
+principal.SIDE = 16  # components of 64 x 64 pixels take seconds, and hundreds of tests have rows of PCA
 torch.set_num_threads(1)  # the tests' tensors are tiny: a second thread costs more than it gives
 HEADER = "path,site,anatomy,modality,split,label,pathology,patient_id,region_mask,source,lesion_mask"
 

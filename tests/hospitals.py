@@ -10,7 +10,7 @@ from ra_core.hashing import tensor_digest
 from simulation.engines import Node
 
 SETTINGS = {
-    "preprocessing": {"size": 64},
+    "preprocessing": {"size": 32},
     "method": {"channels": [4, 8, 8], "latent": 8, "warmup_steps": 2},
     "training": {"batch_size": 4},
     "federation": {"rounds": 2, "local_steps": 2},

@@ -85,7 +85,7 @@ def score_all(
 
     def read(item: Item) -> Read:
         content = content_of(item.files)
-        known = _known(item, content, table, history)
+        known = _known(_row(table, item, content), item, content, history)
         return Read(item, content, None if known else opened(item, model.terms))
 
     # Libraries' warnings may quote a header. Each reading ignores them, but undoes that for both threads when it ends.
@@ -93,8 +93,8 @@ def score_all(
         for done, next_ in enumerate(found, start=1):
             if stopped():
                 break
-            row = table.find(str(next_.item.files[0]), next_.content)
-            if row and _known(next_.item, next_.content, table, history):
+            row = _row(table, next_.item, next_.content)
+            if _known(row, next_.item, next_.content, history):
                 outcome.known += 1
             else:
                 row = _score(model, next_, row.number if row else table.next_number, folder, history)
@@ -107,9 +107,13 @@ def score_all(
     return outcome
 
 
-def _known(item: Item, content: str, table: Table, history: History | None) -> bool:
-    """Whether it was scored in full and counted before."""
-    row = table.find(str(item.files[0]), content)
+def _row(table: Table, item: Item, content: str) -> Row | None:
+    """What the table has of it from before."""
+    return table.find(str(item.files[0]), content)
+
+
+def _known(row: Row | None, item: Item, content: str, history: History | None) -> bool:
+    """Whether it was scored in full and counted before; `row` is what the table has of it."""
     return bool(row and row.complete and item.reason is None and (history is None or history.has(content)))
 
 

@@ -13,7 +13,7 @@ from ra_core.config import RuntimeConfig, SiteConfig, StudyConfig
 from ra_core.errors import WeightsError
 from ra_core.installed import package_hash
 from ra_core.messages import JoinOrder, MessageError, RoundOrder
-from ra_core.models import features, principal
+from ra_core.models import features
 from ra_core.models.registry import build_method
 from ra_core.models.shared import load_shared, shared_tensors
 from ra_core.settings import load_config
@@ -34,11 +34,6 @@ def study(method):
 @pytest.fixture(autouse=True)
 def network(monkeypatch, untrained_perceptual):
     monkeypatch.setattr(features, "pretrained", lambda *_: untrained_perceptual)
-
-
-@pytest.fixture(autouse=True)
-def small_covariance(monkeypatch):
-    monkeypatch.setattr(principal, "SIDE", 16)
 
 
 @pytest.mark.parametrize("settings", METHODS, ids=lambda settings: settings["name"])

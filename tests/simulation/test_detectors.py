@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from ra_core.artifact import load_artifact
 from ra_core.evaluation import NO_MAP
-from ra_core.models import features, principal
+from ra_core.models import features
 from ra_core.runtime import Runtime
 from simulation.config import ExperimentConfig
 from simulation.engines import run_in_process
@@ -25,7 +25,6 @@ PIXEL = {"pixel_auroc", "pixel_auprc", "oracle_dice", "dice"}
 @pytest.fixture(autouse=True)
 def made_small(monkeypatch, untrained_perceptual):
     monkeypatch.setattr(features, "pretrained", lambda *_: untrained_perceptual)
-    monkeypatch.setattr(principal, "SIDE", 16)
 
 
 def settings(method, **changes):

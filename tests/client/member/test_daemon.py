@@ -4,6 +4,7 @@ import json
 import shutil
 import sys
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ def station(tmp_path, site_root):
 
 @pytest.fixture
 def started(monkeypatch):
-    """What the supervisor is given; it runs nothing, and takes one look."""
+    """What the supervisor is given; it runs nothing, and takes one look. Images are checked in this process."""
     seen = []
 
     class Supervisor:
@@ -40,6 +41,7 @@ def started(monkeypatch):
             tick()
 
     monkeypatch.setattr(daemon, "Supervisor", Supervisor)
+    monkeypatch.setattr(daemon, "ProcessPoolExecutor", lambda count, _: ThreadPoolExecutor(count))
     return seen
 
 

@@ -12,7 +12,6 @@ from support import Tensors
 from ra_core.config import TrainingConfig
 from ra_core.errors import TooFewImagesError
 from ra_core.membership import Crowd, Recipe, attack, confidences, reference_confidences
-from ra_core.models import principal
 from ra_core.models.configs import CONFIGS, VAEConfig
 from ra_core.models.registry import build_method
 
@@ -21,11 +20,6 @@ SIZE = 16
 CPU = torch.device("cpu")
 PCA = Recipe(CONFIGS["pca"](components=20), SIZE, TrainingConfig())
 VAE = Recipe(VAEConfig(channels=(4, 8), latent=8), SIZE, TrainingConfig(steps=6, batch_size=8))
-
-
-@pytest.fixture(autouse=True)
-def small_covariance(monkeypatch):
-    monkeypatch.setattr(principal, "SIDE", SIZE)
 
 
 def crowd(trained=40, held_back=40, seed=0, patients=None):

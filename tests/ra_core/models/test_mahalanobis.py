@@ -4,6 +4,7 @@ import torch
 from looking import pictures
 from sklearn import decomposition
 
+from ra_core.models.blocks import shrink
 from ra_core.models.configs import MahalanobisConfig, PCAConfig
 from ra_core.models.mahalanobis import Mahalanobis
 from ra_core.models.pca import PCA
@@ -25,13 +26,13 @@ def method():
 
 def test_the_distance_is_that_of_probabilistic_pca(method):
     """Against the covariance of scikit-learn, inverted as a whole."""
-    x, seen = pictures(60).flatten(1).double().numpy(), pictures(4, seed=1)
+    x, seen = shrink(pictures(60), SIDE).flatten(1).double().numpy(), pictures(4, seed=1)
     reference = decomposition.PCA(10, svd_solver="full").fit(x)
     sample = 59 / 60  # scikit-learn divides by one less
     left = reference.noise_variance_ * sample * (min(x.shape) - 10) / (x.shape[1] - 10)
     rows = reference.components_
     covariance = (rows.T * (reference.explained_variance_ * sample - left)) @ rows + left * np.eye(x.shape[1])
-    centred = seen.flatten(1).double().numpy() - reference.mean_
+    centred = shrink(seen, SIDE).flatten(1).double().numpy() - reference.mean_
     squared = (centred * np.linalg.solve(covariance, centred.T).T).sum(1)
     expected = np.sqrt(squared / x.shape[1])
     np.testing.assert_allclose(method.distance(seen).mean((1, 2, 3)), expected, rtol=2e-3)

@@ -4,8 +4,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from ra_core.models.blocks import enlarge, shrink
 from ra_core.models.configs import NearestNeighbourConfig
-from ra_core.models.nearest_neighbour import NearestNeighbour
-from ra_core.models.principal import SIDE
+from ra_core.models.nearest_neighbour import SIDE, NearestNeighbour
 from ra_core.models.shared import shared_tensors
 from ra_core.rng import generator
 from ra_core.scoring import Scorer, ScoringConfig
