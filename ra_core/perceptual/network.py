@@ -8,13 +8,14 @@ all d_k, enlarged to the image's size; the distance is the sum of their means.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
 from ra_core.config import PerceptualConfig
 from ra_core.errors import WeightsError
@@ -123,13 +124,29 @@ def _exact_float32(device: torch.device) -> Iterator[None]:
 
 
 def _untrained(name: str) -> lpips.LPIPS:
-    """LPIPS with its learned heads, which ship with the package, and a random backbone: no download."""
+    """LPIPS with its learned heads, which ship with the package, and a backbone that is still to be filled."""
     import lpips  # noqa: PLC0415 - it takes seconds, and `--help` doesn't need it
 
-    # a random backbone must not shift what the run draws
-    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+    # what torchvision draws all the same must not shift what the run draws
+    with torch.random.fork_rng(devices=[]), _NothingDrawn(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the package calls torchvision by deprecated names
         return lpips.LPIPS(net=name, pnet_rand=True, verbose=False)
+
+
+class _NothingDrawn(TorchFunctionMode):
+    """Leaves new weights as they are: to draw AlexNet's, of its unused classifier too, takes half a second."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        named = kwargs or {}
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return named["tensor"] if "tensor" in named else args[0]
+        return func(*args, **named)
 
 
 def _fill(backbone: torch.nn.Module, weights: Mapping[str, Tensor], complaint: str) -> None:
