@@ -71,15 +71,18 @@ def against_reference(config, precisions, peaks, given):
     kinds = [(precision, layout) for precision in precisions for layout in LAYOUTS]
     ours = {f"ours, {p}, {layout}": step_of(config, p, x, given, LAYOUTS[layout]) for p, layout in kinds}
     asked = {name: p for name, (p, _) in zip(ours, kinds, strict=True)} | {"as written": "fp32"}
-    theirs = reference(x)
-    for name, step in ours.items():
-        same_losses(name, theirs, step(), TOLERANCE[asked[name]])
     works = {"as written": lambda: reference(x)} | ours
+    theirs, flops = {}, {}
+    for name, work in works.items():
+        losses, flops[name] = counted(work)
+        if theirs:
+            same_losses(name, theirs, losses, TOLERANCE[asked[name]])
+        theirs = theirs or losses
     seconds = in_turns(works, given)
     kind = "tiny" if given.quick else f"preset {given.preset}"
     print(f"\nintrospective step of RA, {kind}; median of {given.repeats}")
     for name, took in seconds.items():
-        row = told(name, took, counted(works[name]), peaks[asked[name]])
+        row = told(name, took, flops[name], peaks[asked[name]])
         print(f"{row}{seconds['as written'] / took:7.2f} x")
     with profile(activities=[ProfilerActivity.CPU]) as found:
         ours[min(ours, key=seconds.get)]()
@@ -96,8 +99,8 @@ def every_method(peaks, given):
         if not isinstance(build_method(config, given.size, 0), GradientMethod):
             continue
         step = step_of(config, "fp32", x, given)
-        step()
-        print(told(name, in_turns({name: step}, given)[name], counted(step), peaks["fp32"]))
+        _, flops = counted(step)
+        print(told(name, in_turns({name: step}, given)[name], flops, peaks["fp32"]))
 
 
 def told(name, seconds, flops, most):
@@ -145,10 +148,10 @@ def in_turns(works, given):
 
 
 def counted(work):
-    """Floating-point operations of matrix products and convolutions."""
+    """What it gives, and its floating-point operations of matrix products and convolutions."""
     with FlopCounterMode(display=False) as counter:
-        work()
-    return counter.get_total_flops()
+        found = work()
+    return found, counter.get_total_flops()
 
 
 def peak(precision, given):
