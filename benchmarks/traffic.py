@@ -16,6 +16,7 @@ from pictures import Pictures
 from ra_core.clipping import truncated
 from ra_core.config import RuntimeConfig, TrainingConfig
 from ra_core.fixed_point import encode
+from ra_core.messages.packing import pack, unpack
 from ra_core.models.configs import RAConfig
 from ra_core.models.registry import build_method
 from ra_core.runtime import Runtime
@@ -72,11 +73,18 @@ def tell(what, values):
     planes = np.frombuffer(raw, np.uint8).reshape(-1, values.itemsize).T.tobytes()
     print(f"{what}: {len(raw):,} bytes, {entropy(values):.1f} of 32 bits a weight if weights were told one by one")
     for layout, data in (("as it is", raw), ("planes", planes)):
-        for name, pack in PACKERS.items():
+        for name, packer in PACKERS.items():
             begun = time.perf_counter()
-            packed = pack(data)
+            packed = packer(data)
             seconds = time.perf_counter() - begun
             print(f"  {layout:9s} {name}: {len(packed):10,} bytes, {len(packed) / len(raw):4.0%}, {seconds:5.2f} s")
+    begun = time.perf_counter()
+    sent = pack(values)
+    packed = time.perf_counter()
+    same = np.array_equal(unpack(sent, values.dtype), values)
+    read = time.perf_counter() - packed
+    bits = "the same" if same else "OTHER"
+    print(f"  federation.compress: {len(sent.data):,} bytes, {bits} bits; {packed - begun:.2f} s and {read:.2f} s back")
 
 
 def entropy(values):

@@ -142,7 +142,10 @@ def release(reply: Sent | Failure, order: Order | None, door: Door | None, messa
         entry = _entry(sent, order, door, withheld, paid, checked)
         _require_same(entry, book)
         head = book.append(entry)
-    return Message(replace(sent, ledger_length=head.length, ledger_head=head.hash).to_record(), reply_to=message)
+    final = replace(sent, ledger_length=head.length, ledger_head=head.hash)
+    if isinstance(final, RoundReply):
+        return Message(final.to_record(order.study.federation.compress), reply_to=message)
+    return Message(final.to_record(), reply_to=message)
 
 
 def failed(failure: Failure, door: Door, why: str) -> Error:

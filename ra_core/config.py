@@ -322,6 +322,9 @@ class FederationConfig(Config):
     secure_aggregation: SecureAggregationConfig | None = Field(
         None, description="the server learns sums alone; needs max_update_norm: null; null: it sees each site's update"
     )
+    compress: bool = Field(
+        False, description="pack models and updates without loss on their way: fewer bytes, the same bits, some seconds"
+    )
     optimizer: ServerOptimizerConfig = ServerOptimizerConfig()
 
     @model_validator(mode="after")

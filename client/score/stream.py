@@ -94,7 +94,7 @@ def score_all(
             if stopped():
                 break
             row = _row(table, next_.item, next_.content)
-            if _known(row, next_.item, next_.content, history):
+            if row and _known(row, next_.item, next_.content, history):
                 outcome.known += 1
             else:
                 row = _score(model, next_, row.number if row else table.next_number, folder, history)

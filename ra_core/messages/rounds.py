@@ -99,11 +99,14 @@ class RoundReply(Reply):
     noise_multiplier: float = field(default=0.0, kw_only=True)
     spending: int = field(default=0, kw_only=True)
 
-    def to_record(self) -> RecordDict:
-        """As Flower sends it."""
-        return RecordDict(
-            {"facts": self.fields(), "metrics": MetricRecord(dict(self.metrics)), "update": arrays(self.update)}
-        )
+    def to_record(self, compress: bool = False) -> RecordDict:
+        """As Flower sends it.
+
+        Args:
+            compress: the update, without loss.
+        """
+        update = arrays(self.update, compress)
+        return RecordDict({"facts": self.fields(), "metrics": MetricRecord(dict(self.metrics)), "update": update})
 
     @classmethod
     def from_record(cls, record: RecordDict) -> RoundReply:

@@ -9,13 +9,14 @@ from io import BytesIO
 from typing import Any, Self, get_type_hints
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, RecordDict
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from ra_core.config import DIGEST, SITE_NAME, StudyConfig
 from ra_core.errors import VersionError
 from ra_core.installed import package_hash
+from ra_core.messages.packing import PACKED, pack, plain, unpack
 
 __all__ = ["SITE_FAILED", "MessageError", "Model", "ModelOrder", "Order", "Reply", "arrays", "numpy_arrays"]
 
@@ -119,7 +120,9 @@ class ModelOrder(Order):
         Args:
             model: what `arrays` gives of the model, where several orders share it.
         """
-        return RecordDict({"order": self.fields(), "model": arrays(self.model) if model is None else model})
+        if model is None:
+            model = arrays(self.model, self.study.federation.compress)
+        return RecordDict({"order": self.fields(), "model": model})
 
     @classmethod
     def read(cls, record: RecordDict, *others: str) -> dict[str, Any]:
@@ -170,9 +173,15 @@ class Reply:
         return facts
 
 
-def arrays(found: Mapping[str, NDArray[Any]]) -> ArrayRecord:
-    """Arrays by name, as Flower sends them."""
-    return ArrayRecord({name: Array(np.asarray(array, order="C")) for name, array in found.items()})
+def arrays(found: Mapping[str, NDArray[Any]], compress: bool = False) -> ArrayRecord:
+    """Arrays by name, as Flower sends them.
+
+    Args:
+        found: by name.
+        compress: without loss, those that become smaller by it.
+    """
+    as_sent = pack if compress else plain
+    return ArrayRecord({name: as_sent(array) for name, array in found.items()})
 
 
 def numpy_arrays(record: RecordDict, part: str, dtype: np.dtype[Any]) -> dict[str, NDArray[Any]]:
@@ -187,7 +196,7 @@ def numpy_arrays(record: RecordDict, part: str, dtype: np.dtype[Any]) -> dict[st
     read = {}
     for name, array in found.items():
         try:
-            read[name] = _decode(array.data, dtype)
+            read[name] = unpack(array, dtype) if array.stype == PACKED else _decode(array.data, dtype)
         except Exception:  # of many kinds: NumPy evaluates and tokenizes what stands in the header
             raise MessageError(f"an array of '{part}' can't be read, or is not {dtype}") from None
     return read

@@ -91,7 +91,7 @@ class Orders:
     @staticmethod
     def addressed(order: RoundOrder, asked: Mapping[int, str], progress: Progress) -> dict[int, RecordDict]:
         """The order by node; all share one record of the model, so it is in memory once."""
-        model = arrays(order.model)
+        model = arrays(order.model, order.study.federation.compress)
         found = {}
         for node, site in asked.items():
             base, best = progress.counted(site, progress.round), progress.counted(site, progress.best_round)
@@ -132,8 +132,8 @@ class Orders:
 
 def _to_each(orders: Mapping[int, ChosenOrder], asked: Mapping[int, str], progress: Progress) -> dict[int, RecordDict]:
     """Orders by node, each with what is its site's own; all share one record of the model."""
-    model = arrays(progress.best)
-    found = {}
+    compress = any(order.study.federation.compress for order in orders.values())
+    model, found = arrays(progress.best, compress), {}
     for node, site in asked.items():
         base = progress.counted(site, progress.best_round)
         found[node] = replace(orders[node], base_round=base, **_acknowledged(site, progress)).to_record(model)

@@ -75,6 +75,7 @@ class Cell:
                 holder = holder[part]
             if holder.get(feature) is None:
                 holder.pop(feature, None)
+        del settings["federation"]["compress"]  # the same bits arrive
         settings["perceptual"]["weights"] = None  # where a machine has them: what they are is in the data's digest
         facts = [settings, self.arm, list(self.variant.sites), data]
         facts += [network] if (network := network_hash(self.study.method)) else []
