@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["counted", "duration", "listed", "percent", "ranges"]
+__all__ = ["asked", "counted", "duration", "listed", "percent", "ranges"]
 
 
 def duration(seconds: float) -> str:
@@ -30,6 +30,11 @@ def counted(n: int, what: str) -> str:
 def percent(share: float) -> str:
     """A share as people say it: 0.05 is "5 %"."""
     return f"{100 * share:.2g} %" if share < 0.995 else "100 %"
+
+
+def asked(rate: float) -> str:
+    """A rate that somebody asked for, unrounded: 0.125 is "12.5 %"."""
+    return f"{100 * rate:g} %"
 
 
 def ranges(numbers: Sequence[int]) -> str:

@@ -14,7 +14,7 @@ from ra_core.calibration.watching import NOTABLE
 from ra_core.thresholds import Unit, patients_lacking
 from ra_core.thresholds.drift import Drift
 from ra_core.thresholds.record import Way
-from ra_core.words import percent
+from ra_core.words import asked, percent
 
 __all__ = ["NOTHING_SENT", "WHAT", "Outcome", "ThresholdRow"]
 
@@ -131,7 +131,7 @@ class Outcome:
             ("scoring", f"{c.scoring.name}: {self.why}"),
             ("healthy patients", f"{self.behind} set the thresholds, {self.others} others tried them"),
             ("pictures of a patient", several),
-            ("false alarms asked", percent(c.slice.rate)),
+            ("false alarms asked", asked(c.slice.rate)),
             ("pixels", self._pixels),
             ("against the consortium", self._drifted),
             *(("in the consortium's run", line) for line in self.run),

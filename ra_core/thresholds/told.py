@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ra_core.thresholds.figures import Binned
 from ra_core.thresholds.record import ACROSS_SITES, WITHIN_SITES, FederatedCalibration, Metric
-from ra_core.words import counted
+from ra_core.words import asked, counted
 
 __all__ = ["told_of_all", "told_of_metric", "told_of_site"]
 
@@ -22,8 +22,8 @@ NAMES: dict[Metric, str] = {
 def told_of_all(found: FederatedCalibration) -> Iterator[str]:
     """One line of how it was measured, and one for each metric: within and across sites, and of how many patients."""
     several = {"study": "studies", "slice": "pictures"}[found.unit]
-    asked = f"{100 * found.rate:g} % of healthy {several} asked"
-    yield f"over {counted(len(found.sites), 'site')} by {found.scoring.name}, {asked}"
+    rate = f"{asked(found.rate)} of healthy {several} asked"
+    yield f"over {counted(len(found.sites), 'site')} by {found.scoring.name}, {rate}"
     yield from filter(None, (told_of_metric(found, metric) for metric in NAMES))
 
 

@@ -276,8 +276,8 @@ def test_with_a_consortium_the_shrunken_threshold_decides(large, tmp_path, other
     assert found.slice.value == pytest.approx(shrunken(first, reference.reference), rel=1e-5)
     above = int((second > found.slice.value).sum())
     assert found.slice.told("north") == (
-        "calibrated on 20 healthy patients of north, asked 5 %, no finite-sample guarantee: "
-        f"shrunken, measured {above} of 20"
+        f"calibrated on 20 healthy patients of north, asked 5 %, shrunken, measured {above} of 20: "
+        "no finite-sample guarantee"
     )
     assert found.study == found.slice.model_copy(update={"unit": "study"})  # each patient has one picture
     for way in ("local", "shrunken", "pooled"):

@@ -1,6 +1,6 @@
 import pytest
 
-from ra_core.words import duration, listed, ranges
+from ra_core.words import asked, duration, listed, ranges
 
 
 @pytest.mark.parametrize(
@@ -12,6 +12,10 @@ def test_durations(seconds, text):
 
 def test_lists():
     assert [listed(list("abc")[:n]) for n in (1, 2, 3)] == ["a", "a and b", "a, b and c"]
+
+
+def test_what_was_asked_is_not_rounded():
+    assert [asked(rate) for rate in (0.05, 0.125, 0.07, 0.001)] == ["5 %", "12.5 %", "7 %", "0.1 %"]
 
 
 def test_ranges():
