@@ -157,8 +157,8 @@ class Outcome:
     @property
     def _pixels(self) -> str:
         p = self.calibration.pixel
-        promise = p.note or f"at most {percent(p.rate)} of a healthy patient's pixels are above, on average"
-        return f"above {self.calibration.flagged_above:.4g}: {promise}"
+        promise = f"asked at most {asked(p.rate)} of a healthy patient's pixels, on average"
+        return "; ".join(filter(None, (f"above {self.calibration.flagged_above:.4g}: {promise}", p.note)))
 
     @property
     def _drifted(self) -> str:
