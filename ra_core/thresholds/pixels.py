@@ -22,9 +22,9 @@ def pixel_threshold(maps: Sequence[NDArray[np.float32]], patients: Sequence[str]
     """A map value that at most a share `rate` of a healthy patient's pixels exceed, on average over patients.
 
     Where there are too few patients for a promise, the value is the plain quantile, every patient counting the same,
-    and the note says that nothing is promised: a map needs some scale. With few more, all patients' shares above it may
-    come to less than 1, so that one patient whose pixels are all high sets it alone; the note says that, too. Beside the
-    maps it needs a byte a pixel of one.
+    and the note says that nothing is promised: a map needs some scale. With few more the shares above it of all
+    patients come to less than 1, so that one whose pixels are all high sets it alone; the note says that, too. Beside
+    the maps it needs a byte a pixel of one.
 
     Args:
         maps: of healthy pictures, each of any shape, finite and at least 0.

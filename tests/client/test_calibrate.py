@@ -133,6 +133,14 @@ def test_a_decision_says_that_it_rests_on_one_patient(large, model):
     assert note.endswith("; rests on the highest score alone: 39 patients would bear an outlier")
 
 
+def test_what_pixels_rest_on_stands_beside_what_was_asked(large, model):
+    said = calibrate(large, model, "--scoring", PLAIN.name, "--pixel-rate", "0.075")
+    promise = "asked at most 7.5 % of a healthy patient's pixels, on average"
+    assert f"{promise}; may rest on one patient's pixels alone: 26 patients would bear an outlier" in said
+    few = calibrate(large, model, "--scoring", PLAIN.name, "--pixel-rate", "0.01")
+    assert "pixels, on average; a plain quantile, nothing is promised; not enough patients: 20 of 99 needed" in few
+
+
 def test_the_files_are_the_owners_and_name_nobody(large, model, tmp_path):
     out = tmp_path / "out"
     said = calibrate(large, model, "--scoring", STANDARDISED, "--out", str(out))
@@ -277,8 +285,9 @@ def test_with_a_consortium_the_shrunken_threshold_decides(large, tmp_path, other
     above = int((second > found.slice.value).sum())
     assert found.slice.told("north") == (
         f"calibrated on 20 healthy patients of north, asked 5 %, shrunken, measured {above} of 20: "
-        "no finite-sample guarantee"
+        "no finite-sample guarantee; 50 % of it rest on the highest score alone: 39 patients would bear an outlier"
     )
+    assert "no finite-sample guarantee; 50 % of it rest on the highest score alone" in said
     assert found.study == found.slice.model_copy(update={"unit": "study"})  # each patient has one picture
     for way in ("local", "shrunken", "pooled"):
         assert re.search(rf"^  [* ] {way} +above [\d.]+", said, re.MULTILINE)
