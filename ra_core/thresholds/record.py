@@ -110,7 +110,7 @@ class FederatedCalibration(Config):
         healthy: (first cell, last cell, count) of the first halves of all sites, added up.
         sites: one each, sorted by name.
         figures: federated metrics, where sites let out what they need.
-        absent: why sites, or their achieved rates, are missing here, by name.
+        absent: why sites, or all or some of their achieved rates, are missing here, by name.
     """
 
     scoring: ScoringConfig

@@ -107,5 +107,5 @@ def _notes(site: SiteThresholds, auroc: Binned | None, found: FederatedCalibrati
         yield f"its own threshold: {site.local.note}"
     if absent:
         yield absent
-    elif auroc and auroc.note:
+    if auroc and auroc.note:
         yield f"AUROC: {auroc.note}"
