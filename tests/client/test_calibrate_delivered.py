@@ -15,6 +15,7 @@ from ra_core.artifact import Artifact, load_artifact, save_artifact
 from ra_core.calibration import load_calibration
 from ra_core.perceptual import Perceptual
 from ra_core.thresholds import EDGES, edge_above
+from ra_core.words import rounded_up
 
 NAMES = ("anna", "berta", "clara")
 
@@ -93,9 +94,10 @@ def test_what_the_run_has_found_is_told_at_the_site(usual):
         within, across, own = (numbers[metric, where] for where in ("within sites", "across sites", "anna"))
         assert f"{name}: within sites {within.value:.2f} (" in listed
         assert f"across sites {across.value:.2f} (" in listed
-        assert f"; {across.n_healthy} healthy and {across.n_anomalous} anomalous patients" in listed
+        for number in (within, across):
+            assert f", {number.n_healthy} healthy and {number.n_anomalous} anomalous patients" in listed
         assert f"in the consortium's run: {name}: {own.value:.2f} (" in usual.calibrate("anna")[0]
-    assert f"cells may have moved it by {numbers['auroc', 'within sites'].bound:.3f}" in listed
+    assert f"cells may have moved it by {rounded_up(numbers['auroc', 'within sites'].bound, 3)}" in listed
 
 
 def test_pictures_of_a_patient_with_several_are_told_to_have_thresholds_of_their_own(tmp_path):

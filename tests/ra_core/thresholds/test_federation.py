@@ -86,6 +86,28 @@ def test_without_a_threshold_no_detection_rate():
     assert {number.value for number in rates.values()} == {None}
 
 
+def test_across_sites_it_is_said_whose_patients_they_are_who_has_one_class_and_who_is_left_out():
+    sites = {
+        "a": by_class([1.0, 1.5], [3.0, 1.2], 2.0),
+        "b": by_class([1.0, 1.5], [], 2.0),
+        "d": by_class([1.0], [1.2, 3.0], None),
+        "e": by_class([], [], 2.0),
+    }
+    found = {(figure.metric, figure.where): figure.number for figure in figures(sites, {"c": "its policy"})}
+    across = found["auroc", "across sites"]
+    assert (across.n_healthy, across.n_anomalous) == (5, 4)
+    assert across.note.endswith(
+        "; of a, b, d; one class alone at b (no anomalous patients); "
+        "left out c (its policy), e (no healthy and no anomalous patients)"
+    )
+    detected = found["detection_rate", "across sites"]
+    assert detected.n_anomalous == 2
+    assert detected.note.endswith(
+        "; of a; left out b (no anomalous patients), c (its policy), d (no shrunken threshold), "
+        "e (no anomalous patients)"
+    )
+
+
 def test_rates_of_false_alarms_are_of_sites_within_and_across():
     rates = {"a": Achieved.of(1.0, 1, 20), "b": Achieved.of(9.0, 9, 60)}
     found = {figure.where: figure.number for figure in false_alarms(rates, {"c": "its policy"})}
@@ -93,7 +115,7 @@ def test_rates_of_false_alarms_are_of_sites_within_and_across():
     assert found["within sites"].value == pytest.approx(0.1)
     assert "mean over 2 sites, each counting the same; left out as not estimable: c" in found["within sites"].note
     assert (found["across sites"].value, found["across sites"].n_healthy) == (10 / 80, 80)
-    assert "each held against the threshold of the own site" in found["across sites"].note
+    assert "each held against that of the own site; of a, b; left out c (its policy)" in found["across sites"].note
     assert found["c"].note == "not estimable: its policy"
     assert false_alarms({}, {"c": "its policy"}) == ()
 
