@@ -165,7 +165,7 @@ class Outcome:
         d = self.drift
         if d is None:
             return "nothing to compare the scores with"
-        told = f"KS {d.ks:.2f} (chance {d.ks_p:.2g}), PSI {d.psi:.2f} (chance {d.psi_p:.2g})"
+        told = f"{d.told_ks}, chance {d.ks_p:.2g}; PSI {d.psi:.2f}, chance {d.psi_p:.2g}"
         return f"scores {'differ' if differs(d) else 'do not surely differ'}: {told}"
 
 

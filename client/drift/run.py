@@ -12,11 +12,10 @@ from client.score.history import MONTH, History, Month
 from ra_core.artifact import load_artifact
 from ra_core.calibration import Calibration, load_calibration
 from ra_core.calibration.traits import GROUPS, SCORE
-from ra_core.calibration.watching import FEW, UNITS, Compared, compare
+from ra_core.calibration.watching import UNITS, Compared, compare, visible
 from ra_core.errors import ConfigError, DriftError
 from ra_core.model import identity_of
 from ra_core.thresholds import Unit
-from ra_core.words import percent
 
 __all__ = ["run_drift"]
 
@@ -81,8 +80,8 @@ def _above(kept: Calibration, month: Month) -> Iterator[str]:
         fewest, most = scores.above(threshold.value)
         count = f"{fewest}" if fewest == most else f"{fewest} to {most}"
         yield (
-            f"{KINDS[unit]}: {count} of {scores.n} above the threshold; of healthy patients {percent(threshold.rate)} "
-            "were asked, so what is above that should be findings"
+            f"{KINDS[unit]}: {count} of {scores.n} above the threshold, {threshold.told(kept.site)}; "
+            "more than that may be findings, or a change"
         )
 
 
@@ -96,12 +95,14 @@ def _verdict(compared: Sequence[Compared]) -> Iterator[str]:
     if not compared:
         yield "Nothing can be compared: the calibration and the month have no number in common."
         return
-    n = max(one.drift.n for one in compared)
-    if n < FEW:
-        yield f"Careful: {n} studies are few; only a large change would show."
+    for seen in visible(compared):
+        yield (
+            f"{'Careful, few: ' if seen.few else ''}{KINDS[seen.unit]}: with {seen.n_reference} at the calibration and "
+            f"{seen.n} in the month, only a KS above {seen.ks:.2f} would show."
+        )
     moved = _moved(compared)
     if not moved:
-        yield "The month's pictures still fit the calibration: nothing has moved."
+        yield "No change was found between the month's pictures and the calibration's."
         return
     if moved == [SCORES]:
         yield "The month's pictures look as they did at the calibration, but their scores are others."

@@ -83,7 +83,7 @@ def test_hospitals_with_one_picture_a_patient_decide_by_the_consortiums_threshol
 def test_a_members_drift_is_that_against_the_other_sites_at_whatever_rate(usual):
     drift = usual.of("anna").drift
     for options in ((), ("--rate", "0.3")):
-        assert f"KS {drift.ks:.2f} (chance {drift.ks_p:.2g})" in usual.calibrate("anna", *options)[0]
+        assert f"{drift.told_ks}, chance {drift.ks_p:.2g}" in usual.calibrate("anna", *options)[0]
 
 
 def test_what_the_run_has_found_is_told_at_the_site(usual):
