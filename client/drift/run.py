@@ -9,12 +9,15 @@ from pathlib import Path
 from client.drift.table import as_table
 from client.models import state_folder
 from client.score.history import MONTH, History, Month
+from client.site import refuse_others_calibration
 from ra_core.artifact import load_artifact
 from ra_core.calibration import Calibration, load_calibration
 from ra_core.calibration.traits import GROUPS, SCORE
 from ra_core.calibration.watching import UNITS, Compared, compare, visible
+from ra_core.config import SiteConfig
 from ra_core.errors import ConfigError, DriftError
 from ra_core.model import identity_of
+from ra_core.settings import load_config
 from ra_core.thresholds import Unit
 
 __all__ = ["run_drift"]
@@ -37,13 +40,14 @@ def run_drift(site: Path, model: Path, calibration: Path | None, month: str | No
     """What the command does; its options are explained there. The values are what it says.
 
     Raises:
-        ConfigError: the site has no state folder, or there is nothing of that month.
+        ConfigError: the site has no state folder, the calibration is another site's, or there is nothing of that month.
         ArtifactError: model or calibration are missing or damaged.
         ResumeError: the month's file is damaged.
         DriftError: something has moved, and `strict` asks for it; all has been said before.
     """
     card = load_artifact(model).card
     kept = load_calibration(calibration or model, card)
+    refuse_others_calibration(kept.site, load_config(site, SiteConfig))
     history = History(state_folder(site), identity_of(card, kept, kept.scoring))
     found = history.month(_which(history, month))
     compared = compare(kept.usual, found.tallies)

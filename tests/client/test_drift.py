@@ -173,6 +173,18 @@ def test_the_last_month_is_taken_or_the_one_named(site):
     assert "is no month" in drift(folder, "--month", "../../x").exception.message
 
 
+def test_another_sites_calibration_is_refused(site):
+    folder, fill = site
+    fill(normal(1, 50))
+    config = yaml.safe_load((folder / "site.yaml").read_text())
+    config["data"]["site"] = "south"
+    (folder / "site.yaml").write_text(yaml.safe_dump(config))
+    error = drift(folder).exception
+    assert isinstance(error, ConfigError)
+    assert "the calibration is of site 'north', and the site config of 'south'" in error.message
+    assert "ra-client calibrate" in error.hint
+
+
 def test_without_scores_or_a_state_folder_it_says_so(site):
     folder, _ = site
     assert "no scores with this model" in drift(folder).exception.message
