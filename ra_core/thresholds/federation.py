@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ra_core.thresholds.conformal import conformal_threshold
+from ra_core.thresholds.conformal import Promise, conformal_threshold, patients_needed, rank
 from ra_core.thresholds.drift import Drift, drift
 from ra_core.thresholds.figures import Binned, auprc, auroc, rate_above, share_interval, within_sites
 from ra_core.thresholds.histogram import Histogram, edge_above, merged
@@ -69,12 +69,25 @@ def thresholds(
     return tuple(
         SiteThresholds(
             site=site,
-            local=conformal_threshold(found.highest(), rate, unit),
+            local=_local(found, rate, unit),
             shrunken=shrunken_edge(found.highest(), reference),
             drift=_drift(found, (other for name, other in histograms.items() if name != site)),
         )
         for site, found in sorted(histograms.items())
     )
+
+
+def _local(found: Histogram, rate: float, unit: Unit) -> Promise:
+    """The site's own threshold; where it ends the joined cell of the highest score, an outlier there drags it."""
+    promise = conformal_threshold(found.highest(), rate, unit)
+    if promise.value is None:
+        return promise
+    first, last, count = found.cells[-1]
+    if first == last or rank(found.n, rate) <= found.n - count:
+        return promise
+    enough = patients_needed(rate, outliers=count)
+    note = f"rests on the joined cell of the {count} highest scores: {enough} patients would bear an outlier there"
+    return promise.model_copy(update={"note": note})
 
 
 def figures(tested: Mapping[str, ByClass], untold: Mapping[str, str]) -> tuple[Figure, ...]:

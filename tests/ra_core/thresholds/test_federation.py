@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ra_core.thresholds import EDGES, Histogram, conformal_threshold
+from ra_core.thresholds import EDGES, Histogram, conformal_threshold, patients_needed
 from ra_core.thresholds.federation import ByClass, false_alarms, figures, reference_of, thresholds
 from ra_core.thresholds.record import Achieved
 
@@ -37,6 +37,21 @@ def test_thresholds_are_published_edges_at_most_a_cell_too_high(sites):
         assert (site.local.value is None) == (exact is None)
         assert exact is None or exact <= site.local.value <= exact * 1.0233
         assert site.shrunken is None or site.shrunken in EDGES
+
+
+@pytest.mark.parametrize(("n", "least"), [(40, 1), (20, 5), (40, 2), (59, 2), (118, 5), (119, 5), (218, 10), (219, 10)])
+def test_a_threshold_in_the_joined_cell_of_the_highest_score_says_that_an_outlier_drags_it(n, least):
+    healthy = np.geomspace(1e-2, 1e2, n)  # each in a published cell of its own
+    found, dragged = (
+        thresholds({"a": Histogram.of([*healthy[:-1], top], least)}, None, 0.05, "study")[0].local for top in (1e2, 1e6)
+    )
+    assert (dragged.value > 2 * found.value) == bool(dragged.note)
+    enough = patients_needed(0.05, outliers=least)
+    assert bool(dragged.note) == (least > 1 and n < enough)
+    if dragged.note:
+        assert dragged.note == (
+            f"rests on the joined cell of the {least} highest scores: {enough} patients would bear an outlier there"
+        )
 
 
 def test_no_site_with_four_scores_is_no_reference():
