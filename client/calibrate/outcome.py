@@ -14,6 +14,7 @@ from ra_core.calibration.watching import NOTABLE
 from ra_core.thresholds import Unit, patients_lacking
 from ra_core.thresholds.drift import Drift
 from ra_core.thresholds.record import Way
+from ra_core.thresholds.told import more_than_asked
 from ra_core.words import asked, percent
 
 __all__ = ["NOTHING_SENT", "WHAT", "Outcome", "ThresholdRow"]
@@ -75,7 +76,7 @@ class Outcome:
         scores: of the healthy patients of both halves, by unit.
         run: what the consortium's run has found at this site, in lines; none where it wasn't there.
         drift: of them against the consortium's; None where there is nothing to compare with.
-        warnings: that a person should look at.
+        warnings: that a person should look at, of images and scores; `warned` has those of thresholds, too.
         remarks: that a person should know.
     """
 
@@ -137,6 +138,12 @@ class Outcome:
             *(("in the consortium's run", line) for line in self.run),
         ]
 
+    @property
+    def warned(self) -> list[str]:
+        """All warnings, those too of thresholds in force that surely don't achieve the rate asked."""
+        broken = {row: more_than_asked(row.threshold.achieved, row.threshold.rate) for row in self.rows if row.in_force}
+        return [*self.warnings, *(f"{WHAT[row.unit]}: {row.tried}, {told}" for row, told in broken.items() if told)]
+
     def lines(self) -> Iterator[str]:
         """For a terminal: counts and numbers, no name of a patient or file."""
         for name, value in self.facts:
@@ -148,7 +155,7 @@ class Outcome:
                 yield f"  {mark} {row.threshold.way:8}  above {row.value}; {row.promise}; {row.tried}"
         if any(row.in_force for row in self.rows):
             yield "  * decides"
-        yield from (f"warning: {warning}" for warning in self.warnings)
+        yield from (f"warning: {warning}" for warning in self.warned)
         yield from self.remarks
         if self.undecided:
             yield self.undecided

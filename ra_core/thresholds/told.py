@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ra_core.thresholds.figures import Binned
-from ra_core.thresholds.record import ACROSS_SITES, WITHIN_SITES, FederatedCalibration, Metric
+from ra_core.thresholds.record import ACROSS_SITES, WITHIN_SITES, Achieved, FederatedCalibration, Metric
 from ra_core.words import asked, counted, rounded_up
 
-__all__ = ["told_of_all", "told_of_metric", "told_of_site"]
+__all__ = ["more_than_asked", "told_of_all", "told_of_metric", "told_of_site"]
 
 NAMES: dict[Metric, str] = {
     "auroc": "AUROC",
@@ -17,6 +17,11 @@ NAMES: dict[Metric, str] = {
     "false_alarm_rate": "false alarms at the sites' thresholds",
 }
 """Of metrics."""
+
+
+def more_than_asked(seen: Achieved | None, rate: float) -> str:
+    """That a threshold surely doesn't achieve the rate; empty where it may, and where nobody tried."""
+    return f"more above than the {asked(rate)} asked" if seen and seen.low > rate else ""
 
 
 def told_of_all(found: FederatedCalibration) -> Iterator[str]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from ra_core.thresholds.figures import Binned
 from ra_core.thresholds.record import Achieved, FederatedCalibration, SiteThresholds
-from ra_core.thresholds.told import told_of_all
-from ra_core.words import asked, counted, percent
+from ra_core.thresholds.told import more_than_asked, told_of_all
+from ra_core.words import counted, percent
 from server.story.fields import printable
 
 __all__ = ["CalibrationView", "ThresholdLine", "calibration_view"]
@@ -53,9 +53,9 @@ def calibration_view(found: FederatedCalibration) -> CalibrationView:
     """What the card's record comes to."""
     sites = {site.site: site for site in found.sites}
     aurocs = {figure.where: figure.number for figure in found.figures if figure.metric == "auroc"}
-    how, *figures = told_of_all(found)
+    asked, *figures = told_of_all(found)
     return CalibrationView(
-        (how, *_pooled(found)),
+        (asked, *_pooled(found)),
         tuple(
             _line(sites[name], aurocs.get(name), found) if name in sites else _absent(name, found)
             for name in sorted({*sites, *found.absent})
@@ -100,9 +100,9 @@ def _number(found: Binned | None) -> Value:
 
 
 def _notes(site: SiteThresholds, auroc: Binned | None, found: FederatedCalibration) -> Iterator[str]:
-    seen, absent = site.achieved.get("shrunken"), found.absent.get(site.site)
-    if seen and seen.low > found.rate:
-        yield f"more above than the {asked(found.rate)} asked"
+    absent = found.absent.get(site.site)
+    if broken := more_than_asked(site.achieved.get("shrunken"), found.rate):
+        yield broken
     if site.local.note:
         yield f"its own threshold: {site.local.note}"
     if absent:

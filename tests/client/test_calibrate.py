@@ -307,6 +307,19 @@ def test_another_way_decides_where_it_is_asked_for(large, tmp_path, others, way)
     assert (found.value == reference.reference.pooled) is (way == "pooled")
 
 
+def test_more_above_a_threshold_in_force_than_was_asked_is_warned_of(large, tmp_path):
+    low = [np.geomspace(1e-4, 2e-4, 60)] * 4  # scores of others are so low that all of ours are above the pooled one
+    model = write_model(tmp_path / "model", reference_of(low))
+    warning = (
+        "warning: pictures by themselves: 20 of 20 others above: 100 % (83 % to 100 %), more above than the 5 % asked"
+    )
+    said = calibrate(large, model, "--way", "pooled")
+    assert warning in said
+    assert warning.removeprefix("warning: ") in (model / "calibration.html").read_text()
+    assert said.count("more above than") == 1
+    assert "more above than" not in calibrate(large, model, "--way", "local")
+
+
 def test_few_patients_have_a_shrunken_threshold(tmp_path, others):
     model = write_model(tmp_path / "model", reference_of(others))
     site = write_site(tmp_path / "small", calibration=9)
