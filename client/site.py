@@ -10,9 +10,9 @@ from ra_core.config import PreprocessingConfig, SiteConfig
 from ra_core.data import ImageSet, Manifest, Row, SiteImages
 from ra_core.data.scan import Scan, ScanRules, rows_of, scan
 from ra_core.data.site_images import FEWEST
-from ra_core.errors import DataError, TooFewImagesError
+from ra_core.errors import ConfigError, DataError, TooFewImagesError
 
-__all__ = ["Survey", "data_root", "enough", "open_site", "survey"]
+__all__ = ["Survey", "data_root", "enough", "open_site", "refuse_others_calibration", "survey"]
 
 Progress = Callable[[int, int], None]
 
@@ -142,3 +142,21 @@ def enough(site: SiteConfig, images: SiteImages) -> SiteImages:
                 f"give more images the split {split} in {where}",
             )
     return images
+
+
+def refuse_others_calibration(theirs: str, site: SiteConfig) -> None:
+    """Thresholds of one site hold for no other.
+
+    Args:
+        theirs: name of the site that was calibrated.
+        site: config of the one at hand.
+
+    Raises:
+        ConfigError: they are two.
+    """
+    ours = site.data.site
+    if theirs != ours:
+        raise ConfigError(
+            f"the calibration is of site '{theirs}', and the site config of '{ours}' (data.site)",
+            "run `ra-client calibrate` with this site config, or give the site's own calibration as --calibration",
+        )

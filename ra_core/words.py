@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
-__all__ = ["counted", "duration", "listed", "percent", "ranges"]
+__all__ = ["asked", "counted", "duration", "listed", "percent", "ranges", "rounded_up"]
 
 
 def duration(seconds: float) -> str:
@@ -30,6 +31,16 @@ def counted(n: int, what: str) -> str:
 def percent(share: float) -> str:
     """A share as people say it: 0.05 is "5 %"."""
     return f"{100 * share:.2g} %" if share < 0.995 else "100 %"
+
+
+def asked(rate: float) -> str:
+    """A rate that somebody asked for, unrounded: 0.125 is "12.5 %"."""
+    return f"{100 * rate:g} %"
+
+
+def rounded_up(bound: float, digits: int) -> str:
+    """With so many digits, never less than it is: 0.0001 is "0.001" with three."""
+    return f"{math.ceil(bound * 10**digits) / 10**digits:.{digits}f}"
 
 
 def ranges(numbers: Sequence[int]) -> str:

@@ -44,10 +44,10 @@ def new_artifact(size=64, anatomy="", modality="", **preprocessing):
     )
 
 
-def promised(unit, value, n=40, **facts):
+def promised(unit, value, n=40, rate=0.05, **facts):
     """An image threshold that was set on so many patients."""
     usual = {"low": 0.01, "high": 0.13} if value is not None else {"note": "not enough patients: 4 of 19 needed"}
-    return ImageThreshold(value=value, rate=0.05, unit=unit, n=n, **usual | facts)
+    return ImageThreshold(value=value, rate=rate, unit=unit, n=n, **usual | facts)
 
 
 def new_calibration(artifact, image=0.01, pixel=0.05, scoring=PLAIN, healthy=None, perceptual=("", ""), **facts):

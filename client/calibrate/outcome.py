@@ -14,7 +14,8 @@ from ra_core.calibration.watching import NOTABLE
 from ra_core.thresholds import Unit, patients_lacking
 from ra_core.thresholds.drift import Drift
 from ra_core.thresholds.record import Way
-from ra_core.words import percent
+from ra_core.thresholds.told import more_than_asked
+from ra_core.words import asked, percent
 
 __all__ = ["NOTHING_SENT", "WHAT", "Outcome", "ThresholdRow"]
 
@@ -75,7 +76,7 @@ class Outcome:
         scores: of the healthy patients of both halves, by unit.
         run: what the consortium's run has found at this site, in lines; none where it wasn't there.
         drift: of them against the consortium's; None where there is nothing to compare with.
-        warnings: that a person should look at.
+        warnings: that a person should look at, of images and scores; `warned` has those of thresholds, too.
         remarks: that a person should know.
     """
 
@@ -131,11 +132,17 @@ class Outcome:
             ("scoring", f"{c.scoring.name}: {self.why}"),
             ("healthy patients", f"{self.behind} set the thresholds, {self.others} others tried them"),
             ("pictures of a patient", several),
-            ("false alarms asked", percent(c.slice.rate)),
+            ("false alarms asked", asked(c.slice.rate)),
             ("pixels", self._pixels),
             ("against the consortium", self._drifted),
             *(("in the consortium's run", line) for line in self.run),
         ]
+
+    @property
+    def warned(self) -> list[str]:
+        """All warnings, those too of thresholds in force that surely don't achieve the rate asked."""
+        broken = {row: more_than_asked(row.threshold.achieved, row.threshold.rate) for row in self.rows if row.in_force}
+        return [*self.warnings, *(f"{WHAT[row.unit]}: {row.tried}, {told}" for row, told in broken.items() if told)]
 
     def lines(self) -> Iterator[str]:
         """For a terminal: counts and numbers, no name of a patient or file."""
@@ -148,7 +155,7 @@ class Outcome:
                 yield f"  {mark} {row.threshold.way:8}  above {row.value}; {row.promise}; {row.tried}"
         if any(row.in_force for row in self.rows):
             yield "  * decides"
-        yield from (f"warning: {warning}" for warning in self.warnings)
+        yield from (f"warning: {warning}" for warning in self.warned)
         yield from self.remarks
         if self.undecided:
             yield self.undecided
@@ -157,15 +164,15 @@ class Outcome:
     @property
     def _pixels(self) -> str:
         p = self.calibration.pixel
-        promise = p.note or f"at most {percent(p.rate)} of a healthy patient's pixels are above, on average"
-        return f"above {self.calibration.flagged_above:.4g}: {promise}"
+        promise = f"asked at most {asked(p.rate)} of a healthy patient's pixels, on average"
+        return "; ".join(filter(None, (f"above {self.calibration.flagged_above:.4g}: {promise}", p.note)))
 
     @property
     def _drifted(self) -> str:
         d = self.drift
         if d is None:
             return "nothing to compare the scores with"
-        told = f"KS {d.ks:.2f} (chance {d.ks_p:.2g}), PSI {d.psi:.2f} (chance {d.psi_p:.2g})"
+        told = f"{d.told_ks}, chance {d.ks_p:.2g}; PSI {d.psi:.2f}, chance {d.psi_p:.2g}"
         return f"scores {'differ' if differs(d) else 'do not surely differ'}: {told}"
 
 

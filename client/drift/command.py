@@ -28,8 +28,9 @@ def drift(
     `ra-client score --site SITE.yaml` keeps histograms of scores and of plain numbers of the pictures in the state
     folder. Four checks are made of them: *scores*, *intensity* (brightness, contrast, foreground, sharpness),
     *orientation* and *size* (rows, columns, spacing). For each number it prints how many studies there are, the largest
-    difference of distribution functions (KS), the stability index (PSI; 0.1 is little, 0.25 much), and the chance of
-    such a difference if nothing had changed, corrected for all that is compared.
+    difference of distribution functions (KS) and how much larger it may be since histograms have cells, the stability
+    index of these cells (PSI; 0.1 is little, 0.25 much), and the chance of such a difference if nothing had changed,
+    corrected for all that is compared. It also says how large a difference so many studies could have shown.
 
     Patients of a month are not all healthy, so higher scores alone may be findings; moved intensity, orientation or
     size tell of scanner, protocol or export. Nothing is sent.

@@ -9,14 +9,16 @@ from pathlib import Path
 from client.drift.table import as_table
 from client.models import state_folder
 from client.score.history import MONTH, History, Month
+from client.site import refuse_others_calibration
 from ra_core.artifact import load_artifact
 from ra_core.calibration import Calibration, load_calibration
 from ra_core.calibration.traits import GROUPS, SCORE
-from ra_core.calibration.watching import FEW, UNITS, Compared, compare
+from ra_core.calibration.watching import UNITS, Compared, compare, visible
+from ra_core.config import SiteConfig
 from ra_core.errors import ConfigError, DriftError
 from ra_core.model import identity_of
+from ra_core.settings import load_config
 from ra_core.thresholds import Unit
-from ra_core.words import percent
 
 __all__ = ["run_drift"]
 
@@ -38,13 +40,14 @@ def run_drift(site: Path, model: Path, calibration: Path | None, month: str | No
     """What the command does; its options are explained there. The values are what it says.
 
     Raises:
-        ConfigError: the site has no state folder, or there is nothing of that month.
+        ConfigError: the site has no state folder, the calibration is another site's, or there is nothing of that month.
         ArtifactError: model or calibration are missing or damaged.
         ResumeError: the month's file is damaged.
         DriftError: something has moved, and `strict` asks for it; all has been said before.
     """
     card = load_artifact(model).card
     kept = load_calibration(calibration or model, card)
+    refuse_others_calibration(kept.site, load_config(site, SiteConfig))
     history = History(state_folder(site), identity_of(card, kept, kept.scoring))
     found = history.month(_which(history, month))
     compared = compare(kept.usual, found.tallies)
@@ -81,8 +84,8 @@ def _above(kept: Calibration, month: Month) -> Iterator[str]:
         fewest, most = scores.above(threshold.value)
         count = f"{fewest}" if fewest == most else f"{fewest} to {most}"
         yield (
-            f"{KINDS[unit]}: {count} of {scores.n} above the threshold; of healthy patients {percent(threshold.rate)} "
-            "were asked, so what is above that should be findings"
+            f"{KINDS[unit]}: {count} of {scores.n} above the threshold, {threshold.told(kept.site)}; "
+            "more than that may be findings, or a change"
         )
 
 
@@ -96,12 +99,14 @@ def _verdict(compared: Sequence[Compared]) -> Iterator[str]:
     if not compared:
         yield "Nothing can be compared: the calibration and the month have no number in common."
         return
-    n = max(one.drift.n for one in compared)
-    if n < FEW:
-        yield f"Careful: {n} studies are few; only a large change would show."
+    for seen in visible(compared):
+        yield (
+            f"{'Careful, few: ' if seen.few else ''}{KINDS[seen.unit]}: with {seen.n_reference} at the calibration and "
+            f"{seen.n} in the month, only a KS above {seen.ks:.2f} would show."
+        )
     moved = _moved(compared)
     if not moved:
-        yield "The month's pictures still fit the calibration: nothing has moved."
+        yield "No change was found between the month's pictures and the calibration's."
         return
     if moved == [SCORES]:
         yield "The month's pictures look as they did at the calibration, but their scores are others."

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from ra_core.calibration.watching import Compared, Tallies
 from ra_core.thresholds import Histogram, Unit
+from ra_core.words import rounded_up
 
 __all__ = ["as_table"]
 
@@ -30,14 +31,15 @@ def as_table(compared: Sequence[Compared], reference: Tallies, later: Tallies) -
         later: of the month.
     """
     table = Table(title_justify="left")
-    for column in ("check", "of", "number", "calibration", "month", "n", "KS", "PSI", "chance", ""):
+    for column in ("check", "of", "number", "calibration", "month", "n", "KS", "cells", "PSI", "chance", ""):
         table.add_column(column, no_wrap=True)
     for one in compared:
         before, after = (found.of(one.unit)[one.name] for found in (reference, later))
         d = one.drift
         told = "moved" if one.moved else ""
         counts = f"{d.n_reference} / {d.n}"
-        numbers = (f"{d.ks:.2f}", f"{d.psi:.2f}", f"{one.p:.2g}")
+        cells = f"+{rounded_up(d.ks_bound, 2)}" if d.ks_bound else ""
+        numbers = (f"{d.ks:.2f}", cells, f"{d.psi:.2f}", f"{one.p:.2g}")
         table.add_row(one.check, SHORT[one.unit], one.name, *_bars(before, after), counts, *numbers, told)
     console = Console(file=io.StringIO(), width=WIDTH, highlight=False, markup=False, emoji=False)
     with console.capture() as caught:

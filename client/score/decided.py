@@ -1,4 +1,4 @@
-"""A decision in words: the same in overlays, DICOM series and NIfTI maps."""
+"""A decision in words: the same in overlays and DICOM series; NIfTI maps have 80 bytes, and the decision alone."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from client.score.history import History
 from client.score.page import render_page
 from client.score.stream import Outcome, score_all
 from client.score.table import Table
+from client.site import refuse_others_calibration
 from ra_core.config import RuntimeConfig, SiteConfig
 from ra_core.console import TerminalReporter, graceful_stop
 from ra_core.data.readers.reading import USUAL_LIMITS
@@ -40,13 +41,16 @@ def run_score(
     Raises:
         NotScoredError: something could not be scored; all else was.
         KeyboardInterrupt: Ctrl-C or SIGTERM came; the same call goes on.
-        RAError: options, model, output folder or history are unfit; nothing was scored.
+        RAError: options, model, output folder or history are unfit, or the calibration is another site's; nothing was
+            scored.
     """
     reporter = TerminalReporter()
     runtime = Runtime.resolve(_runtime(device, threads), "fp32")
     config = load_config(site, SiteConfig) if site else None
     limits = config.limits if config else USUAL_LIMITS
     loaded = load(model, calibration, weights, str(runtime.device), limits, any_part)
+    if config and loaded.calibration:
+        refuse_others_calibration(loaded.calibration.site, config)
     folder = ScoreFolder(out)
     table = Table(out / "scores.csv", loaded.identity)
     history = _history(reporter, config, loaded)

@@ -20,7 +20,7 @@ from ra_core.scoring import ScoringConfig
 from ra_core.site_scorer import SiteScorer
 from ra_core.thresholds import Promise, Unit, conformal_threshold
 from ra_core.thresholds.record import Achieved, Way
-from ra_core.thresholds.shrinkage import Reference, shrunken
+from ra_core.thresholds.shrinkage import Reference, resting, shrunken
 
 __all__ = ["CHOSE_TOO", "TRAINED_TOO", "assembled", "image_threshold", "own_calibration", "unpromised", "ways"]
 
@@ -56,7 +56,7 @@ def ways(
     thresholds: dict[Way, ImageThreshold] = {"local": own}
     if reference:
         between = shrunken(found.by_patient(unit), reference)
-        thresholds["shrunken"] = _unguaranteed("shrunken", between, own.n, rate, unit)
+        thresholds["shrunken"] = _unguaranteed("shrunken", between, own.n, rate, unit, resting(own.n, rate))
         thresholds["pooled"] = _unguaranteed("pooled", reference.pooled, reference.n, rate, unit)
     tried = others.by_patient(unit) if len(others.scores) else np.zeros(0)
     return {way: _tried(threshold, tried) for way, threshold in thresholds.items()}
@@ -145,8 +145,9 @@ def own_calibration(
     return assembled(site, scorer, scoring, pixel, thresholds, found, found, perceptual_net, model_hash)
 
 
-def _unguaranteed(way: Way, value: float | None, n: int, rate: float, unit: Unit) -> ImageThreshold:
-    note = TOO_FEW if value is None else "no finite-sample guarantee"
+def _unguaranteed(way: Way, value: float | None, n: int, rate: float, unit: Unit, rests: str = "") -> ImageThreshold:
+    """A threshold that promises nothing; `rests` is what a reader has to know of it beside that."""
+    note = TOO_FEW if value is None else "; ".join(filter(None, ("no finite-sample guarantee", rests)))
     return ImageThreshold(value=value, rate=rate, unit=unit, n=n, note=note, way=way)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ra_core.thresholds import Promise
 from ra_core.thresholds.record import Achieved, Way
-from ra_core.words import percent
+from ra_core.words import asked, percent
 
 __all__ = ["ImageThreshold"]
 
@@ -29,10 +29,11 @@ class ImageThreshold(Promise):
         if self.value is None:
             return f"no decision: {self.note}"
         whose = "the consortium" if self.way == "pooled" else site
-        asked = f"calibrated on {self.n} healthy patients of {whose}, asked {percent(self.rate)}"
+        behind = f"calibrated on {self.n} healthy patients of {whose}, asked {asked(self.rate)}"
         if self.low is not None and self.high is not None:
-            expected = f"{asked}, expected range {percent(self.low)} to {percent(self.high)}"
+            expected = f"{behind}, expected range {percent(self.low)} to {percent(self.high)}"
             return f"{expected}; {self.note}" if self.note else expected
-        if self.achieved is None or self.way == "local":
-            return f"{asked}, {self.note}"
-        return f"{asked}, no finite-sample guarantee: {self.way}, measured {self.achieved.above} of {self.achieved.n}"
+        if self.way == "local":
+            return f"{behind}, {self.note}"
+        measured = f"measured {self.achieved.above} of {self.achieved.n}" if self.achieved else "not tried"
+        return f"{behind}, {self.way}, {measured}: {self.note}"

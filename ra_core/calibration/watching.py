@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 from pydantic import Field, field_validator
@@ -12,9 +12,9 @@ from pydantic import Field, field_validator
 from ra_core.calibration.traits import GROUPS
 from ra_core.settings import Config
 from ra_core.thresholds import Histogram, Unit, merged
-from ra_core.thresholds.drift import Drift, drift
+from ra_core.thresholds.drift import Drift, drift, least_ks
 
-__all__ = ["CONFIDENCE", "FEW", "NOTABLE", "UNITS", "Compared", "Tallies", "compare", "holm"]
+__all__ = ["CONFIDENCE", "FEW", "NOTABLE", "UNITS", "Compared", "Tallies", "Visible", "compare", "holm", "visible"]
 
 UNITS: tuple[Unit, ...] = ("slice", "study")
 
@@ -30,7 +30,7 @@ Of the index it is the usual rule (Siddiqi 2006, "Credit Risk Scorecards").
 """
 
 FEW = 20
-"""Studies below which only a large change shows."""
+"""Studies of the month, or patients of the calibration, below which only a large change shows."""
 
 
 class Tallies(Config):
@@ -105,6 +105,38 @@ def compare(reference: Tallies, later: Tallies) -> list[Compared]:
     adjusted = holm([p for *_, one in found for p in (one.ks_p, one.psi_p)])
     smaller = [min(adjusted[2 * place : 2 * place + 2]) for place in range(len(found))]
     return [Compared(unit, name, one, p) for (unit, name, one), p in zip(found, smaller, strict=True)]
+
+
+class Visible(NamedTuple):
+    """What could have been seen of one unit.
+
+    Attributes:
+        unit: pictures by themselves, or studies.
+        n_reference, n: patients of the calibration and later studies; of all numbers the fewest.
+        ks: difference of distribution functions above which a number is said to have moved.
+    """
+
+    unit: Unit
+    n_reference: int
+    n: int
+    ks: float
+
+    @property
+    def few(self) -> bool:
+        """Whether only a large change shows."""
+        return min(self.n_reference, self.n) < FEW
+
+
+def visible(compared: Sequence[Compared]) -> list[Visible]:
+    """For each unit that was compared; a single difference has to be sure beside all that is compared."""
+    found = []
+    for unit in UNITS:
+        drifts = [one.drift for one in compared if one.unit == unit]
+        if drifts:
+            n_reference, n = min(one.n_reference for one in drifts), min(one.n for one in drifts)
+            ks = least_ks(n_reference, n, (1 - CONFIDENCE) / (2 * len(compared)))
+            found.append(Visible(unit, n_reference, n, max(NOTABLE, ks)))
+    return found
 
 
 def holm(p: list[float]) -> list[float]:

@@ -7,12 +7,13 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy.special import chdtrc, kolmogorov
+from scipy.special import chdtrc, kolmogi, kolmogorov
 
 from ra_core.settings import Config
 from ra_core.thresholds.histogram import CELLS, Histogram
+from ra_core.words import rounded_up
 
-__all__ = ["Drift", "drift"]
+__all__ = ["Drift", "drift", "least_ks"]
 
 BINS = 10
 """Of the stability index: tenths of the reference, as is usual."""
@@ -42,6 +43,12 @@ class Drift(Config):
     psi_p: float
     higher: bool
 
+    @property
+    def told_ks(self) -> str:
+        """The difference, and by how much more the cells of histograms may hide."""
+        cells = f" (at most {rounded_up(self.ks_bound, 2)} more by cells)" if self.ks_bound else ""
+        return f"KS {self.ks:.2f}{cells}"
+
 
 def drift(reference: Histogram, later: Histogram) -> Drift:
     """Compare later scores with those of a reference.
@@ -54,7 +61,7 @@ def drift(reference: Histogram, later: Histogram) -> Drift:
     (low_p, high_p), (low_q, high_q) = _distribution(reference), _distribution(later)
     ks = float(np.abs((low_p + high_p) / 2 - (low_q + high_q) / 2).max())
     most = max(float((high_p - _before(low_q)).max()), float((high_q - _before(low_p)).max()))
-    even = reference.n * later.n / (reference.n + later.n)
+    even = _even(reference.n, later.n)
     psi, bins = _stability(reference, later)
     return Drift(
         n_reference=reference.n,
@@ -66,6 +73,20 @@ def drift(reference: Histogram, later: Histogram) -> Drift:
         psi_p=float(chdtrc(bins - 1, psi * even)) if bins > 1 else 1.0,
         higher=float(np.median(_middles(later))) > float(np.median(_middles(reference))),
     )
+
+
+def least_ks(n_reference: int, n: int, chance: float) -> float:
+    """Difference of distribution functions of so many scores that has this chance if nothing had changed; at most 1.
+
+    >>> f"{least_ks(60, 50, 0.05):.2f}", f"{least_ks(60, 5, 0.05):.2f}"
+    ('0.26', '0.63')
+    """
+    return min(1.0, float(kolmogi(chance)) / math.sqrt(_even(n_reference, n)))
+
+
+def _even(n_reference: int, n: int) -> float:
+    """Half the size of each of two equal sets that tell as much."""
+    return n_reference * n / (n_reference + n)
 
 
 def _distribution(found: Histogram) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -137,6 +137,8 @@ def within_sites(by_site: Mapping[str, Binned]) -> Binned:
     """Mean over sites, each counting the same: how well anomalies are told apart within a hospital.
 
     Sites where the number is not estimable are left out, and the note says which they are and how sites were weighted.
+    There is no interval where that of a site means nothing or is too narrow, as its note says: the mean's would claim
+    to be surer than the sites are.
     """
     known = {site: found for site, found in sorted(by_site.items()) if found.value is not None}
     missing = [site for site in sorted(by_site) if site not in known]
@@ -150,10 +152,14 @@ def within_sites(by_site: Mapping[str, Binned]) -> Binned:
     count = len(known)
     values = [found.value for found in known.values() if found.value is not None]
     halves = [
-        (found.high - found.low) / 2 for found in known.values() if found.low is not None and found.high is not None
+        (found.high - found.low) / 2
+        for found in known.values()
+        if found.low is not None and found.high is not None and not found.note
     ]
     value = math.fsum(values) / count
     half = math.sqrt(math.fsum(part**2 for part in halves)) / count if len(halves) == count else None
+    unsure = [site for site, found in known.items() if found.note]
+    careful = f"; no interval, since none can be trusted of {', '.join(unsure)}" if unsure else ""
     return Binned(
         value=value,
         bound=math.fsum(found.bound for found in known.values()) / count,
@@ -161,7 +167,7 @@ def within_sites(by_site: Mapping[str, Binned]) -> Binned:
         high=None if half is None else min(1.0, value + half),
         n_healthy=healthy,
         n_anomalous=anomalous,
-        note=f"within sites: mean over {count} sites, each counting the same{left_out}",
+        note=f"within sites: mean over {count} sites, each counting the same{left_out}{careful}",
     )
 
 

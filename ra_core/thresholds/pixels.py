@@ -22,7 +22,9 @@ def pixel_threshold(maps: Sequence[NDArray[np.float32]], patients: Sequence[str]
     """A map value that at most a share `rate` of a healthy patient's pixels exceed, on average over patients.
 
     Where there are too few patients for a promise, the value is the plain quantile, every patient counting the same,
-    and the note says that nothing is promised: a map needs some scale. Beside the maps it needs a byte a pixel of one.
+    and the note says that nothing is promised: a map needs some scale. With few more the shares above it of all
+    patients come to less than 1, so that one whose pixels are all high sets it alone; the note says that, too. Beside
+    the maps it needs a byte a pixel of one.
 
     Args:
         maps: of healthy pictures, each of any shape, finite and at least 0.
@@ -39,16 +41,22 @@ def pixel_threshold(maps: Sequence[NDArray[np.float32]], patients: Sequence[str]
     of_patients: dict[str, list[NDArray[np.float32]]] = {}
     for found, patient in zip(maps, patients, strict=True):
         of_patients.setdefault(patient, []).append(found)
-    n, needed = len(of_patients), patients_needed(rate)
-    promised = n >= needed
+    n = len(of_patients)
+    promised = n >= patients_needed(rate)
     wanted = (1 - rate) * (n + promised) - HAIR  # patients' shares that are not above
 
     def enough(value: np.float32) -> bool:
         return math.fsum(_share_up_to(value, own) for own in of_patients.values()) >= wanted
 
     value = _lowest(enough, max(found.max() for found in maps))
-    note = "" if promised else f"a plain quantile, nothing is promised; {too_few(n, needed)}"
-    return Promise(value=value, rate=rate, unit="pixel", n=n, note=note)
+    return Promise(value=value, rate=rate, unit="pixel", n=n, note=_note(n, rate))
+
+
+def _note(n: int, rate: float) -> str:
+    needed, enough = patients_needed(rate), patients_needed(rate, outliers=1)
+    if n < needed:
+        return f"a plain quantile, nothing is promised; {too_few(n, needed)}"
+    return "" if n >= enough else f"may rest on one patient's pixels alone: {enough} patients would bear an outlier"
 
 
 def _share_up_to(value: np.float32, maps: Sequence[NDArray[np.float32]]) -> float:

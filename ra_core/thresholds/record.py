@@ -67,7 +67,9 @@ class SiteThresholds(Config):
 
     Attributes:
         site: its name.
-        local: from the first half of its calibration patients alone, in histogram cells: at most a cell too high.
+        local: from the first half of its calibration patients alone, in histogram cells: at most a cell too high. A
+            cell that the site joined (`policy.min_cell`) is wide; where the threshold ends the one that the highest
+            score is in, an outlier drags it, and its note says so.
         shrunken: between that and the consortium's; None where it can't be told. No finite-sample guarantee.
         achieved: on the second half, by way; empty where the site didn't tell.
         drift: how far its scores are from those of all other sites together; None where there are no others.
@@ -110,7 +112,7 @@ class FederatedCalibration(Config):
         healthy: (first cell, last cell, count) of the first halves of all sites, added up.
         sites: one each, sorted by name.
         figures: federated metrics, where sites let out what they need.
-        absent: why sites, or their achieved rates, are missing here, by name.
+        absent: why sites, or all or some of their achieved rates, are missing here, by name.
     """
 
     scoring: ScoringConfig

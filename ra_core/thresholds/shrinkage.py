@@ -11,10 +11,13 @@ weight of a site's own is
 
 where n rate is how many of its patients are expected above the threshold. K could be estimated from the spread between
 sites, as in empirical Bayes (Fay and Herriot 1979); with the few sites of a consortium that estimate is noise, and in
-simulations where scanners differ its thresholds were nearly twice as far from the true ones
-(`benchmarks/calibration.py`).
+simulations where scanners differ its thresholds were 1.7 times as far from the true ones by two ways to score, and
+nearer to them by the third (`benchmarks/calibration.py`).
 
-A shrunken threshold has no finite-sample guarantee: how often healthy patients are above it has to be measured.
+A shrunken threshold has no finite-sample guarantee: how often healthy patients are above it has to be measured. Nor is
+it monotone in the rate: w grows with the rate, so where a site's own threshold lies above what is brought to it, a
+higher rate can move the threshold up towards the own one. And a site of few patients has its highest score for its own
+part, which one outlier among them drags; `resting` says how much of the threshold that is.
 """
 
 from __future__ import annotations
@@ -27,9 +30,10 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 
 from ra_core.settings import Config
-from ra_core.thresholds.conformal import rank
+from ra_core.thresholds.conformal import patients_needed, rank
+from ra_core.words import percent
 
-__all__ = ["FEWEST", "Reference", "consortium", "own_weight", "shrunken"]
+__all__ = ["FEWEST", "Reference", "consortium", "own_weight", "resting", "shrunken"]
 
 FEWEST = 4
 """Scores from which a median and a spread mean anything."""
@@ -78,6 +82,19 @@ class _Own:
 def own_weight(n: int, rate: float) -> float:
     """How much a site's own threshold counts, in [0, 1)."""
     return n * rate / (n * rate + 1)
+
+
+def resting(n: int, rate: float) -> str:
+    """How much of a shrunken threshold of n patients rests on the highest score alone; empty where nothing does.
+
+    >>> resting(20, 0.05), resting(39, 0.05)
+    ('50 % of it rest on the highest score alone: 39 patients would bear an outlier', '')
+    """
+    enough = patients_needed(rate, outliers=1)
+    if n >= enough:
+        return ""
+    part = percent(own_weight(n, rate))
+    return f"{part} of it rest on the highest score alone: {enough} patients would bear an outlier"
 
 
 def consortium(scores: Sequence[ArrayLike], rate: float) -> Reference:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ra_core.thresholds.figures import Binned
 from ra_core.thresholds.record import Achieved, FederatedCalibration, SiteThresholds
-from ra_core.thresholds.told import told_of_all
+from ra_core.thresholds.told import more_than_asked, told_of_all
 from ra_core.words import counted, percent
 from server.story.fields import printable
 
@@ -100,12 +100,12 @@ def _number(found: Binned | None) -> Value:
 
 
 def _notes(site: SiteThresholds, auroc: Binned | None, found: FederatedCalibration) -> Iterator[str]:
-    seen, absent = site.achieved.get("shrunken"), found.absent.get(site.site)
-    if seen and seen.low > found.rate:
-        yield f"more above than the {percent(found.rate)} asked"
+    absent = found.absent.get(site.site)
+    if broken := more_than_asked(site.achieved.get("shrunken"), found.rate):
+        yield broken
     if site.local.note:
         yield f"its own threshold: {site.local.note}"
     if absent:
         yield absent
-    elif auroc and auroc.note:
+    if auroc and auroc.note:
         yield f"AUROC: {auroc.note}"

@@ -104,7 +104,8 @@ def completed(
         for site in found.sites
     )
     shrunken = {site.site: site.shrunken for site in sites}
-    why = dict(unchecked) | {site: reply.withheld or _NOBODY for site, reply in checks.items() if not _is_told(reply)}
+    lacking = {site.site: _lacking(site, found) for site in sites}
+    why = dict(unchecked) | {site: _why(reply) for site, reply in checks.items() if lacking[site]}
     tested = {
         site: ByClass(reply.healthy, reply.anomalous, shrunken[site])
         for site, reply in checks.items()
@@ -113,14 +114,16 @@ def completed(
     untold = dict(absent) | dict(unchecked)
     untold |= {site: reply.withheld_test for site, reply in checks.items() if reply.withheld_test}
     rates = {site.site: site.achieved["shrunken"] for site in sites if "shrunken" in site.achieved}
-    no_rate = dict(absent) | {site.site: why.get(site.site, _NO_SHRUNKEN) for site in sites if site.site not in rates}
+    untried = [site.site for site in sites if site.site not in rates]
+    no_rate = dict(absent) | {
+        site: _NO_SHRUNKEN if shrunken[site] is None else why.get(site, _UNSAID) for site in untried
+    }
+    rateless = {site: f"{lacking[site] or _NO_RATES}: {reason}" for site, reason in why.items()}
     return found.model_copy(
         update={
             "sites": sites,
             "figures": figures(tested, untold) + false_alarms(rates, no_rate),
-            "absent": dict(
-                sorted((dict(absent) | {site: f"no achieved rates: {w}" for site, w in why.items()}).items())
-            ),
+            "absent": dict(sorted((dict(absent) | rateless).items())),
         }
     )
 
@@ -139,10 +142,19 @@ def in_words(found: FederatedCalibration) -> dict[str, str]:
 
 _NO_SHRUNKEN = "no count of patients above a shrunken threshold"
 _NOBODY = "no patients are left to try thresholds on"
+_UNSAID = "it doesn't say why"
+_NO_RATES = "no achieved rates"
 
 
-def _is_told(reply: CheckReply) -> bool:
-    return bool(reply.n) and not reply.withheld
+def _why(reply: CheckReply) -> str:
+    """Why a site has not told a count of thresholds that it has."""
+    return reply.withheld or (_UNSAID if reply.n else _NOBODY)
+
+
+def _lacking(site: SiteThresholds, found: FederatedCalibration) -> str:
+    """Which achieved rates a site has not; empty where it has one for each threshold."""
+    ways = [way for way, edge in _edges(site, found).items() if edge is not None and way not in site.achieved]
+    return ("no rates of " + ", ".join(ways) if site.achieved else _NO_RATES) if ways else ""
 
 
 def _edges(site: SiteThresholds, found: FederatedCalibration) -> dict[Way, float | None]:

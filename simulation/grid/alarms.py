@@ -30,7 +30,7 @@ UNIT: Unit = "study"
 """What an alarm is about: all images of a patient, whose highest score counts."""
 
 NOBODY = "no healthy test patients"
-BEYOND = "a score is above all edges"
+BEYOND = "above all edges"
 
 
 class Alarms(NamedTuple):
@@ -68,27 +68,43 @@ def alarms(result: CellResult, trained: Sequence[str], rate: float) -> dict[Alar
     for scoring in scorings:
         by_site = {site: kept[scoring] for site, kept in result.healthy.items() if scoring in kept}
         val = {site: Histogram(one.val).highest() for site, one in by_site.items()}
-        reference = reference_of({site: Histogram(by_site[site].val) for site in trained if site in by_site}, rate)
+        shared = {site: Histogram(by_site[site].val) for site in trained if site in by_site}
+        reference = reference_of(shared, rate)
+        lacking = _lacking_together(reference, sum(one.n for one in shared.values()), patients_needed(rate))
         for site, one in by_site.items():
-            for way, (limit, lack) in _thresholds(val[site], reference, rate).items():
+            for way, (limit, lack) in _thresholds(val[site], reference, rate, lacking).items():
                 found[Alarms(site, scoring, way)] = _achieved(Histogram(one.test), limit, lack)
     return found
 
 
+def _lacking_together(reference: Reference | None, found: int, needed: int) -> str:
+    """Why sites with so many patients have no pooled threshold; empty where they have one."""
+    if reference is None and found >= needed:
+        return f"no site of {FEWEST} patients, all within the edges"
+    n = found if reference is None else reference.n
+    return f"{n} of {needed} needed at all sites" if reference is None or reference.pooled is None else ""
+
+
 def _thresholds(
-    scores: NDArray[np.float64], reference: Reference | None, rate: float
+    scores: NDArray[np.float64], reference: Reference | None, rate: float, lack: str
 ) -> Mapping[Way, tuple[float | None, str]]:
-    """Each with the reason why there is none; all on published edges, so that who is above one can be counted."""
+    """Each with the reason why there is none; all on published edges, so that who is above one can be counted.
+
+    Args:
+        scores: of the site, each as the end of its cell.
+        reference: of the sites that share the model.
+        rate: asked.
+        lack: why these have no pooled threshold.
+    """
     needed = patients_needed(rate)
     pooled = reference.pooled if reference else None
-    lack = "" if pooled is not None else f"{reference.n if reference else 0} of {needed} needed at all sites"
     if not np.isfinite(scores).all():
         return {"local": (None, BEYOND), "pooled": (pooled, lack), "shrunken": (None, BEYOND)}
-    few = f"{len(scores)} of {needed} needed"
+    few, short = (f"{len(scores)} of {least} needed" for least in (needed, FEWEST))
     return {
         "local": (conformal_threshold(scores, rate, UNIT).value, few),
         "pooled": (pooled, lack),
-        "shrunken": (shrunken_edge(scores, reference), lack or f"{len(scores)} of {FEWEST} needed"),
+        "shrunken": (shrunken_edge(scores, reference), lack or (BEYOND if len(scores) >= FEWEST else short)),
     }
 
 

@@ -133,6 +133,14 @@ def test_a_decision_says_that_it_rests_on_one_patient(large, model):
     assert note.endswith("; rests on the highest score alone: 39 patients would bear an outlier")
 
 
+def test_what_pixels_rest_on_stands_beside_what_was_asked(large, model):
+    said = calibrate(large, model, "--scoring", PLAIN.name, "--pixel-rate", "0.075")
+    promise = "asked at most 7.5 % of a healthy patient's pixels, on average"
+    assert f"{promise}; may rest on one patient's pixels alone: 26 patients would bear an outlier" in said
+    few = calibrate(large, model, "--scoring", PLAIN.name, "--pixel-rate", "0.01")
+    assert "pixels, on average; a plain quantile, nothing is promised; not enough patients: 20 of 99 needed" in few
+
+
 def test_the_files_are_the_owners_and_name_nobody(large, model, tmp_path):
     out = tmp_path / "out"
     said = calibrate(large, model, "--scoring", STANDARDISED, "--out", str(out))
@@ -276,9 +284,10 @@ def test_with_a_consortium_the_shrunken_threshold_decides(large, tmp_path, other
     assert found.slice.value == pytest.approx(shrunken(first, reference.reference), rel=1e-5)
     above = int((second > found.slice.value).sum())
     assert found.slice.told("north") == (
-        "calibrated on 20 healthy patients of north, asked 5 %, no finite-sample guarantee: "
-        f"shrunken, measured {above} of 20"
+        f"calibrated on 20 healthy patients of north, asked 5 %, shrunken, measured {above} of 20: "
+        "no finite-sample guarantee; 50 % of it rest on the highest score alone: 39 patients would bear an outlier"
     )
+    assert "no finite-sample guarantee; 50 % of it rest on the highest score alone" in said
     assert found.study == found.slice.model_copy(update={"unit": "study"})  # each patient has one picture
     for way in ("local", "shrunken", "pooled"):
         assert re.search(rf"^  [* ] {way} +above [\d.]+", said, re.MULTILINE)
@@ -296,6 +305,19 @@ def test_another_way_decides_where_it_is_asked_for(large, tmp_path, others, way)
     found = kept(model).slice
     assert found.way == way
     assert (found.value == reference.reference.pooled) is (way == "pooled")
+
+
+def test_more_above_a_threshold_in_force_than_was_asked_is_warned_of(large, tmp_path):
+    low = [np.geomspace(1e-4, 2e-4, 60)] * 4  # scores of others are so low that all of ours are above the pooled one
+    model = write_model(tmp_path / "model", reference_of(low))
+    warning = (
+        "warning: pictures by themselves: 20 of 20 others above: 100 % (83 % to 100 %), more above than the 5 % asked"
+    )
+    said = calibrate(large, model, "--way", "pooled")
+    assert warning in said
+    assert warning.removeprefix("warning: ") in (model / "calibration.html").read_text()
+    assert said.count("more above than") == 1
+    assert "more above than" not in calibrate(large, model, "--way", "local")
 
 
 def test_few_patients_have_a_shrunken_threshold(tmp_path, others):

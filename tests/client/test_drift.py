@@ -16,10 +16,11 @@ from client.score import history as kept
 from client.score.history import History
 from ra_core.artifact import save_artifact
 from ra_core.calibration import save_calibration
-from ra_core.calibration.watching import Tallies
+from ra_core.calibration.watching import Tallies, compare, visible
 from ra_core.errors import ConfigError, DriftError, ResumeError
 from ra_core.model import identity_of
 from ra_core.thresholds import Histogram
+from ra_core.thresholds.drift import least_ks
 
 MODEL = "a" * 64
 NOW = f"{datetime.now(UTC):%Y-%m}"
@@ -79,9 +80,17 @@ def test_a_month_like_the_calibration_still_fits(site):
     fill(normal(1, 50))
     told = said(folder, "--strict")
     assert "2026-01: 50 studies scored" in told
-    assert "still fit the calibration: nothing has moved" in told
+    assert told.endswith("No change was found between the month's pictures and the calibration's.\n")
     assert "calibrated at north" in told
-    assert "5 % were asked" in told
+
+
+def test_what_is_above_the_threshold_is_no_diagnosis(site):
+    folder, fill = site
+    fill(normal(1, 50))
+    assert (
+        "of 50 above the threshold, calibrated on 40 healthy patients of north, asked 5 %, "
+        "expected range 1 % to 13 %; more than that may be findings, or a change"
+    ) in said(folder)
 
 
 @pytest.mark.parametrize(
@@ -120,13 +129,31 @@ def test_higher_scores_alone_may_be_findings(site):
 def test_few_studies_are_called_few(site):
     folder, fill = site
     fill(normal(1, 5))
-    assert "Careful: 5 studies are few" in said(folder)
+    told = said(folder)
+    ks = least_ks(60, 5, 0.05 / 8)  # two tests each of four numbers
+    assert (
+        f"Careful, few: pictures by themselves: with 60 at the calibration and 5 in the month, only a KS above {ks:.2f}"
+        in told
+    )
+
+
+@pytest.mark.parametrize(("reference", "month", "few"), [(60, 50, False), (19, 50, True), (60, 19, True)])
+def test_few_are_those_of_the_calibration_too(reference, month, few):
+    (seen,) = visible(compare(tallies(normal(0, reference)), tallies(normal(1, month))))
+    assert (seen.n_reference, seen.n, seen.few) == (reference, month, few)
+
+
+def test_a_difference_above_that_which_would_show_is_seen_and_one_below_is_not():
+    reference = np.geomspace(1, 2, 60)
+    for step in range(60):
+        later = np.append(reference[step:], np.full(step, 3.0))
+        compared = compare(tallies({"score": reference}), tallies({"score": later}))
+        (seen,), drift = visible(compared), compared[0].drift
+        assert (2 * drift.ks_p < 0.05) == (drift.ks > seen.ks)
 
 
 def test_false_alarms_of_a_month_are_rare():
     """Of months without a change at most one in twenty; the tests are approximate, so twice that is let pass."""
-    from ra_core.calibration.watching import compare
-
     wrong = sum(
         any(one.moved for one in compare(tallies(normal(2 * seed, 60)), tallies(normal(2 * seed + 1, 40))))
         for seed in range(150)
@@ -144,6 +171,18 @@ def test_the_last_month_is_taken_or_the_one_named(site):
     assert isinstance(missing, ConfigError)
     assert "2025-12, 2026-02" in missing.hint
     assert "is no month" in drift(folder, "--month", "../../x").exception.message
+
+
+def test_another_sites_calibration_is_refused(site):
+    folder, fill = site
+    fill(normal(1, 50))
+    config = yaml.safe_load((folder / "site.yaml").read_text())
+    config["data"]["site"] = "south"
+    (folder / "site.yaml").write_text(yaml.safe_dump(config))
+    error = drift(folder).exception
+    assert isinstance(error, ConfigError)
+    assert "the calibration is of site 'north', and the site config of 'south'" in error.message
+    assert "ra-client calibrate" in error.hint
 
 
 def test_without_scores_or_a_state_folder_it_says_so(site):

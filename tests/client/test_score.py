@@ -36,7 +36,7 @@ from client.score.folder import MARK
 from client.score.overlay import ColourScale, Panel, blend, draw_overlay
 from client.score.table import Row, Table
 from ra_core.artifact import save_artifact
-from ra_core.errors import DataError, NotScoredError, ResumeError
+from ra_core.errors import ConfigError, DataError, NotScoredError, ResumeError
 from ra_core.finding import Item
 
 
@@ -478,7 +478,7 @@ def test_the_mask_of_a_scored_file_is_no_study(score, capfd, tmp_path):
 def test_what_the_site_ignores_is_no_study_though_it_was_one_before(score, tmp_path):
     site = tmp_path / "site.yaml"
     site.write_text(
-        "name: A\nanatomy: brain\nmodality: CT\ndata:\n  site: a\n  root: in\n  folder: {ignored: ['masks/**']}\n",
+        "name: A\nanatomy: brain\nmodality: CT\ndata:\n  site: north\n  root: in\n  folder: {ignored: ['masks/**']}\n",
         encoding="utf-8",
     )
     write_png(tmp_path / "in/masks/x.png", head((70, 60)))
@@ -625,7 +625,7 @@ def test_one_slice_with_burned_in_text_is_refused_by_itself(score, tmp_path):
 def test_the_limits_are_those_of_the_site(score, tmp_path):
     site = tmp_path / "site.yaml"
     site.write_text(
-        "name: A\nanatomy: brain\nmodality: CT\ndata:\n  site: a\n"
+        "name: A\nanatomy: brain\nmodality: CT\ndata:\n  site: north\n"
         "limits:\n  burned_in: true\n  min_side: 10\n  hidden: true\n"
     )
     write_dicom(tmp_path / "in/x.dcm", head((70, 60)), BurnedInAnnotation="YES")
@@ -877,7 +877,7 @@ def test_words_stand_below_the_pictures_and_break_into_lines():
 def test_what_was_scored_without_a_site_counts_once_it_is_scored_with_one(score, tmp_path, capfd):
     write_png(tmp_path / "in/x.png", head((70, 60)))
     site = tmp_path / "site.yaml"
-    site.write_text("name: A\nanatomy: brain\nmodality: CT\ndata:\n  site: a\nstate: state\n")
+    site.write_text("name: A\nanatomy: brain\nmodality: CT\ndata:\n  site: north\nstate: state\n")
     (before,) = score(tmp_path / "in")
     assert not list(tmp_path.rglob("????-??-*.json"))
     for _ in range(2):
@@ -887,9 +887,23 @@ def test_what_was_scored_without_a_site_counts_once_it_is_scored_with_one(score,
     assert "1 known from before" in capfd.readouterr().err
 
 
+def test_another_sites_calibration_is_refused_before_anything_is_scored(score, tmp_path):
+    write_png(tmp_path / "in/x.png", head((70, 60)))
+    site = tmp_path / "site.yaml"
+    site.write_text("name: A\nanatomy: brain\nmodality: CT\ndata:\n  site: south\n")
+    with pytest.raises(
+        ConfigError, match="the calibration is of site 'north', and the site config of 'south'"
+    ) as error:
+        score(tmp_path / "in", site=site)
+    assert "ra-client calibrate" in error.value.hint
+    assert not (tmp_path / "out").exists()
+    (row,) = score(tmp_path / "in", site=site, model=blur_model(calibrated=False))
+    assert (row["reason"], row["decision"]) == ("", "")
+
+
 def test_a_history_needs_a_site_a_state_folder_and_a_calibration(score, tmp_path, capfd):
     write_png(tmp_path / "in/x.png", head((70, 60)))
-    text = "name: A\nanatomy: brain\nmodality: CT\ndata:\n  site: a\n"
+    text = "name: A\nanatomy: brain\nmodality: CT\ndata:\n  site: north\n"
     (tmp_path / "bare.yaml").write_text(text)
     (tmp_path / "site.yaml").write_text(f"{text}state: state\n")
     for name, model, lacking in (

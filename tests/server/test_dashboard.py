@@ -173,6 +173,12 @@ def test_what_a_site_lacks_is_told_beside_it():
     assert (few.threshold, few.above) == (("none", ""), ("", ""))
 
 
+def test_rates_that_lack_hide_no_other_note():
+    lacking = FOUND.model_copy(update={"absent": {"hospital-c": "no rates of local, pooled: its policy"}})
+    line = calibration_view(lacking).sites[1]
+    assert line.notes[-2:] == ("no rates of local, pooled: its policy", "AUROC: not estimable: no anomalous patients")
+
+
 def test_the_table_stands_on_the_page_where_there_is_one_and_else_the_line():
     html = render(view([*ALL_20, CALIBRATED], 51, calibration=FOUND), 5).decode()
     assert "2.5 % (0.063 % to 13 %)" in html

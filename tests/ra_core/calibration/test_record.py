@@ -22,6 +22,7 @@ from ra_core.words import percent
 PLAIN = ScoringConfig(name="plain", factors=("residual",))
 STANDARDISED = ScoringConfig(name="standardised", factors=("residual",), standardise=True)
 TRIED = Achieved(threshold=0.7, above=1, n=12, low=0.002, high=0.38)
+UNGUARANTEED = {"low": None, "high": None, "note": "no finite-sample guarantee"}
 CARD = SimpleNamespace(model_hash="a" * 64, preprocessing=PreprocessingConfig(size=32))
 
 
@@ -244,13 +245,18 @@ def test_an_unknown_tensor_is_refused(folder):
             "calibrated on 40 healthy patients of north, asked 5 %, expected range 1 % to 13 %",
         ),
         (
-            promised("study", 0.5, 12, way="shrunken", low=None, high=None, achieved=TRIED),
+            promised("study", 0.5, 12, way="shrunken", achieved=TRIED, **UNGUARANTEED),
             "calibrated on 12 healthy patients of north, asked 5 %, "
-            "no finite-sample guarantee: shrunken, measured 1 of 12",
+            "shrunken, measured 1 of 12: no finite-sample guarantee",
         ),
         (
-            promised("slice", 0.5, 300, way="pooled", low=None, high=None, note="no finite-sample guarantee"),
-            "calibrated on 300 healthy patients of the consortium, asked 5 %, no finite-sample guarantee",
+            promised("study", 0.5, 12, way="shrunken", **UNGUARANTEED),
+            "calibrated on 12 healthy patients of north, asked 5 %, shrunken, not tried: no finite-sample guarantee",
+        ),
+        (
+            promised("slice", 0.5, 300, way="pooled", rate=0.125, **UNGUARANTEED),
+            "calibrated on 300 healthy patients of the consortium, asked 12.5 %, "
+            "pooled, not tried: no finite-sample guarantee",
         ),
         (
             promised("slice", 0.5, low=None, high=None, note="nothing is promised"),

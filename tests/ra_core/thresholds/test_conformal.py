@@ -69,6 +69,16 @@ def test_the_promise_holds_over_random_draws_within_binomial_error(n):
     assert alarms >= binom.ppf(0.001, draws, 1 - rank(n, 0.05) / (n + 1))  # and it isn't far too careful
 
 
+@pytest.mark.parametrize("n", [19, 40, 150])
+def test_the_promise_holds_with_scores_that_are_often_tied(n):
+    """Five values, the two highest so rare that the threshold is now this one and now that."""
+    rng, draws = np.random.default_rng(2), 4000
+    scores = rng.choice(5, (draws, n + 1), p=[0.3, 0.3, 0.3, 0.06, 0.04])
+    thresholds = np.array([conformal_threshold(row[:-1], 0.05, "slice").value for row in scores])
+    assert len(np.unique(thresholds)) > 1
+    assert (scores[:, -1] > thresholds).sum() <= binom.ppf(0.999, draws, 0.05)
+
+
 @pytest.mark.parametrize("n", [19, 60, 199])
 def test_the_achieved_rate_lies_in_the_expected_range_as_often_as_said(n):
     rng, low, high = np.random.default_rng(1), *expected_range(n, 0.05)

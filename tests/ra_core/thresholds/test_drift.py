@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import kolmogorov
 from scipy.stats import ks_2samp, kstest
 
 from ra_core.thresholds import EDGES, Histogram
-from ra_core.thresholds.drift import drift
+from ra_core.thresholds.drift import drift, least_ks
 
 scores = st.lists(st.floats(0, 100), min_size=1, max_size=60)
 
@@ -62,6 +63,20 @@ def test_later_scores_above_a_reference_that_is_all_equal_are_seen():
     assert found.psi > 1
     assert found.psi_p < 1e-6
     assert (found.ks, found.higher) == (1, True)
+
+
+def test_the_least_difference_has_the_chance_asked():
+    for n in (5, 40, 300):
+        assert kolmogorov(np.sqrt(60 * n / (60 + n)) * least_ks(60, n, 0.01)) == pytest.approx(0.01)
+    assert least_ks(60, 1, 0.01) == 1
+
+
+def test_what_cells_hide_is_told():
+    found = drift(of([1.0, 2.0, 3.0, 4.0]), of([1.0, 2.0]))
+    assert (found.ks, found.ks_bound) == (0.5, 0.25)
+    assert found.told_ks == "KS 0.50 (at most 0.25 more by cells)"
+    assert found.model_copy(update={"ks_bound": 0.041}).told_ks == "KS 0.50 (at most 0.05 more by cells)"
+    assert found.model_copy(update={"ks_bound": 0.0}).told_ks == "KS 0.50"
 
 
 def test_one_score_tells_little():

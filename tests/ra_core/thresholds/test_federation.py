@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ra_core.thresholds import EDGES, Histogram, conformal_threshold
+from ra_core.thresholds import EDGES, Histogram, conformal_threshold, patients_needed
 from ra_core.thresholds.federation import ByClass, false_alarms, figures, reference_of, thresholds
 from ra_core.thresholds.record import Achieved
 
@@ -37,6 +37,21 @@ def test_thresholds_are_published_edges_at_most_a_cell_too_high(sites):
         assert (site.local.value is None) == (exact is None)
         assert exact is None or exact <= site.local.value <= exact * 1.0233
         assert site.shrunken is None or site.shrunken in EDGES
+
+
+@pytest.mark.parametrize(("n", "least"), [(40, 1), (20, 5), (40, 2), (59, 2), (118, 5), (119, 5), (218, 10), (219, 10)])
+def test_a_threshold_in_the_joined_cell_of_the_highest_score_says_that_an_outlier_drags_it(n, least):
+    healthy = np.geomspace(1e-2, 1e2, n)  # each in a published cell of its own
+    found, dragged = (
+        thresholds({"a": Histogram.of([*healthy[:-1], top], least)}, None, 0.05, "study")[0].local for top in (1e2, 1e6)
+    )
+    assert (dragged.value > 2 * found.value) == bool(dragged.note)
+    enough = patients_needed(0.05, outliers=least)
+    assert bool(dragged.note) == (least > 1 and n < enough)
+    if dragged.note:
+        assert dragged.note == (
+            f"rests on the joined cell of the {least} highest scores: {enough} patients would bear an outlier there"
+        )
 
 
 def test_no_site_with_four_scores_is_no_reference():
@@ -86,6 +101,28 @@ def test_without_a_threshold_no_detection_rate():
     assert {number.value for number in rates.values()} == {None}
 
 
+def test_across_sites_it_is_said_whose_patients_they_are_who_has_one_class_and_who_is_left_out():
+    sites = {
+        "a": by_class([1.0, 1.5], [3.0, 1.2], 2.0),
+        "b": by_class([1.0, 1.5], [], 2.0),
+        "d": by_class([1.0], [1.2, 3.0], None),
+        "e": by_class([], [], 2.0),
+    }
+    found = {(figure.metric, figure.where): figure.number for figure in figures(sites, {"c": "its policy"})}
+    across = found["auroc", "across sites"]
+    assert (across.n_healthy, across.n_anomalous) == (5, 4)
+    assert across.note.endswith(
+        "; of a, b, d; one class alone at b (no anomalous patients); "
+        "left out c (its policy), e (no healthy and no anomalous patients)"
+    )
+    detected = found["detection_rate", "across sites"]
+    assert detected.n_anomalous == 2
+    assert detected.note.endswith(
+        "; of a; left out b (no anomalous patients), c (its policy), d (no shrunken threshold), "
+        "e (no anomalous patients)"
+    )
+
+
 def test_rates_of_false_alarms_are_of_sites_within_and_across():
     rates = {"a": Achieved.of(1.0, 1, 20), "b": Achieved.of(9.0, 9, 60)}
     found = {figure.where: figure.number for figure in false_alarms(rates, {"c": "its policy"})}
@@ -93,7 +130,7 @@ def test_rates_of_false_alarms_are_of_sites_within_and_across():
     assert found["within sites"].value == pytest.approx(0.1)
     assert "mean over 2 sites, each counting the same; left out as not estimable: c" in found["within sites"].note
     assert (found["across sites"].value, found["across sites"].n_healthy) == (10 / 80, 80)
-    assert "each held against the threshold of the own site" in found["across sites"].note
+    assert "each held against that of the own site; of a, b; left out c (its policy)" in found["across sites"].note
     assert found["c"].note == "not estimable: its policy"
     assert false_alarms({}, {"c": "its policy"}) == ()
 

@@ -166,6 +166,21 @@ def test_within_sites_every_site_counts_the_same():
     assert within_sites({"a": a, "b": b}) == found
 
 
+@pytest.mark.parametrize(
+    "unsure",
+    [
+        auroc(Histogram.of([1.0, 2.0, 3.0]), Histogram.of([5.0, 6.0])),  # no spread
+        auroc(Histogram.of([1.0, 2.0, 3.0]), Histogram.of([2.5])),  # one patient of a class
+        auprc(Histogram.of([1.0, 2.0, 3.0]), Histogram.of([5.0, 6.0])),
+    ],
+)
+def test_without_a_sites_interval_the_mean_has_none_and_says_why(unsure):
+    a = auroc(Histogram.of([1.0, 2.0, 4.0]), Histogram.of([1.5, 3.0, 5.0]))
+    found = within_sites({"south": a, "north": unsure})
+    assert (found.value, found.low, found.high) == (pytest.approx((a.value + unsure.value) / 2), None, None)
+    assert found.note.endswith("each counting the same; no interval, since none can be trusted of north")
+
+
 def test_sites_with_one_class_are_left_out_by_name_and_never_averaged_in():
     a = auroc(Histogram.of([1.0, 2.0]), Histogram.of([1.5, 3.0]))
     one_class = auroc(Histogram.of([1.0, 2.0]), Histogram.of([]))

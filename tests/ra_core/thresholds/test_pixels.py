@@ -72,6 +72,24 @@ def test_too_few_patients_for_pixels_are_told_and_get_the_plain_quantile():
     assert "nothing is promised; not enough patients: 4 of 19 needed" in found.note
 
 
+RESTS = "may rest on one patient's pixels alone: 39 patients would bear an outlier"
+
+
+@pytest.mark.parametrize(
+    ("n", "note", "dragged"),
+    [
+        (18, "a plain quantile, nothing is promised; not enough patients: 18 of 19 needed", True),
+        (19, RESTS, True),
+        (38, RESTS, True),
+        (39, "", False),
+    ],
+)
+def test_where_one_patient_with_high_pixels_sets_the_threshold_the_note_says_so(n, note, dragged):
+    maps = [np.linspace(0, 1, 100, dtype=np.float32)] * (n - 1)
+    found = pixel_threshold([*maps, np.full(100, 50, np.float32)], [str(place) for place in range(n)], 0.05)
+    assert (found.note, found.value == 50) == (note, dragged)
+
+
 def test_the_promise_for_pixels_holds_over_random_draws():
     rng, over = np.random.default_rng(3), []
     for _ in range(300):

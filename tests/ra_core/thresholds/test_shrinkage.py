@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ra_core.thresholds import conformal_threshold
-from ra_core.thresholds.shrinkage import consortium, own_weight, shrunken
+from ra_core.thresholds.shrinkage import consortium, own_weight, resting, shrunken
 
 RATE = 0.05
 
@@ -81,6 +81,27 @@ def test_an_outlier_anywhere_moves_other_sites_by_one_rank_at_most(seed):
     highest = np.sort(np.concatenate(sites))
     assert before.pooled <= after.pooled <= highest[np.searchsorted(highest, before.pooled) + 1]
     assert abs(shrunken(sites[-1], after) - shrunken(sites[-1], before)) < 0.2 * np.ptp(sites[-1])
+
+
+@pytest.mark.parametrize(("n", "part"), [(5, 20), (18, 47), (19, 49), (38, 66)])
+def test_as_much_rests_on_the_highest_score_as_an_outlier_drags(n, part):
+    assert resting(n, RATE) == f"{part} % of it rest on the highest score alone: 39 patients would bear an outlier"
+    healthy, reference = np.linspace(1, 2, n), consortium(sites_of(1), RATE)
+    spoiled = np.append(healthy[:-1], 1002)
+    dragged = shrunken(spoiled, reference) - shrunken(healthy, reference)
+    assert dragged == pytest.approx(1000 * own_weight(n, RATE))
+
+
+def test_enough_patients_bear_an_outlier():
+    healthy, reference = np.linspace(1, 2, 39), consortium(sites_of(1), RATE)
+    assert resting(39, RATE) == ""
+    assert shrunken(np.append(healthy[:-1], 1002), reference) == pytest.approx(shrunken(healthy, reference))
+
+
+def test_a_higher_rate_may_raise_a_shrunken_threshold():
+    others, own = [np.linspace(1, 2, 100)] * 3, np.append(np.linspace(1, 2, 29), 50.0)
+    low, high = (shrunken(own, consortium([*others, own], rate)) for rate in (0.02, 0.05))
+    assert low < high
 
 
 @pytest.mark.parametrize("n", [4, 5, 18])

@@ -1,4 +1,4 @@
-"""What shrunken thresholds are for, where hospitals' scores are known: the claim of docs/thresholds_measured.md."""
+"""What shrunken thresholds are for, with simulated gamma scores; docs/thresholds_measured.md has those of a model."""
 
 import numpy as np
 import pytest

@@ -169,6 +169,21 @@ def test_who_gives_no_counts_that_can_be_keeps_its_thresholds_without_achieved_r
     assert of_site(done.calibration, "anna").achieved
 
 
+def test_a_site_that_tells_some_of_its_counts_is_said_to_lack_the_others_alone():
+    why = "its policy lets no such small counts out"
+    few = {"above_local": ABSENT, "above_pooled": ABSENT, "withheld": why}
+    done = calibrated(checks={"berta": lambda s, o: good_check(s, o, **few)})
+    assert of_site(done.calibration, "berta").achieved.keys() == {"shrunken"}
+    assert done.calibration.absent == {"berta": f"no rates of local, pooled: {why}"}
+    rates = {f.where: f.number for f in done.calibration.figures if f.metric == "false_alarm_rate"}
+    assert (rates["berta"].n_healthy, rates["berta"].note) == (39, "")
+    few |= {"above_shrunken": ABSENT, "above_pooled": 9, "withheld": ""}
+    done = calibrated(checks={"berta": lambda s, o: good_check(s, o, **few)})
+    assert done.calibration.absent == {"berta": "no rates of local, shrunken: it doesn't say why"}
+    rates = {f.where: f.number for f in done.calibration.figures if f.metric == "false_alarm_rate"}
+    assert rates["berta"].note == "not estimable: it doesn't say why"
+
+
 def test_a_site_with_one_class_is_not_estimable_and_never_averaged_in():
     done = calibrated(checks={"berta": lambda s, o: good_check(s, o, anomalous=NONE)})
     numbers = {(f.metric, f.where): f.number for f in done.calibration.figures}

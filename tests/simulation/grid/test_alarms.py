@@ -66,18 +66,37 @@ def test_a_held_out_site_brings_nothing_to_the_pooled_threshold(cell):
     ("val", "test", "way", "told"),
     [
         ([0.1] * 3, [0.1], "local", "3 of 19 needed"),
-        ([0.1] * 3, [0.1], "pooled", "0 of 19 needed at all sites"),
-        ([0.1] * 3, [0.1], "shrunken", "0 of 19 needed at all sites"),
+        ([0.1] * 3, [0.1], "pooled", "3 of 19 needed at all sites"),
+        ([0.1] * 3, [0.1], "shrunken", "3 of 19 needed at all sites"),
         ([0.1] * 18, [0.1], "shrunken", "18 of 19 needed at all sites"),
         ([0.1] * 30, [], "local", "no healthy test patients"),
-        ([0.1] * 29 + [2e6], [0.1], "local", "a score is above all edges"),
-        ([0.1] * 29 + [2e6], [0.1], "shrunken", "a score is above all edges"),
+        ([0.1] * 29 + [2e6], [0.1], "local", "above all edges"),
+        ([0.1] * 29 + [2e6], [0.1], "shrunken", "above all edges"),
+        ([0.1] * 29 + [2e6], [0.1], "pooled", "no site of 4 patients, all within the edges"),
     ],
 )
 def test_where_there_is_no_rate_the_reason_is_told(cell, val, test, way, told):
     only = HealthyScores(val=Histogram.of(val).cells, test=Histogram.of(test).cells)
     found = alarms(cell.model_copy(update={"healthy": {"north": {"residual": only}}}), TRAINED, 0.05)
     assert (found[Alarms("north", "residual", way)].value, found[Alarms("north", "residual", way)].note) == (None, told)
+
+
+def test_a_shrunken_threshold_above_all_edges_is_told_as_that(cell):
+    high, wide = np.linspace(9e5, 1e6, 40), np.geomspace(1e-3, 1e6, 40)
+    kept = {
+        site: {"residual": HealthyScores(val=Histogram.of(val).cells, test=Histogram.of([0.1]).cells)}
+        for site, val in (("north", high), ("south", wide))
+    }
+    found = alarms(cell.model_copy(update={"healthy": kept}), TRAINED, 0.05)
+    notes = {found[Alarms(site, "residual", "shrunken")].note for site in kept}
+    assert "above all edges" in notes
+
+
+def test_patients_of_sites_too_small_for_a_reference_are_counted(cell):
+    few = HealthyScores(val=Histogram.of([0.1] * 3).cells, test=Histogram.of([0.1]).cells)
+    kept = {site: {"residual": few} for site in ("north", "south")}
+    found = alarms(cell.model_copy(update={"healthy": kept}), TRAINED, 0.05)
+    assert found[Alarms("north", "residual", "pooled")].note == "6 of 19 needed at all sites"
 
 
 def test_healthy_patients_count_once_and_those_with_a_sick_image_do_not(site_root, tiny_study):
