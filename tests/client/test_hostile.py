@@ -163,6 +163,32 @@ def test_a_server_that_asks_for_round_after_round_gets_what_was_agreed_and_no_mo
     assert [line.kind for line in hospital.lines()] == ["join", "round"] * 3 + ["refusal"] + ["error"] * 2
 
 
+def slow(steps):
+    """A study whose steps after the first so many move next to nothing, so that they hide nothing either."""
+    method = {"name": "ra", "channels": [4, 8], "latent": 4, "warmup_steps": steps, "learning_rate": 1e-30}
+    return StudyConfig.model_validate(study(local_steps=4).model_dump() | {"method": method})
+
+
+def test_steps_that_move_nothing_draw_no_images_for_a_site_that_wants_many(site_root, tmp_path):
+    """Three of four steps of the first round at a rate of 1e-30: the update would be the first step's."""
+    batch = slow(1).training.batch_size
+    hospital = Hospital(site_root, tmp_path, min_images_drawn=4 * batch)
+    refusal = JoinRefusal.from_record(hospital.answer(join(slow(1)), "query").content)
+    reason = f"policy.min_images_drawn: a round of 4 steps on {batch} images, 3 of them at next to no learning rate,"
+    assert refusal.reason == f"{reason} draws fewer"
+
+
+def test_a_server_that_begins_a_round_elsewhere_than_its_study_gets_no_single_step(site_root, tmp_path):
+    """Each round of the study has steps alike; one that begins at another step has one that counts."""
+    batch = slow(4).training.batch_size
+    hospital = Hospital(site_root, tmp_path, min_images_drawn=4 * batch)
+    assert JoinReply.from_record(hospital.answer(join(slow(4)), "query").content).site == "anna"
+    hospital.without_images()
+    sent = hospital.answer(training(slow(4), start_step=3, steps=4))
+    assert "3 of them at next to no learning rate, draws fewer" in why_not(hospital, sent.error)[1]
+    assert hospital.answer(training(slow(4), steps=4)).error.reason == "DataError at anna"
+
+
 def asking():
     return study(parts=None).model_copy(update={"calibration": CalibrationConfig()})
 
