@@ -77,16 +77,17 @@ def begin(
     """Say that no privacy of these images was spent before this ledger: a budget (`policy.dp_epsilon`) needs that.
 
     An empty ledger would else be a full budget again: on a new disk, in another state folder, under another name of the
-    site, in a second config for the same images. Where a ledger is lost and no copy is left, name its end as the
-    consortium's operator has it with `--length` and `--head`: what it had spent is then in no account any more, so
-    lower `dp_epsilon` by it. The ledger keeps the statement.
+    site, in a second config for the same images. Where a ledger is lost or damaged and no copy is left, name its end as
+    the consortium's operator has it with `--length` and `--head`: what it had spent is then in no account any more, so
+    lower `dp_epsilon` and `rounds_total` by it. What can't be used stays beside the new ledger under a name that begins
+    with *lost*, and the ledger keeps the statement. A run that goes on has to be joined again: the operator resumes it.
     """
     from client.ledger.report import state_of  # noqa: PLC0415 - as above
     from ra_core.errors import ConfigError  # noqa: PLC0415
 
     lost = _head(length, head)
     found, config = _open(site)
-    with found.opened() as book:
+    with found.opened(renew=lost.length > 0) as book:
         if lost in book.replaced:
             raise ConfigError("this ledger has begun", "`ra-client ledger show` has when")
         book.begin(lost, config.policy.digest())

@@ -320,6 +320,56 @@ class TestCommands:
         with pytest.raises(ConfigError, match="belong together"):
             self.run("begin", site[0], "--length", 3)
 
+    def begin_anew(self, site, head):
+        """Give a ledger up that the operator knows by its end; what its line says was set aside."""
+        assert isinstance(CliRunner().invoke(app, ["ledger", "begin", str(site[0])]).exception, LedgerError)
+        self.run("begin", site[0], "--length", head.length, "--head", head.hash)
+        with site[1].opened() as opened:
+            *_, line = opened.lines()
+            opened.acknowledge(head)  # as by the next order
+        assert "set aside: lost_" in self.run("show", site[0]).output
+        return {told["file"]: told for told in line.what["aside"]}, line
+
+    def test_a_missing_ledger_can_be_given_up(self, site):
+        head, known = check(site[1]), site[1].acknowledgement.read_bytes()
+        site[1].file.unlink()
+        aside, line = self.begin_anew(site, head)
+        ((name, told),) = aside.items()
+        assert name.endswith("_acknowledged.json")
+        assert (site[1].folder / name).read_bytes() == known
+        assert (told["bytes"], line.number) == (len(known), 1)
+
+    def test_a_damaged_ledger_can_be_given_up_and_stays(self, site):
+        head = check(site[1])
+        damaged = site[1].file.read_bytes().replace(b'"n_images":9', b'"n_images":8', 1)
+        site[1].file.write_bytes(damaged)
+        aside, line = self.begin_anew(site, head)
+        assert {name.rpartition("_")[2] for name in aside} == {"acknowledged.json", "ledger.jsonl"}
+        (old,) = (site[1].folder / name for name in aside if name.endswith("ledger.jsonl"))
+        assert old.read_bytes() == damaged
+        assert line.number == 1
+
+    @pytest.mark.parametrize("harm", ["cut", "damaged acknowledgement"])
+    def test_what_is_left_of_a_chain_goes_on_so_that_what_it_spent_stays_spent(self, site, harm):
+        head = check(site[1])
+        if harm == "cut":
+            site[1].file.write_bytes(b"".join(site[1].file.read_bytes().splitlines(keepends=True)[:2]))
+        else:
+            site[1].acknowledgement.write_bytes(b"{}")
+        aside, line = self.begin_anew(site, head)
+        assert [name.rpartition("_")[2] for name in aside] == ["acknowledged.json"]
+        assert line.number == (3 if harm == "cut" else head.length + 1)
+
+    def test_a_crash_before_the_statement_loses_no_note(self, site):
+        head = check(site[1])
+        site[1].file.write_bytes(b"no ledger\n")
+        with site[1].opened(renew=True):
+            pass  # and the machine went down
+        self.run("begin", site[0], "--length", head.length, "--head", head.hash)
+        with site[1].opened() as opened:
+            (line,) = opened.lines()
+        assert len(line.what["aside"]) == 2
+
     def test_the_report_is_one_page_and_text(self, site, tmp_path):
         out = self.run("report", site[0], "--out", tmp_path / "page.html").output
         page = (tmp_path / "page.html").read_text()
