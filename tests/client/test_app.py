@@ -19,6 +19,7 @@ from ra_core.config import RuntimeConfig, SiteConfig, StudyConfig
 from ra_core.errors import StateError
 from ra_core.installed import package_hash
 from ra_core.messages import SITE_FAILED, DeliveryOrder, DeliveryReply, JoinOrder, JoinReply, RoundOrder, RoundReply
+from ra_core.models.ra import RA
 from ra_core.settings import load_config
 from ra_core.storage import load_tensors
 from server.rounds.orders import Orders
@@ -193,6 +194,17 @@ def test_local_norms_are_never_sent(hospitals):
     done = train_hospitals(hospitals, tiny_federation(local_norms=True))
     assert done.model
     assert not any("norm" in name for name in done.model)
+
+
+def test_a_term_that_some_steps_lack_is_the_mean_of_those_that_have_it(site, monkeypatch):
+    """As in a round that goes over the end of the warm-up."""
+
+    def training_step(_, batch, state):
+        return {"error": 1.0 + state.step} | ({"kl_gap": 6.0} if state.step == 2 else {})
+
+    monkeypatch.setattr(RA, "training_step", training_step)
+    metrics = site.answer(order(tiny_federation(), steps=3)).metrics
+    assert (metrics["error"], metrics["kl_gap"]) == (2.0, 6.0)
 
 
 def test_fedprox_pulls_the_update_together(site):
