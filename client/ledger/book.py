@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from client.ledger.answered import Answered
 from client.ledger.appending import append
-from client.ledger.chain import EMPTY, Entry, Head, Line, Spending, Spent, faulty, read_lines
+from client.ledger.chain import EMPTY, LONGEST_LINE, Entry, Head, Line, Spending, Spent, faulty, read_lines
 from ra_core.config import DIGEST
 from ra_core.daemons.events import moment
 from ra_core.errors import LedgerError
@@ -233,6 +233,7 @@ class Book:
         if head.length > self.ledger.acknowledged.length and head not in self.replaced:
             content = json.dumps(head._asdict()).encode()
             write_atomically(self.ledger.acknowledgement, content, mode=0o600)
+            sync_folder(self.ledger.folder)
 
     def begin(self, lost: Head, policy: str) -> None:
         """Note that the account of privacy begins with this ledger, and what was set aside for it.
@@ -255,6 +256,7 @@ class Book:
 
         Raises:
             OSError: it is not safe on the disk. A later call finds out what has become of it.
+            LedgerError: it is too long; nothing was written.
         """
         self._set_aside()
         for torn in self._unnoted("torn_*"):
@@ -269,6 +271,7 @@ class Book:
                 rest = file.read()
                 name = f"torn_{self.head.length + 1}_{hashlib.sha256(rest).hexdigest()[:16]}"
                 write_atomically(self.ledger.folder / name, rest, mode=0o600)
+                sync_folder(self.ledger.folder)  # before they are gone from here
                 file.truncate(self.whole)
                 os.fsync(file.fileno())
 
@@ -279,6 +282,11 @@ class Book:
     def _write(self, entry: Entry) -> Head:
         number, salt = self.head.length + 1, secrets.token_hex(16)
         line = Line(**vars(entry), number=number, time=moment(), previous=self.head.hash, salt=salt)
+        if len(line.content) > LONGEST_LINE:
+            raise LedgerError(
+                f"a line of {len(line.content)} bytes is longer than any that is read again",
+                "a model of fewer tensors, or a shorter message, has a shorter line",
+            )
         append(self.ledger.file, line.content)
         self._add(line)
         return self.head

@@ -222,6 +222,15 @@ def test_a_line_without_an_end_is_not_read_whole(tmp_path):
         check(found)
 
 
+def test_a_line_that_could_not_be_read_again_is_not_written(tmp_path):
+    found = written(tmp_path)
+    before = found.file.read_bytes()
+    with pytest.raises(LedgerError, match="longer than any that is read again"), found.opened() as opened:
+        opened.append(entry(5, what=WHAT | {"withheld": ["x" * LONGEST_LINE]}))
+    assert found.file.read_bytes() == before
+    assert check(found).length == 4
+
+
 def _many(folder, count):
     for number in range(count):
         with Ledger.of(folder, "anna").opened() as opened:
@@ -249,10 +258,31 @@ def test_nobody_finds_a_line_by_its_hash(tmp_path, monkeypatch):
 def test_folders_that_are_new_with_a_ledger_are_safe_on_the_disk(tmp_path, monkeypatch):
     synced = []
     monkeypatch.setattr(book, "sync_folder", synced.append)
-    found = written(tmp_path / "state", 1)
+    found = Ledger.of(tmp_path / "state", "anna")
+    check(found)
     assert synced == [tmp_path / "state" / "anna", tmp_path / "state", tmp_path]
     check(found)
     assert len(synced) == 3
+
+
+def test_names_in_the_folder_are_safe_on_the_disk_as_their_files_are(tmp_path, monkeypatch):
+    """A file that is synced is lost all the same if its folder, when the power goes, has no entry of it."""
+    found = written(tmp_path)
+    synced = []
+    for module in (book, appending):
+        monkeypatch.setattr(module, "sync_folder", lambda folder: synced.append((folder, found.file.stat().st_size)))
+    with found.opened() as opened:
+        size = found.file.stat().st_size
+        opened.append(entry(5))
+        assert synced == [(found.folder, found.file.stat().st_size)], "also of a file that isn't new: who made it?"
+        assert found.file.stat().st_size > size
+        opened.acknowledge(opened.head)
+        assert len(synced) == 2
+    torn_at = found.file.stat().st_size
+    found.file.write_bytes(found.file.read_bytes() + b"torn")
+    with found.opened() as opened:
+        opened.append(entry(6))
+    assert synced[2] == (found.folder, torn_at + 4), "what is set aside is safe before it is cut off"
 
 
 def test_a_ledger_that_another_keeps_is_an_error(tmp_path, monkeypatch):
