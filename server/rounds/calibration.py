@@ -117,6 +117,8 @@ class Calibrating:
                 if message.has_error():
                     raise MessageError(reported(message.error)[1])
                 reply = read(message)
+                if reply.site == site:  # whether it counts or not
+                    progress.note_ledger(site, (reply.ledger_length, reply.ledger_head))
                 if why := _of_another(reply, {"site": site} | expected) or problem(site, reply):
                     raise MessageError(why)
             except MessageError as error:
@@ -124,7 +126,6 @@ class Calibrating:
                 continue
             replies[site] = reply
             del absent[site]
-            progress.note_ledger(site, (reply.ledger_length, reply.ledger_head))
         return dict(sorted(replies.items())), absent
 
 

@@ -63,9 +63,9 @@ def _problem(message: Message, site: str, expected: str, progress: Progress) -> 
         reply = DeliveryReply.from_record(message.content)
         if reply.site != site:
             raise MessageError(f"answers as '{reply.site}', which it is not")
+        progress.note_ledger(site, (reply.ledger_length, reply.ledger_head))
         if reply.model_hash != expected:
             raise MessageError("has stored another model")
-        progress.note_ledger(site, (reply.ledger_length, reply.ledger_head))
     except MessageError as error:
         return printable(str(error))
     return ""
