@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from client.ledger.kinds import KINDS
 from client.options import HERE
 
 if TYPE_CHECKING:
@@ -25,18 +26,23 @@ ledger = typer.Typer(
 Site = Annotated[Path, typer.Argument(help="Site config (YAML) with a state folder.")]
 
 
-@ledger.command()
+_SHOW = f"""List what left, the latest last: line, time, message, run, round, bytes, norm of the update, what stayed.
+
+The chain is checked on the way. A message is one of
+
+{chr(10).join(f"- *{kind}*: {words}" for kind, words in KINDS.items())}
+
+`--whole` has names, shapes and hashes too.
+"""
+
+
+@ledger.command(help=_SHOW)
 def show(
     site: Site = HERE,
     last: Annotated[int, typer.Option(min=1, help="Show so many of the latest lines.")] = 20,
     whole: Annotated[bool, typer.Option("--whole", help="Print the lines as they stand in the file: JSON.")] = False,
 ) -> None:
-    """List what left, the latest last: line, time, message, run, round, bytes, norm of the update, what was kept back.
-
-    The chain is checked on the way. A message is *join* (counts), *refusal* (which rule of the policy forbids a study),
-    *round* (an update of weights), *closing* (means that judge the last model), *delivery* (a receipt), *error* (kind
-    and site alone); *torn* notes a line that a crash left unfinished. `--whole` has names, shapes and hashes too.
-    """
+    """List what left; the help has which kinds of messages there are."""
     from collections import deque  # noqa: PLC0415 - nothing of this is needed by `--help`
 
     from client.ledger.listing import told  # noqa: PLC0415

@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import os
 import stat
+from typing import get_args
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,7 +16,10 @@ from client.cli import app
 from client.ledger import appending, book
 from client.ledger.book import Ledger
 from client.ledger.chain import EMPTY, LONGEST_LINE, Entry, Head
+from client.ledger.kinds import KINDS
+from client.policy import _KINDS
 from ra_core.errors import ConfigError, LedgerError
+from ra_core.messages import Stage
 
 SEEN = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -314,6 +318,12 @@ class TestCommands:
         assert "run, round 4" in lines[0]
         assert lines[2].endswith("kept back: policy.min_count: few")
         assert self.run("show", site[0], "--whole").output == site[1].file.read_text()
+
+    def test_the_help_has_every_kind_of_line(self):
+        said = " ".join(self.run("show", "--help").output.split())
+        kinds = {*_KINDS.values(), *get_args(Stage), "round", "closing", "masked", "masked_closing"}
+        assert kinds | {"torn", "spending", "begin"} == set(KINDS)
+        assert [kind for kind in KINDS if f" {kind}: " not in said] == []
 
     def test_verify_says_that_it_is_whole(self, site):
         head = check(site[1])
