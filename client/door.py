@@ -10,7 +10,7 @@ from pathlib import Path
 from client.ledger.book import Book, Ledger
 from client.ledger.chain import Head
 from client.member.station import EVENTS
-from client.repeats import beyond_updates, other_scores, repeats
+from client.repeats import beyond_updates, other_scores, repeats, uninvited
 from client.seat import Seat
 from client.spending import require_left
 from client.terms import objections
@@ -75,6 +75,7 @@ class Door:
         """
         return [
             *objections(self.policy, order, book.spent, book.spendings, book.begun),
+            *uninvited(order, book.answered),
             *repeats(order, book.answered),
             *beyond_updates(self.policy, order, book.answered, len(book.spent)),
             *other_scores(self.policy, order, book.answered, book.spent),

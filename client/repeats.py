@@ -1,4 +1,4 @@
-"""What asks again: for figures that have left under masks, for a judgement or for scores of one model after the other.
+"""What asks in a run that the site hasn't joined, or asks again: for masked figures, a judgement, scores.
 
 An update is a function of model, data, seed and steps. Two sums of the same updates, over two lists of sites, differ by
 those of a single site, and without masks they would be seen at once. A judgement is a mean over validation images of a
@@ -19,7 +19,21 @@ from ra_core.config import PolicyConfig
 from ra_core.hashing import tensor_digest
 from ra_core.messages import CheckOrder, HistogramOrder, JoinOrder, ModelOrder, Order, RoundOrder, StageOrder
 
-__all__ = ["beyond_updates", "other_scores", "repeats"]
+__all__ = ["beyond_updates", "other_scores", "repeats", "uninvited"]
+
+
+def uninvited(order: Order, answered: Answered) -> Iterator[str]:
+    """Why an order is of a run that the site has no part in: it was never asked to join, or has refused.
+
+    A refusal would else bind an honest server alone: what only joining looks at, as a smallest number of validation
+    patients, would be passed by.
+
+    Args:
+        order: that came.
+        answered: by the ledger.
+    """
+    if not isinstance(order, JoinOrder) and (order.run, order.study.digest()) not in answered.joined:
+        yield "run: this site hasn't joined it"
 
 
 def repeats(order: Order, answered: Answered) -> Iterator[str]:
@@ -63,9 +77,8 @@ def beyond_updates(policy: PolicyConfig, order: Order, answered: Answered, updat
 def other_scores(policy: PolicyConfig, order: Order, answered: Answered, spent: Sequence[Spent]) -> Iterator[str]:
     """Why an order asks for more than one histogram, and counts above one set of thresholds, of one model in a run.
 
-    The same again, as after a crash of the server, tells nothing new (`policy.release` sees to that). The run has to be
-    one that the site has joined and, where the site has a budget of rounds, given an update to: then the budget bounds
-    these answers too.
+    The same again, as after a crash of the server, tells nothing new (`policy.release` sees to that). Where the site
+    has a budget of rounds, an update has to have left in the run: then the budget bounds these answers too.
 
     Args:
         policy: of the site.
@@ -75,11 +88,8 @@ def other_scores(policy: PolicyConfig, order: Order, answered: Answered, spent: 
     """
     if not isinstance(order, HistogramOrder | CheckOrder):
         return
-    run = order.run, order.study.digest()
-    if run not in answered.joined:
-        yield "run: this site hasn't joined it"
     key = _budget(policy)
-    if key and run not in {(update.run, update.study) for update in spent}:
+    if key and (order.run, order.study.digest()) not in {(update.run, update.study) for update in spent}:
         yield f"policy.{key}: no update has left in this run"
     kind, thresholds, others = "histogram", tuple[int, ...](), "of another model"
     if isinstance(order, CheckOrder):

@@ -141,7 +141,7 @@ class Site:
         kept: Mapping[str, Tensor],
         spending: Spending | None,
     ) -> dict[str, float]:
-        """Local steps; mean loss terms over them. What stays here is kept for the next round."""
+        """Local steps; each loss term's mean over those that have it. What stays here is kept for the next round."""
         study = order.study
         if isinstance(method, FittedMethod):
             method.fit(batches(self.images.train, study.evaluation.batch_size))
@@ -162,11 +162,11 @@ class Site:
         )
         if study.federation.keep_optimizer:
             trainer.restore_optimizers(kept)
-        sums: dict[str, float] = {}
+        found: dict[str, list[float]] = {}  # a phase of training may lack a term, and so may a private step of nobody
 
         def add(_: LocalTrainer, terms: dict[str, float]) -> None:
             for name, value in terms.items():
-                sums[name] = sums.get(name, 0.0) + value
+                found.setdefault(name, []).append(value)
 
         trainer.run(end, add)
         own = own_layers(method, study)
@@ -174,7 +174,7 @@ class Site:
             own |= trainer.optimizer_tensors()
         if own:
             Kept.of(self.state, study, order.run).save(order.round, own, order.base_round, order.best_round)
-        return {name: total / order.steps for name, total in sums.items()}
+        return {name: sum(values) / len(values) for name, values in found.items()}
 
     def _spend(self, order: RoundOrder) -> Spending | None:
         """Pay for a round with differential privacy before anything of it is computed; None where there is none."""

@@ -23,6 +23,12 @@ COUNTS = frozenset({"n_images", "n_patients", "n_val", "n_val_patients", "n_decl
 
 DAY = timedelta(hours=24)
 
+LEAST_RATE = 0.01
+"""Of the largest learning rate of a round: a step with less is none."""
+
+MOST_STEPS = 1_000_000
+"""Steps whose learning rates are looked through; a study may name any number, and a site is not kept busy by that."""
+
 
 def objections(
     policy: PolicyConfig,
@@ -99,11 +105,41 @@ def _to_tensors(allowed: tuple[str, ...], study: StudyConfig) -> Iterator[str]:
 
 
 def _to_drawn(policy: PolicyConfig, order: Order) -> Iterator[str]:
-    """By what the order itself asks for: a server may ask for fewer steps than its study has."""
-    study = order.study
-    steps = study.federation.local_steps if isinstance(order, JoinOrder) else getattr(order, "steps", 0)
-    if steps and not study.method.fitted and steps * study.training.batch_size < policy.min_images_drawn:
-        yield f"policy.min_images_drawn: a round of {steps} steps on {study.training.batch_size} images draws fewer"
+    """By what the order itself asks for: a server may ask for fewer steps than its study has, and from any of them on.
+
+    A step whose learning rate is next to nothing beside another's adds nothing to the update: it draws no image.
+    """
+    study, size = order.study, order.study.training.batch_size
+    if policy.min_images_drawn == 1 or study.method.fitted:
+        return
+    for start, steps in _rounds_asked(order):
+        if steps > MOST_STEPS:
+            yield f"policy.min_images_drawn: more than {MOST_STEPS} steps a round are not looked through"
+            return
+        counted = _counted_steps(study, start, steps)
+        if counted * size < policy.min_images_drawn:
+            left_out = f", {steps - counted} of them at next to no learning rate," if counted < steps else ""
+            yield f"policy.min_images_drawn: a round of {steps} steps on {size} images{left_out} draws fewer"
+            return
+
+
+def _rounds_asked(order: Order) -> Iterator[tuple[int, int]]:
+    """Start and steps of the rounds that an order asks for.
+
+    On joining those that begin within the first `MOST_STEPS` steps: a later one is looked at when it is asked for.
+    """
+    if isinstance(order, RoundOrder | StageOrder) and order.steps:
+        yield order.start_step, order.steps
+    if isinstance(order, JoinOrder):
+        steps = order.study.federation.local_steps
+        for start in range(0, min(order.study.federation.rounds * steps, MOST_STEPS), steps):
+            yield start, steps
+
+
+def _counted_steps(study: StudyConfig, start: int, steps: int) -> int:
+    rates = [study.method.rate(step) for step in range(start, start + steps)]
+    largest = max(rates)
+    return sum(rate >= LEAST_RATE * largest for rate in rates)
 
 
 def _to_rounds(policy: PolicyConfig, order: Order, spent: Sequence[Spent]) -> Iterator[str]:

@@ -17,6 +17,9 @@ __all__ = ["clipped", "truncated", "update_norm"]
 CHUNK = 1 << 16
 """Weights looked at together: the scratch memory of a norm grows with this, not with the model."""
 
+_SLACK = 1e-12
+"""Of a norm: shortening may leave it longer by the last digits of a float."""
+
 
 def update_norm(codes: Mapping[str, Codes]) -> float:
     """L2 norm of the update over all arrays: the squares are summed exactly, as integers."""
@@ -36,7 +39,7 @@ def clipped(codes: Mapping[str, Codes], largest: float) -> dict[str, Codes]:
     """The update, shortened to a norm where it is longer; the direction stays.
 
     Rounding back to codes goes towards zero, so that the norm of what comes back is at most `largest`, but for the last
-    digit of a float.
+    digit of a float. What has been shortened once is left as it is a second time, at the site and then at the server.
 
     Args:
         codes: of one site's update, by name.
@@ -48,7 +51,7 @@ def clipped(codes: Mapping[str, Codes], largest: float) -> dict[str, Codes]:
     if not 0 < largest < math.inf:
         raise ValueError(f"{largest} is no largest norm: it has to be a positive number")
     norm = update_norm(codes)
-    if norm <= largest:
+    if norm <= largest * (1 + _SLACK):
         return dict(codes)
     # As arrays: numpy turns the result into a plain number where there is one weight without dimensions.
     return {name: np.asarray(np.trunc(array * (largest / norm)), np.int32) for name, array in codes.items()}

@@ -5,6 +5,7 @@ from answering import SITES, answering_app
 from flwr.app import Context, Message, RecordDict
 
 import client.app as client_app
+from client.ledger.chain import Entry
 from ra_core.config import RuntimeConfig, StudyConfig
 from ra_core.models.registry import build_method
 from ra_core.models.shared import shared_tensors
@@ -43,6 +44,14 @@ def answer_of(settings, order, kind="train", run_config=None):
     InProcessGrid(client_app.app, [])  # a message needs a run
     message = Message(order.to_record(), dst_node_id=1, message_type=kind)
     return client_app.app(message, Context(1, 1, settings, RecordDict(), run_config or {}))
+
+
+def note_joined(ledger, order):
+    """Have a site's ledger say that it has joined the run of an order, which else it doesn't answer."""
+    with ledger.opened() as book:
+        if (order.run, order.study.digest()) not in book.answered.joined:
+            told = {"facts": {}, "metrics": {}, "tensors": [], "norm": 0.0, "bytes": 0, "sha256": "", "withheld": []}
+            book.append(Entry(kind="join", what=told, policy="", run=order.run, study=order.study.digest()))
 
 
 def start():

@@ -60,3 +60,17 @@ def test_without_advisories_it_says_so_and_never_that_all_is_well(audit, answer,
     assert "NOTHING WAS AUDITED" in done.stdout
     assert "of 0 packages" not in done.stdout
     assert "must not" not in done.stdout
+
+
+@pytest.mark.parametrize(("answer", "code"), [("", 1), ("no JSON", 0), (report(), 0), (report(UNKNOWN), 0)])
+def test_where_only_the_first_package_is_answered_for_it_fails(audit, answer, code):
+    done = audit(report(NUMPY), answer, code=code)
+    assert done.returncode == 1
+    assert "FAILED, NOTHING WAS AUDITED: advisories can be had" in done.stdout
+
+
+def test_without_pip_audit_it_fails(tmp_path):
+    """Python without site packages finds none; numpy's version isn't asked for then."""
+    done = subprocess.run([sys.executable, "-S", AUDIT], cwd=tmp_path, capture_output=True, text=True, check=False)  # noqa: S603 - ours
+    assert done.returncode == 1
+    assert "pip-audit is not installed" in done.stdout

@@ -21,7 +21,6 @@ def append(path: Path, content: bytes) -> None:
     Raises:
         OSError: it isn't safe; what was written of it has been taken back, as far as that could be.
     """
-    is_new = not path.exists()
     handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
         size = os.fstat(handle).st_size
@@ -30,8 +29,7 @@ def append(path: Path, content: bytes) -> None:
             while written < len(content):
                 written += os.write(handle, content[written:])
             os.fsync(handle)
-            if is_new:
-                sync_folder(path.parent)
+            sync_folder(path.parent)  # each time: who made the file may not have got so far
         except OSError:
             with suppress(OSError):
                 os.ftruncate(handle, size)

@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
 from client.ledger.answered import Answered
 from client.ledger.appending import append
-from client.ledger.chain import EMPTY, Entry, Head, Line, Spending, Spent, faulty, read_lines
+from client.ledger.chain import EMPTY, LONGEST_LINE, Entry, Head, Line, Spending, Spent, faulty, read_lines
 from ra_core.config import DIGEST
 from ra_core.daemons.events import moment
 from ra_core.errors import LedgerError
@@ -49,6 +50,11 @@ class Ledger:
         return self.folder / "ledger.jsonl"
 
     @property
+    def acknowledgement(self) -> Path:
+        """Where it stands what the server has told of them."""
+        return self.folder / "acknowledged.json"
+
+    @property
     def acknowledged(self) -> Head:
         """Up to where the server has told that it has the messages.
 
@@ -56,11 +62,10 @@ class Ledger:
             LedgerError: the file that says so was changed.
             OSError: it can't be read.
         """
-        file = self.folder / "acknowledged.json"
-        if not file.exists():
+        if not self.acknowledgement.exists():
             return EMPTY
         try:
-            head = Head(**json.loads(file.read_bytes()[:1000]))
+            head = Head(**json.loads(self.acknowledgement.read_bytes()[:1000]))
             if head.length >= 1 and DIGEST.fullmatch(head.hash):
                 return head
         except (ValueError, TypeError):
@@ -68,8 +73,11 @@ class Ledger:
         raise faulty("acknowledged.json is not what was written")
 
     @contextmanager
-    def opened(self) -> Iterator[Book]:
+    def opened(self, renew: bool = False) -> Iterator[Book]:
         """Within, no other process writes. The whole chain has been checked.
+
+        Args:
+            renew: set aside what can't be used, as `Book.renewed` does; for who gives a lost ledger up.
 
         Raises:
             LedgerError: it was changed, it can't be read or written, or another process keeps it.
@@ -77,7 +85,7 @@ class Ledger:
         try:
             self._make_folder()
             with FileLock(self.folder / ".lock").acquire(timeout=PATIENCE):
-                yield Book.read(self)
+                yield Book.renewed(self) if renew else Book.read(self)
         except Timeout:
             raise LedgerError("another process keeps the ledger", "end it; `ra-client doctor` tells of it") from None
         except OSError as error:
@@ -85,6 +93,17 @@ class Ledger:
                 f"the ledger can't be read or written ({error.strerror or type(error).__name__})",
                 "see to the room on the disk and to the rights of the state folder; until then nothing leaves",
             ) from None
+
+    def set_aside(self, file: Path) -> None:
+        """Give a file of this folder a name with the day and its hash, under which it stays.
+
+        Raises:
+            OSError: it can't be renamed.
+        """
+        with file.open("rb") as content:
+            digest = hashlib.file_digest(content, "sha256").hexdigest()
+        file.rename(file.with_name(f"lost_{moment()[:10]}_{digest[:16]}_{file.name}"))
+        sync_folder(self.folder)
 
     def _make_folder(self) -> None:
         """Safe on the disk, as all folders above that are made for it: a lost one would lose the ledger."""
@@ -130,10 +149,35 @@ class Book:
             LedgerError: it was changed.
             OSError: it can't be read.
         """
+        book = cls._of_chain(ledger)
+        book.require(ledger.acknowledged, "acknowledged.json")
+        return book
+
+    @classmethod
+    def renewed(cls, ledger: Ledger) -> Book:
+        """As `read`, but lines and acknowledgement that can't be used are set aside, so that a book can begin anew.
+
+        Lines that are a chain stay, though some may be missing at its end: what they have spent stays spent.
+
+        Raises:
+            OSError: they can't be read or renamed.
+        """
+        try:
+            book = cls._of_chain(ledger)
+        except LedgerError:
+            ledger.set_aside(ledger.file)
+            book = cls(ledger)
+        try:
+            book.require(ledger.acknowledged, "acknowledged.json")
+        except LedgerError:
+            ledger.set_aside(ledger.acknowledgement)
+        return book
+
+    @classmethod
+    def _of_chain(cls, ledger: Ledger) -> Book:
         book = cls(ledger)
         for line in book.lines():
             book._add(line)
-        book.require(ledger.acknowledged, "acknowledged.json")
         return book
 
     @property
@@ -188,10 +232,11 @@ class Book:
         self.require(head, "the server")
         if head.length > self.ledger.acknowledged.length and head not in self.replaced:
             content = json.dumps(head._asdict()).encode()
-            write_atomically(self.ledger.folder / "acknowledged.json", content, mode=0o600)
+            write_atomically(self.ledger.acknowledgement, content, mode=0o600)
+            sync_folder(self.ledger.folder)
 
     def begin(self, lost: Head, policy: str) -> None:
-        """Note that the account of privacy begins with this ledger.
+        """Note that the account of privacy begins with this ledger, and what was set aside for it.
 
         Args:
             lost: end of a ledger in whose place it is; `EMPTY` where there was none.
@@ -200,7 +245,8 @@ class Book:
         Raises:
             OSError: as `append`.
         """
-        self.append(Entry(kind="begin", what={"length": lost.length, "head": lost.hash}, policy=policy))
+        what = {"length": lost.length, "head": lost.hash, "aside": [_told(path) for path in self._unnoted("lost_*")]}
+        self.append(Entry(kind="begin", what=what, policy=policy))
 
     def append(self, entry: Entry) -> Head:
         """Write a line, and see it safe on the disk.
@@ -210,12 +256,11 @@ class Book:
 
         Raises:
             OSError: it is not safe on the disk. A later call finds out what has become of it.
+            LedgerError: it is too long; nothing was written.
         """
         self._set_aside()
-        for torn in self._unnoted():
-            content = torn.read_bytes()
-            note = {"file": torn.name, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-            self._write(Entry(kind="torn", what=note, policy=entry.policy))
+        for torn in self._unnoted("torn_*"):
+            self._write(Entry(kind="torn", what=_told(torn), policy=entry.policy))
         return self._write(entry)
 
     def _set_aside(self) -> None:
@@ -226,16 +271,22 @@ class Book:
                 rest = file.read()
                 name = f"torn_{self.head.length + 1}_{hashlib.sha256(rest).hexdigest()[:16]}"
                 write_atomically(self.ledger.folder / name, rest, mode=0o600)
+                sync_folder(self.ledger.folder)  # before they are gone from here
                 file.truncate(self.whole)
                 os.fsync(file.fileno())
 
-    def _unnoted(self) -> list[Path]:
+    def _unnoted(self, pattern: str) -> list[Path]:
         """What was set aside, and stands in no note yet."""
-        return [path for path in sorted(self.ledger.folder.glob("torn_*")) if path.name not in self.noted]
+        return [path for path in sorted(self.ledger.folder.glob(pattern)) if path.name not in self.noted]
 
     def _write(self, entry: Entry) -> Head:
         number, salt = self.head.length + 1, secrets.token_hex(16)
         line = Line(**vars(entry), number=number, time=moment(), previous=self.head.hash, salt=salt)
+        if len(line.content) > LONGEST_LINE:
+            raise LedgerError(
+                f"a line of {len(line.content)} bytes is longer than any that is read again",
+                "a model of fewer tensors, or a shorter message, has a shorter line",
+            )
         append(self.ledger.file, line.content)
         self._add(line)
         return self.head
@@ -245,8 +296,7 @@ class Book:
         self.whole += len(line.content)
         if line.replaced:
             self.replaced.add(line.replaced)
-        if line.kind == "torn":
-            self.noted.add(line.what["file"])
+        self.noted.update(line.noted)
         self.answered.add(line)
         if line.spent:
             self.spent.append(line.spent)
@@ -255,3 +305,10 @@ class Book:
         if line.spending:
             self.spendings.append(line.spending)
             self.unused = line.spending
+
+
+def _told(path: Path) -> dict[str, Any]:
+    """A file that was set aside, as a line notes it."""
+    with path.open("rb") as content:
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    return {"file": path.name, "bytes": path.stat().st_size, "sha256": digest}

@@ -194,6 +194,12 @@ class Line(Entry):
         """Of a note of a beginning, the end of the lost ledger in whose place it is, which may be empty."""
         return Head(self.what["length"], self.what["head"]) if self.kind == "begin" else None
 
+    @property
+    def noted(self) -> list[str]:
+        """Names of files that were set aside and that it tells of."""
+        found = [self.what] if self.kind == "torn" else self.what.get("aside", [])
+        return [str(told["file"]) for told in found]
+
     def _fields(self) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
@@ -235,7 +241,7 @@ def _line(text: bytes, number: int) -> Line:
         found.pop("hash")
         line = Line(**found)
         whole = line.content == text and isinstance(line.what, dict)
-        _ = line.spent, line.spending, line.replaced, line.model_hash, line.trained, line.scored
+        _ = line.spent, line.spending, line.replaced, line.model_hash, line.trained, line.scored, line.noted
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
         whole = False
     if not whole:

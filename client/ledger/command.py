@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from client.ledger.kinds import KINDS
 from client.options import HERE
 
 if TYPE_CHECKING:
@@ -25,18 +26,23 @@ ledger = typer.Typer(
 Site = Annotated[Path, typer.Argument(help="Site config (YAML) with a state folder.")]
 
 
-@ledger.command()
+_SHOW = f"""List what left, the latest last: line, time, message, run, round, bytes, norm of the update, what stayed.
+
+The chain is checked on the way. A message is one of
+
+{chr(10).join(f"- *{kind}*: {words}" for kind, words in KINDS.items())}
+
+`--whole` has names, shapes and hashes too.
+"""
+
+
+@ledger.command(help=_SHOW)
 def show(
     site: Site = HERE,
     last: Annotated[int, typer.Option(min=1, help="Show so many of the latest lines.")] = 20,
     whole: Annotated[bool, typer.Option("--whole", help="Print the lines as they stand in the file: JSON.")] = False,
 ) -> None:
-    """List what left, the latest last: line, time, message, run, round, bytes, norm of the update, what was kept back.
-
-    The chain is checked on the way. A message is *join* (counts), *refusal* (which rule of the policy forbids a study),
-    *round* (an update of weights), *closing* (means that judge the last model), *delivery* (a receipt), *error* (kind
-    and site alone); *torn* notes a line that a crash left unfinished. `--whole` has names, shapes and hashes too.
-    """
+    """List what left; the help has which kinds of messages there are."""
     from collections import deque  # noqa: PLC0415 - nothing of this is needed by `--help`
 
     from client.ledger.listing import told  # noqa: PLC0415
@@ -77,16 +83,17 @@ def begin(
     """Say that no privacy of these images was spent before this ledger: a budget (`policy.dp_epsilon`) needs that.
 
     An empty ledger would else be a full budget again: on a new disk, in another state folder, under another name of the
-    site, in a second config for the same images. Where a ledger is lost and no copy is left, name its end as the
-    consortium's operator has it with `--length` and `--head`: what it had spent is then in no account any more, so
-    lower `dp_epsilon` by it. The ledger keeps the statement.
+    site, in a second config for the same images. Where a ledger is lost or damaged and no copy is left, name its end as
+    the consortium's operator has it with `--length` and `--head`: what it had spent is then in no account any more, so
+    lower `dp_epsilon` and `rounds_total` by it. What can't be used stays beside the new ledger under a name that begins
+    with *lost*, and the ledger keeps the statement. A run that goes on has to be joined again: the operator resumes it.
     """
     from client.ledger.report import state_of  # noqa: PLC0415 - as above
     from ra_core.errors import ConfigError  # noqa: PLC0415
 
     lost = _head(length, head)
     found, config = _open(site)
-    with found.opened() as book:
+    with found.opened(renew=lost.length > 0) as book:
         if lost in book.replaced:
             raise ConfigError("this ledger has begun", "`ra-client ledger show` has when")
         book.begin(lost, config.policy.digest())

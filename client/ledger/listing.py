@@ -23,7 +23,8 @@ def told(line: Line) -> str:
         place = (
             f"in place of one of {counted(lost.length, 'line')}, lost" if lost.length else "nothing was spent before it"
         )
-        return f"{line.number}  {line.time}  begin  the account of privacy begins with this ledger: {place}"
+        aside = f"; set aside: {', '.join(line.noted)}" if line.noted else ""
+        return f"{line.number}  {line.time}  begin  the account of privacy begins with this ledger: {place}{aside}"
     what = line.what
     run = f"{line.run or 'unknown run'}, round {line.round}" if line.round else line.run or "unknown run"
     parts = [str(line.number), line.time, line.kind, run, f"{what['bytes']} bytes"]

@@ -11,8 +11,6 @@ Reference: Kascenas et al., "Denoising Autoencoders for Unsupervised Anomaly Det
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -68,7 +66,7 @@ class DAE(Reconstruction, GradientMethod):
 
     def training_step(self, batch: Tensor, state: StepState) -> dict[str, float]:
         """One step of taking noise off."""
-        state.set_rate(self.rate(state.step))
+        state.set_rate(self.config.rate(state.step))
         with state.autocast():
             clean = self.unet(batch + self.noise(batch, state))
         error = squared_error(batch, clean)
@@ -84,10 +82,3 @@ class DAE(Reconstruction, GradientMethod):
         uniform = torch.special.ndtr(state.noise("shift", 2).cpu())  # the normal distribution function of normal draws
         down, right = (uniform * side).long().tolist()
         return fine.roll((down, right), dims=(2, 3)) * (x > FOREGROUND)
-
-    def rate(self, step: int) -> float:
-        """Learning rate of a step: down and up a cosine of half period `schedule_steps`; no total has to be known."""
-        c = self.config
-        if not c.schedule_steps:
-            return c.learning_rate
-        return c.learning_rate * 0.5 * (1 + math.cos(math.pi * step / c.schedule_steps))

@@ -23,6 +23,8 @@ from server.flower import Flower
 from server.operation.runs import Run
 from server.provisioning.admission import revoke
 from server.provisioning.registry import edited, load_site, save_site, timestamp
+from server.rounds.account import RUNNING
+from server.rounds.checkpoint import Checkpoints
 from server.run_files import LOCK, MODEL
 
 __all__ = ["study_without", "withdraw"]
@@ -54,7 +56,7 @@ def withdraw(consortium: Consortium, flower: Flower, site: str, now: dt.datetime
         AdmissionError: the site is unknown.
         FlowerError: the SuperLink fails, or a run doesn't end; the site is out by then, all other runs are done, and
             the same again does what is left.
-        ResumeError: a run's record is damaged; likewise.
+        ResumeError: a run's record or checkpoint is damaged; likewise.
         OSError: the disk is full or the folder can't be written.
     """
     yield from revoke(consortium, flower, site, now)
@@ -128,8 +130,19 @@ def _from_run(run: Run, flower: Flower, site: str, when: str) -> Iterator[str]:
 
 
 def _rounds(run: Run, site: str) -> list[int]:
-    """Rounds in which a site's answer counts, the closing exchange among them: it helped to choose the model."""
-    return [int(found["round"]) for found in run.result().get("rounds", ()) if site in found["answered"]]
+    """Rounds in which a site's answer counts, the closing exchange among them: it helped to choose the model.
+
+    A run whose app was killed may have one more in its checkpoint, which is written before `run.json`.
+
+    Raises:
+        ResumeError: no checkpoint of such a run can be used, so that it isn't known.
+    """
+    told = run.result()
+    found = {int(record["round"]) for record in told.get("rounds", ()) if site in record["answered"]}
+    if told.get("state", RUNNING.state) == RUNNING.state:
+        progress = Checkpoints(run.folder, run.record().study_digest).load()
+        found |= {record.round for record in (progress.records if progress else ()) if site in record.answered}
+    return sorted(found)
 
 
 def _mark(run: Run, site: str) -> Iterator[str]:

@@ -19,11 +19,12 @@ from server.rounds.outcome import Outcome
 from server.rounds.progress import LedgerHead, Progress, RoundRecord
 from server.run_files import RESULT
 
-__all__ = ["Account", "known_ledgers"]
+__all__ = ["RUNNING", "Account", "known_ledgers"]
 
 CRITERION = "validation_error, lower is better"
 
 RUNNING = Outcome("running", (), 0)
+"""What a record says until its run has ended; for ever, where its process was killed."""
 
 
 @dataclass(frozen=True)

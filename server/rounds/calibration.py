@@ -39,7 +39,7 @@ class Calibrating:
     Args:
         post: the way to the sites.
         roster: who they are.
-        joining: lets nodes in whose site isn't sure.
+        joining: lets sites in that haven't joined yet.
         orders: makes them.
         seconds: longest wait for the answers of each exchange.
         tell: takes events.
@@ -60,7 +60,7 @@ class Calibrating:
         study = self._orders.study
         if study.calibration is None or progress.calibration or not progress.best:
             return False
-        asked = self._joining.known(self._roster.sites, self._seconds)
+        asked = self._joining.known(self._roster.sites, progress.joined, self._seconds)
         self._tell("calibrating", asked=sorted(asked.values()), until=moment(self._seconds))
         replies, absent = self._histograms(asked, progress)
         network = next((reply.network for reply in replies.values()), "")
@@ -117,6 +117,8 @@ class Calibrating:
                 if message.has_error():
                     raise MessageError(reported(message.error)[1])
                 reply = read(message)
+                if reply.site == site:  # whether it counts or not
+                    progress.note_ledger(site, (reply.ledger_length, reply.ledger_head))
                 if why := _of_another(reply, {"site": site} | expected) or problem(site, reply):
                     raise MessageError(why)
             except MessageError as error:
@@ -124,7 +126,6 @@ class Calibrating:
                 continue
             replies[site] = reply
             del absent[site]
-            progress.note_ledger(site, (reply.ledger_length, reply.ledger_head))
         return dict(sorted(replies.items())), absent
 
 

@@ -24,7 +24,7 @@ def deliver(
     Args:
         post: the way to the sites.
         roster: who they are.
-        joining: lets nodes in whose site isn't sure.
+        joining: lets sites in that haven't joined yet.
         orders: makes them.
         progress: `delivered` and `undelivered` are changed.
         seconds: longest wait for answers.
@@ -36,7 +36,7 @@ def deliver(
     lacking = {site for site in roster.sites if site not in progress.delivered}
     if not lacking or not progress.best:
         return False
-    asked = joining.known(lacking, seconds)
+    asked = joining.known(lacking, progress.joined, seconds)
     progress.undelivered = {site: roster.why_absent(site) for site in sorted(lacking)}
     progress.undelivered |= dict.fromkeys(asked.values(), TOO_LATE)
     waiting = post.send(orders.delivery(asked, progress), "query.deliver", seconds) if asked else {}
@@ -63,9 +63,9 @@ def _problem(message: Message, site: str, expected: str, progress: Progress) -> 
         reply = DeliveryReply.from_record(message.content)
         if reply.site != site:
             raise MessageError(f"answers as '{reply.site}', which it is not")
+        progress.note_ledger(site, (reply.ledger_length, reply.ledger_head))
         if reply.model_hash != expected:
             raise MessageError("has stored another model")
-        progress.note_ledger(site, (reply.ledger_length, reply.ledger_head))
     except MessageError as error:
         return printable(str(error))
     return ""

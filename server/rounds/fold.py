@@ -17,7 +17,7 @@ from ra_core.fixed_point import Codes, WeightedSum, check_update
 from ra_core.messages import MaskedReply, MessageError, RoundOrder, RoundReply
 from server.rounds.aggregation import Combiner, TrimmedMean
 from server.rounds.orders import model_digest
-from server.rounds.progress import RoundRecord
+from server.rounds.progress import LedgerHead, RoundRecord
 from server.rounds.roster import TOO_LATE, counts_problem, printable, reported
 
 __all__ = ["Fold", "privacy_problem", "record_of"]
@@ -46,6 +46,7 @@ class Fold:
         self._private = order.study.dp is not None
         self._combiner = _combiner(self._shapes, order.study.federation)
         self._replies: dict[str, RoundReply] = {}
+        self._heads: dict[str, LedgerHead] = {}
         self._rejected: dict[str, str] = {}
 
     def take(self, node: int, message: Message) -> str:
@@ -71,6 +72,7 @@ class Fold:
     def _check(self, site: str, reply: RoundReply) -> None:
         if reply.site != site:
             raise MessageError(f"answers as '{reply.site}', which it is not")
+        self._heads[site] = (reply.ledger_length, reply.ledger_head)  # it has left, whether it counts or not
         for name, value in self._expected.items():
             if getattr(reply, name) != value:
                 raise MessageError(f"answers another {name.replace('_', ' ')}")
@@ -117,7 +119,7 @@ class Fold:
             by_site={name: self.metrics(name) for name in replies},
             images={name: reply.n_images for name, reply in replies.items()},
             files={name: (reply.n_used, reply.n_declared) for name, reply in replies.items()},
-            ledgers={name: (reply.ledger_length, reply.ledger_head) for name, reply in replies.items()},
+            ledgers=dict(sorted(self._heads.items())),
         )
 
     def _validation_error(self) -> float:

@@ -79,16 +79,23 @@ class Joining:
             if not arrived:
                 time.sleep(POLL_SECONDS)
 
-    def known(self, sites: Collection[str], seconds: float) -> dict[int, str]:
-        """Connected nodes of these sites; those that nobody knows yet are asked first who they are.
+    def known(self, sites: Collection[str], before: Collection[str], seconds: float) -> dict[int, str]:
+        """Connected nodes of these sites, as far as they have joined the run; those that haven't are asked first.
+
+        A site answers in runs alone that it has joined, and it remembers which.
 
         Args:
             sites: that are wanted.
+            before: sites that have joined the run before it was started again.
             seconds: longest wait for their answers.
         """
-        if set(sites) - set(self._roster.known(self._post.connected()).values()):
+        if set(sites) - set(self._joined(before).values()):
             self.late(seconds)
-        return {node: site for node, site in self._roster.known(self._post.connected()).items() if site in sites}
+        return {node: site for node, site in self._joined(before).items() if site in sites}
+
+    def _joined(self, before: Collection[str]) -> dict[int, str]:
+        there = self._roster.known(self._post.connected())
+        return {node: site for node, site in there.items() if site in self._roster.joined or site in before}
 
     def _ask(self, seconds: float) -> set[int]:
         """Ask connected nodes that aren't in; the value is who was never asked before."""

@@ -139,7 +139,7 @@ class MaskedFold:
             by_site={},
             images={},
             files={},
-            ledgers={name: self.heads[name] for name in sorted(self._replies)},
+            ledgers=dict(sorted(self.heads.items())),
             means=dict(sorted(totals.metrics.items())) if totals else {},
             totals=counts,
         )

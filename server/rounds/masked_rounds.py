@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
@@ -27,6 +27,11 @@ LEFT_ALONE = "too few others were left for the round"
 
 _BEFORE: dict[Asked, Asked] = {"deal": "announce", "mask": "deal", "confirm": "mask", "reveal": "confirm"}
 """Whose messages are relayed with a question."""
+
+_REPEATABLE: Sequence[Asked] = ("announce", "deal")
+"""Questions before any figures: what fails there can be tried again."""
+
+_GOES_ON = "mend the sites named; the run goes on from the last checkpoint"
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,7 @@ class MaskedRounds:
         try:
             for stage in get_args(Asked):
                 there = self._stage(stage, fold, there, progress)
-                fold.close(stage)
+                self._close(stage, fold)
         except RAError:
             absent = {site: self._roster.why_absent(site) for site in self._roster.sites}
             progress.unfinished = fold.record(absent | dict.fromkeys(there.values(), LEFT_ALONE))
@@ -110,12 +115,27 @@ class MaskedRounds:
         waiting, sent = self._post.send(records, kind, seconds, label), time.monotonic()
         for node, message in self._post.answers(waiting, seconds):
             site, why = there[node], fold.take(stage, there[node], message)
-            if not why:
+            if site in fold.heads:  # also of an answer that doesn't count
                 progress.note_ledger(site, fold.heads[site])
-                if stage == "mask":
-                    took = round(time.monotonic() - sent, 3)
-                    self._tell("answered", round=fold.order.round, site=site, seconds=took, metrics={})
+            if stage == "mask" and not why:
+                took = round(time.monotonic() - sent, 3)
+                self._tell("answered", round=fold.order.round, site=site, seconds=took, metrics={})
         return self._left(stage, fold, there)
+
+    def _close(self, stage: Asked, fold: MaskedFold) -> None:
+        """Go on with what has come to a question.
+
+        Raises:
+            QuorumError: it is of no use, and no figures were asked for yet; the round can be made again.
+            MaskingError: it is of no use; the round can't be made again.
+        """
+        try:
+            fold.close(stage)
+        except MaskingError as error:
+            if stage not in _REPEATABLE:
+                raise
+            told = "; ".join(f"{site}: {why}" for site, why in sorted(fold.why.items()))
+            raise QuorumError(f"round {fold.order.round}: {error.message} ({told})", _GOES_ON) from None
 
     def _left(self, stage: Asked, fold: MaskedFold, there: Mapping[int, str]) -> Mapping[int, str]:
         """Who has answered; the others fall out, which is told.
@@ -139,8 +159,8 @@ class MaskedRounds:
         absent = {site: self._roster.why_absent(site) for site in fold.sites if site not in fold.asked.values()}
         told = "; ".join(f"{site}: {why}" for site, why in sorted((absent | fold.why).items()))
         text = f"round {fold.order.round}: {left} of {len(fold.sites)} sites are left, {needed} are needed ({told})"
-        if stage in ("announce", "deal"):
-            return QuorumError(text, "mend the sites named; the run goes on from the last checkpoint")
+        if stage in _REPEATABLE:
+            return QuorumError(text, _GOES_ON)
         return MaskingError(
             f"{text}; nothing was opened", "sites give figures under masks once: begin another run, with another seed"
         )

@@ -43,8 +43,8 @@ class RoundRecord:
             noise multiplier.
         files: of each site, those used and those that ought to be images.
         fingerprints: of each site's data; another one than before tells that the data changed.
-        ledgers: of each site, the length of its ledger and the hash of its last line, which is about this answer. They
-            hold times, so records are compared without them.
+        ledgers: of each site that answered, whether it counts or not, the length of its ledger and the hash of its last
+            line, which is about this answer. They hold times, so records are compared without them.
         means, totals: with secure aggregation, means of the metrics and sums of the counts over the answering sites, in
             place of each site's.
     """

@@ -128,14 +128,14 @@ class FederatedAveraging:
                 raise
             record = progress.unfinished
         progress.unfinished = record
+        for site, head in record.ledgers.items():
+            progress.note_ledger(site, head)
         if steps and self._lacks_privacy(record, progress):
             record = record.void()
         else:
             self._require_quorum(record.round, record.answered, "gave a usable answer", record.missing)
         progress.records.append(record)
         progress.unfinished = None
-        for site, head in record.ledgers.items():
-            progress.note_ledger(site, head)
         judged = record.answered and self.selectable(order.start_step)
         if judged and _is_better(record.validation_error, progress.best_error):
             progress.best, progress.best_round = progress.model, progress.round

@@ -8,16 +8,18 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from federating import answer_of, first_model, train_hospitals
+from federating import answer_of, first_model, note_joined, train_hospitals
 from hospitals import SETTINGS, model_digest, tiny_federation, write_hospitals
 
 import client.app as client_app
+from client.ledger.book import Ledger
 from client.rounds import Site
 from client.site import open_site
 from ra_core.config import RuntimeConfig, SiteConfig, StudyConfig
 from ra_core.errors import StateError
 from ra_core.installed import package_hash
 from ra_core.messages import SITE_FAILED, DeliveryOrder, DeliveryReply, JoinOrder, JoinReply, RoundOrder, RoundReply
+from ra_core.models.ra import RA
 from ra_core.settings import load_config
 from ra_core.storage import load_tensors
 from server.rounds.orders import Orders
@@ -39,6 +41,13 @@ def order(study, **changes):
 def answer(settings, study, run_config=None, sent=None, kind="train"):
     """One answer of a node with these settings."""
     return answer_of(settings, sent or order(study), kind, run_config)
+
+
+@pytest.fixture
+def joined(hospitals, tmp_path):
+    """Both sites have joined the run of `order`."""
+    for node in hospitals:
+        note_joined(Ledger.of(tmp_path / "state", node.site), order(tiny_federation()))
 
 
 def kept(tmp_path, site="anna"):
@@ -187,6 +196,17 @@ def test_local_norms_are_never_sent(hospitals):
     assert not any("norm" in name for name in done.model)
 
 
+def test_a_term_that_some_steps_lack_is_the_mean_of_those_that_have_it(site, monkeypatch):
+    """As in a round that goes over the end of the warm-up."""
+
+    def training_step(_, batch, state):
+        return {"error": 1.0 + state.step} | ({"kl_gap": 6.0} if state.step == 2 else {})
+
+    monkeypatch.setattr(RA, "training_step", training_step)
+    metrics = site.answer(order(tiny_federation(), steps=3)).metrics
+    assert (metrics["error"], metrics["kl_gap"]) == (2.0, 6.0)
+
+
 def test_fedprox_pulls_the_update_together(site):
     study = tiny_federation()
     sizes = {}
@@ -196,6 +216,7 @@ def test_fedprox_pulls_the_update_together(site):
     assert sizes[100.0] < sizes[0.0]
 
 
+@pytest.mark.usefixtures("joined")
 def test_what_fails_at_a_site_is_told_by_its_kind_and_site_alone(hospitals, tmp_path):
     manifest = tmp_path / "anna.csv"
     manifest.write_text(manifest.read_text().replace("train_healthy_0.png", "patient_seven.png"))
@@ -203,6 +224,7 @@ def test_what_fails_at_a_site_is_told_by_its_kind_and_site_alone(hospitals, tmp_
     assert (reply.error.code, reply.error.reason) == (SITE_FAILED, "ManifestError at anna")
 
 
+@pytest.mark.usefixtures("joined")
 def test_a_bug_too_is_told_by_its_kind_alone(hospitals, monkeypatch):
     def broken(*_):
         raise RuntimeError("patient seven")
@@ -211,6 +233,7 @@ def test_a_bug_too_is_told_by_its_kind_alone(hospitals, monkeypatch):
     assert answer(hospitals[0].settings(ONE_THREAD), tiny_federation()).error.reason == "RuntimeError at anna"
 
 
+@pytest.mark.usefixtures("joined")
 def test_threads_are_set_at_each_answer(hospitals, monkeypatch):
     found, before = [], torch.get_num_threads()
     monkeypatch.setattr(Site, "answer", lambda *_: found.append(torch.get_num_threads()))
@@ -223,6 +246,7 @@ def test_threads_are_set_at_each_answer(hospitals, monkeypatch):
     assert found == [2, 1, 2]
 
 
+@pytest.mark.usefixtures("joined")
 def test_a_changed_manifest_is_read_anew(hospitals, tmp_path):
     settings = hospitals[0].settings(ONE_THREAD)
     assert RoundReply.from_record(answer(settings, tiny_federation()).content).n_images == 12
@@ -231,6 +255,7 @@ def test_a_changed_manifest_is_read_anew(hospitals, tmp_path):
     assert RoundReply.from_record(answer(settings, tiny_federation()).content).n_images == 10
 
 
+@pytest.mark.usefixtures("joined")
 class TestSettings:
     def test_the_server_cannot_choose_paths(self, hospitals):
         settings = hospitals[0].settings(ONE_THREAD)

@@ -4,7 +4,7 @@ import json
 import shutil
 
 import pytest
-from federating import answer_of, first_model, train_hospitals
+from federating import answer_of, first_model, note_joined, train_hospitals
 from hospitals import tiny_federation, write_hospitals
 
 from client.ledger import book
@@ -81,7 +81,7 @@ class TestModelsThatAServerMakes:
     """A model is a program that the server chooses: with a constant picture, its error tells of the mean image."""
 
     @pytest.fixture
-    def judged(self, hospitals):
+    def judged(self, hospitals, tmp_path):
         def ask(changed, policy, study=None, **fields):
             study = study or tiny_federation()
             model = first_model(study)
@@ -89,6 +89,7 @@ class TestModelsThatAServerMakes:
             facts = {"round": 1, "base_round": 0, "best_round": 0, "start_step": 0, "steps": 0, "proximal_mu": 0.0}
             names = {"run": f"run {changed}", "package_hash": package_hash()}
             order = RoundOrder(study=study, model=model, **names | facts | fields)
+            note_joined(Ledger.of(tmp_path / "state", "anna"), order)
             sent = answer_of(hospitals(anna=policy)[0].settings(RuntimeConfig(threads=1)), order)
             return sent.error.reason if sent.has_error() else "judged"
 

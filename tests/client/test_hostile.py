@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import yaml
 from federating import answer_of, first_model
-from hospitals import tiny_federation, write_hospitals
+from hospitals import model_digest, tiny_federation, write_hospitals
 
 from client.ledger.book import Ledger
 from ra_core.clipping import update_norm
@@ -21,13 +21,16 @@ from ra_core.messages import (
     SITE_FAILED,
     CheckOrder,
     CheckReply,
+    DeliveryOrder,
     HistogramOrder,
     HistogramReply,
     JoinOrder,
     JoinRefusal,
     JoinReply,
+    MaskedOrder,
     RoundOrder,
     RoundReply,
+    StageOrder,
 )
 
 POLICY = {
@@ -69,8 +72,8 @@ def study(**federation):
     return tiny_federation(**{"parts": ["encoder"]} | federation)
 
 
-def join(found):
-    return JoinOrder(study=found, run="run", package_hash=package_hash())
+def join(found, run="run"):
+    return JoinOrder(study=found, run=run, package_hash=package_hash())
 
 
 def training(found, **changes):
@@ -103,18 +106,87 @@ def test_a_server_that_skips_joining_gets_nothing_and_no_image_is_opened_for_it(
     (line,) = hospital.lines()
     assert line.kind == "error"
     assert "policy.parts doesn't let out decoder" in line.what["withheld"][0]
-    assert hospital.answer(training(study())).error.reason == "DataError at anna"  # so it would have been told
+
+
+def orders(found):
+    """One of each kind that holds a model or belongs to a round, with the type of its message."""
+    names = {"study": found, "run": "run", "package_hash": package_hash()}
+    counts = {"round": 1, "base_round": 0, "best_round": 0, "start_step": 0, "steps": 2, "proximal_mu": 0.0}
+    model = first_model(found)
+    stage = {"stage": "announce", "round": 1, "start_step": 0, "steps": 2, "task": "a" * 64, "relayed": {}}
+    delivery = {"base_round": 0, "card": "{}", "model_hash": model_digest(model)}
+    return {
+        "round": (RoundOrder(model=model, **names | counts), "train"),
+        "closing": (RoundOrder(model=model, **names | counts | {"steps": 0}), "train"),
+        "masked": (MaskedOrder(model=model, dealings={}, **names | counts), "train.masked"),
+        "stage": (StageOrder(**names | stage), "query.stage"),
+        "histogram": (HistogramOrder(model=model, base_round=0, **names), "query.histogram"),
+        "check": (CheckOrder(model=model, base_round=0, local=0, pooled=1, shrunken=2, **names), "query.check"),
+        "delivery": (DeliveryOrder(model=model, **names | delivery), "query.deliver"),
+    }
+
+
+@pytest.mark.parametrize("kind", ["round", "closing", "masked", "stage", "histogram", "check", "delivery"])
+@pytest.mark.parametrize("refused", [False, True], ids=["never asked", "refused"])
+def test_a_run_that_the_hospital_has_not_joined_gets_nothing_of_it(site_root, tmp_path, kind, refused):
+    """What only joining looks at, here the number of validation patients, would else be passed by."""
+    hospital = Hospital(site_root, tmp_path, rounds_total=None, min_count=6)
+    if refused:
+        reply = JoinRefusal.from_record(hospital.answer(join(study()), "query").content)
+        assert "n_val_patients is smaller" in reply.reason
+    hospital.without_images()
+    order, message = orders(study())[kind]
+    sent = hospital.answer(order, message)
+    assert sent.error.reason == "ReleaseError at anna"
+    assert "run: this site hasn't joined it" in hospital.lines()[-1].what["withheld"][0]
+    assert not list(hospital.state.rglob("models")), "nothing is stored for it"
+
+
+def test_a_run_that_the_hospital_has_joined_is_worked_on(hospital):
+    """So that it would have been told above, had an image been wanted."""
+    hospital.answer(join(study()), "query")
+    hospital.without_images()
+    assert hospital.answer(training(study())).error.reason == "DataError at anna"
 
 
 def test_a_server_that_asks_for_round_after_round_gets_what_was_agreed_and_no_more(hospital):
     """Each time under another name, so that no run has more than its share."""
+    once = study(rounds=1)
     for number in range(3):
-        assert hospital.answer(training(study(), run=f"run {number}")).has_content()
-    for number in range(3, 5):
-        sent = hospital.answer(training(study(), run=f"run {number}"))
-        assert sent.error.reason == "ReleaseError at anna"
-    assert [line.kind for line in hospital.lines()] == ["round"] * 3 + ["error"] * 2
-    assert "policy.rounds_total leaves 0 updates" in hospital.lines()[-1].what["withheld"][0]
+        hospital.answer(join(once, f"run {number}"), "query")
+        assert hospital.answer(training(once, run=f"run {number}")).has_content()
+    refusal = JoinRefusal.from_record(hospital.answer(join(once, "run 3"), "query").content)
+    for number in (2, 3):
+        assert hospital.answer(training(once, run=f"run {number}")).error.reason == "ReleaseError at anna"
+        assert "policy.rounds_total leaves 0 updates" in hospital.lines()[-1].what["withheld"][0]
+    assert "policy.rounds_total leaves 0 updates" in refusal.reason
+    assert [line.kind for line in hospital.lines()] == ["join", "round"] * 3 + ["refusal"] + ["error"] * 2
+
+
+def slow(steps):
+    """A study whose steps after the first so many move next to nothing, so that they hide nothing either."""
+    method = {"name": "ra", "channels": [4, 8], "latent": 4, "warmup_steps": steps, "learning_rate": 1e-30}
+    return StudyConfig.model_validate(study(local_steps=4).model_dump() | {"method": method})
+
+
+def test_steps_that_move_nothing_draw_no_images_for_a_site_that_wants_many(site_root, tmp_path):
+    """Three of four steps of the first round at a rate of 1e-30: the update would be the first step's."""
+    batch = slow(1).training.batch_size
+    hospital = Hospital(site_root, tmp_path, min_images_drawn=4 * batch)
+    refusal = JoinRefusal.from_record(hospital.answer(join(slow(1)), "query").content)
+    reason = f"policy.min_images_drawn: a round of 4 steps on {batch} images, 3 of them at next to no learning rate,"
+    assert refusal.reason == f"{reason} draws fewer"
+
+
+def test_a_server_that_begins_a_round_elsewhere_than_its_study_gets_no_single_step(site_root, tmp_path):
+    """Each round of the study has steps alike; one that begins at another step has one that counts."""
+    batch = slow(4).training.batch_size
+    hospital = Hospital(site_root, tmp_path, min_images_drawn=4 * batch)
+    assert JoinReply.from_record(hospital.answer(join(slow(4)), "query").content).site == "anna"
+    hospital.without_images()
+    sent = hospital.answer(training(slow(4), start_step=3, steps=4))
+    assert "3 of them at next to no learning rate, draws fewer" in why_not(hospital, sent.error)[1]
+    assert hospital.answer(training(slow(4), steps=4)).error.reason == "DataError at anna"
 
 
 def asking():
@@ -225,15 +297,17 @@ class TestAForgetfulResearcher:
     """Forgets what the hospital insists on; the hospital's own rules hold in its place, or it doesn't take part."""
 
     def test_no_clipping(self, hospital):
+        hospital.answer(join(study(clip_update_norm=None)), "query")
         reply = RoundReply.from_record(hospital.answer(training(study(clip_update_norm=None))).content)
-        (line,) = hospital.lines()
+        line = hospital.lines()[-1]
         assert update_norm(reply.update) == line.what["norm"] <= POLICY["clip_update_norm"] + 1e-6
         assert any(np.any(codes) for codes in reply.update.values())
 
     def test_metrics_that_nobody_asked_the_hospital_for(self, hospital):
+        hospital.answer(join(study()), "query")
         reply = RoundReply.from_record(hospital.answer(training(study())).content)
         assert reply.metrics.keys() == {"validation_error"}
-        (line,) = hospital.lines()
+        line = hospital.lines()[-1]
         assert line.what["metrics"].keys() == {"validation_error"}
         assert "policy.metrics: kl_real" in line.what["withheld"]
 
@@ -272,6 +346,7 @@ class TestAHostileBundle:
     @pytest.mark.parametrize("run", ["../../escaped", "/tmp/escaped", "a\x00b", "a\nb", "x" * 129, ""])  # noqa: S108
     def test_the_name_of_a_run_leads_nowhere(self, hospital, tmp_path, run):
         own = study(keep_optimizer=True)  # so that something is kept under the run's name
+        hospital.answer(join(own, run), "query")
         hospital.answer(training(own, run=run))
         outside = [path for path in tmp_path.parent.rglob("*escaped*") if path.is_file()]
         assert outside == []
@@ -280,6 +355,7 @@ class TestAHostileBundle:
         assert hospital.lines()[-1].kind in ("round", "error")
 
     def test_code_in_a_study_is_a_text(self, hospital):
+        hospital.answer(join(study()), "query")
         hostile = training(study()).to_record()
         settings = json.loads(hostile["order"]["study"])
         settings["method"]["name"] = "!!python/object/apply:os.system [touch /tmp/x]"
@@ -290,6 +366,7 @@ class TestAHostileBundle:
 
     def test_a_model_that_was_made_to_break_the_site_is_an_error_with_a_line(self, hospital):
         order = training(study())
+        hospital.answer(join(study()), "query")
         broken = {name: np.full_like(array, np.nan) for name, array in order.model.items()}
         sent = hospital.answer(replace(order, model=broken))
         assert sent.has_error()

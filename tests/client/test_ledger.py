@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import os
 import stat
+from typing import get_args
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,7 +16,10 @@ from client.cli import app
 from client.ledger import appending, book
 from client.ledger.book import Ledger
 from client.ledger.chain import EMPTY, LONGEST_LINE, Entry, Head
+from client.ledger.kinds import KINDS
+from client.policy import _KINDS
 from ra_core.errors import ConfigError, LedgerError
+from ra_core.messages import Stage
 
 SEEN = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -222,6 +226,15 @@ def test_a_line_without_an_end_is_not_read_whole(tmp_path):
         check(found)
 
 
+def test_a_line_that_could_not_be_read_again_is_not_written(tmp_path):
+    found = written(tmp_path)
+    before = found.file.read_bytes()
+    with pytest.raises(LedgerError, match="longer than any that is read again"), found.opened() as opened:
+        opened.append(entry(5, what=WHAT | {"withheld": ["x" * LONGEST_LINE]}))
+    assert found.file.read_bytes() == before
+    assert check(found).length == 4
+
+
 def _many(folder, count):
     for number in range(count):
         with Ledger.of(folder, "anna").opened() as opened:
@@ -249,10 +262,31 @@ def test_nobody_finds_a_line_by_its_hash(tmp_path, monkeypatch):
 def test_folders_that_are_new_with_a_ledger_are_safe_on_the_disk(tmp_path, monkeypatch):
     synced = []
     monkeypatch.setattr(book, "sync_folder", synced.append)
-    found = written(tmp_path / "state", 1)
+    found = Ledger.of(tmp_path / "state", "anna")
+    check(found)
     assert synced == [tmp_path / "state" / "anna", tmp_path / "state", tmp_path]
     check(found)
     assert len(synced) == 3
+
+
+def test_names_in_the_folder_are_safe_on_the_disk_as_their_files_are(tmp_path, monkeypatch):
+    """A file that is synced is lost all the same if its folder, when the power goes, has no entry of it."""
+    found = written(tmp_path)
+    synced = []
+    for module in (book, appending):
+        monkeypatch.setattr(module, "sync_folder", lambda folder: synced.append((folder, found.file.stat().st_size)))
+    with found.opened() as opened:
+        size = found.file.stat().st_size
+        opened.append(entry(5))
+        assert synced == [(found.folder, found.file.stat().st_size)], "also of a file that isn't new: who made it?"
+        assert found.file.stat().st_size > size
+        opened.acknowledge(opened.head)
+        assert len(synced) == 2
+    torn_at = found.file.stat().st_size
+    found.file.write_bytes(found.file.read_bytes() + b"torn")
+    with found.opened() as opened:
+        opened.append(entry(6))
+    assert synced[2] == (found.folder, torn_at + 4), "what is set aside is safe before it is cut off"
 
 
 def test_a_ledger_that_another_keeps_is_an_error(tmp_path, monkeypatch):
@@ -284,6 +318,12 @@ class TestCommands:
         assert "run, round 4" in lines[0]
         assert lines[2].endswith("kept back: policy.min_count: few")
         assert self.run("show", site[0], "--whole").output == site[1].file.read_text()
+
+    def test_the_help_has_every_kind_of_line(self):
+        said = " ".join(self.run("show", "--help").output.split())
+        kinds = {*_KINDS.values(), *get_args(Stage), "round", "closing", "masked", "masked_closing"}
+        assert kinds | {"torn", "spending", "begin"} == set(KINDS)
+        assert [kind for kind in KINDS if f" {kind}: " not in said] == []
 
     def test_verify_says_that_it_is_whole(self, site):
         head = check(site[1])
@@ -319,6 +359,56 @@ class TestCommands:
         assert "2 | statements that the account of privacy begins" in self.run("report", site[0]).output
         with pytest.raises(ConfigError, match="belong together"):
             self.run("begin", site[0], "--length", 3)
+
+    def begin_anew(self, site, head):
+        """Give a ledger up that the operator knows by its end; what its line says was set aside."""
+        assert isinstance(CliRunner().invoke(app, ["ledger", "begin", str(site[0])]).exception, LedgerError)
+        self.run("begin", site[0], "--length", head.length, "--head", head.hash)
+        with site[1].opened() as opened:
+            *_, line = opened.lines()
+            opened.acknowledge(head)  # as by the next order
+        assert "set aside: lost_" in self.run("show", site[0]).output
+        return {told["file"]: told for told in line.what["aside"]}, line
+
+    def test_a_missing_ledger_can_be_given_up(self, site):
+        head, known = check(site[1]), site[1].acknowledgement.read_bytes()
+        site[1].file.unlink()
+        aside, line = self.begin_anew(site, head)
+        ((name, told),) = aside.items()
+        assert name.endswith("_acknowledged.json")
+        assert (site[1].folder / name).read_bytes() == known
+        assert (told["bytes"], line.number) == (len(known), 1)
+
+    def test_a_damaged_ledger_can_be_given_up_and_stays(self, site):
+        head = check(site[1])
+        damaged = site[1].file.read_bytes().replace(b'"n_images":9', b'"n_images":8', 1)
+        site[1].file.write_bytes(damaged)
+        aside, line = self.begin_anew(site, head)
+        assert {name.rpartition("_")[2] for name in aside} == {"acknowledged.json", "ledger.jsonl"}
+        (old,) = (site[1].folder / name for name in aside if name.endswith("ledger.jsonl"))
+        assert old.read_bytes() == damaged
+        assert line.number == 1
+
+    @pytest.mark.parametrize("harm", ["cut", "damaged acknowledgement"])
+    def test_what_is_left_of_a_chain_goes_on_so_that_what_it_spent_stays_spent(self, site, harm):
+        head = check(site[1])
+        if harm == "cut":
+            site[1].file.write_bytes(b"".join(site[1].file.read_bytes().splitlines(keepends=True)[:2]))
+        else:
+            site[1].acknowledgement.write_bytes(b"{}")
+        aside, line = self.begin_anew(site, head)
+        assert [name.rpartition("_")[2] for name in aside] == ["acknowledged.json"]
+        assert line.number == (3 if harm == "cut" else head.length + 1)
+
+    def test_a_crash_before_the_statement_loses_no_note(self, site):
+        head = check(site[1])
+        site[1].file.write_bytes(b"no ledger\n")
+        with site[1].opened(renew=True):
+            pass  # and the machine went down
+        self.run("begin", site[0], "--length", head.length, "--head", head.hash)
+        with site[1].opened() as opened:
+            (line,) = opened.lines()
+        assert len(line.what["aside"]) == 2
 
     def test_the_report_is_one_page_and_text(self, site, tmp_path):
         out = self.run("report", site[0], "--out", tmp_path / "page.html").output

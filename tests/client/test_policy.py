@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from federating import first_model
+from federating import first_model, note_joined
 from flwr.app import Message
 from hospitals import tiny_federation
 from hypothesis import given
@@ -86,14 +86,17 @@ def let_out(asked):
     def send(reply, door, order=None):
         if order is None:
             order = join_order() if isinstance(reply, JoinReply) else round_order()
+        if not isinstance(order, JoinOrder):
+            note_joined(door.ledger, order)
         return release(reply, order, door, asked).content
 
     return send
 
 
 def lines(door):
+    """Of all that left after joining, as `let_out` notes it."""
     with door.ledger.opened() as book:
-        return list(book.lines())
+        return [line for line in book.lines() if line.kind != "join" or line.what["facts"]]
 
 
 def told(tmp_path):
@@ -128,7 +131,7 @@ class TestWhatIsListed:
     def test_counts_and_hashes_leave_as_they_are(self, door, let_out, sent):
         found = vars(type(sent).from_record(let_out(sent, door())))
         line = lines(door())[-1]
-        head = {"ledger_length": 1, "ledger_head": line.hash}
+        head = {"ledger_length": line.number, "ledger_head": line.hash}
         assert found == vars(sent) | head
         assert line.what["facts"] == {name: value for name, value in found.items() if name not in head}
 
@@ -279,6 +282,24 @@ class TestImagesDrawn:
         assert let_out(round_reply(update=UPDATE), door(min_images_drawn=2 * batch), round_order(steps=2))
         assert let_out(round_reply(update={}), door(min_images_drawn=2 * batch), round_order(steps=0))
 
+    def test_a_falling_rate_counts_down_to_a_hundredth_of_the_rounds_largest(self):
+        method = {"name": "dae", "schedule_steps": 100}  # a half cosine: below 1 % from step 94 on
+        asked = study(local_steps=100).model_dump() | {"method": method, "training": {"batch_size": 1}}
+        asked = StudyConfig.model_validate(asked | {"federation": {"rounds": 1, "local_steps": 100}})
+        assert terms.objections(PolicyConfig(min_images_drawn=94), join_order(asked), []) == []
+        (found,) = terms.objections(PolicyConfig(min_images_drawn=95), join_order(asked), [])
+        assert "a round of 100 steps on 1 images, 6 of them at next to no learning rate, draws fewer" in found
+
+    def test_all_rounds_of_a_study_are_looked_at_in_joining(self):
+        method = {"name": "vae", "late_from": 5, "late_learning_rate": 1e-9}  # within the second round
+        asked = StudyConfig.model_validate(study(local_steps=4, rounds=3).model_dump() | {"method": method})
+        least = PolicyConfig(min_images_drawn=4 * asked.training.batch_size)
+        assert len(terms.objections(least, join_order(asked), [])) == 1
+
+    def test_no_number_of_steps_keeps_a_site_busy(self):
+        asked = study(local_steps=10**15, rounds=10**15)
+        assert "are not looked through" in terms.objections(PolicyConfig(min_images_drawn=2), join_order(asked), [])[0]
+
     def test_methods_that_need_no_steps_are_not_meant(self):
         one = {"rounds": 1, "local_steps": 1}
         asked = StudyConfig.model_validate({"method": {"name": "pca"}, "training": {"steps": 1}, "federation": one})
@@ -325,6 +346,7 @@ class TestLedger:
         def full(*_):
             raise OSError(28, "No space left on device")
 
+        note_joined(door().ledger, round_order())
         monkeypatch.setattr("client.ledger.book.append", full)
         with pytest.raises(LedgerError, match="No space left"):
             let_out(round_reply(update=UPDATE), door())

@@ -3,7 +3,7 @@
 import stat
 
 import pytest
-from federating import answer_of, first_model, train_hospitals
+from federating import answer_of, first_model, note_joined, train_hospitals
 from filelock import FileLock, Timeout
 from hospitals import tiny_federation
 from summing import NAMES, change, pins_of, secure, secure_hospitals, write_keyring
@@ -176,6 +176,7 @@ class TestASiteSpeaksOnce:
             tried.append(order.stage)
             raise MaskingError("enough")
 
+        note_joined(Ledger.of(tmp_path / "state", "anna"), stage_order())
         monkeypatch.setattr(Seat, "speak", speak)
         answer_of(anna.settings(ONE_THREAD), stage_order(), "query.stage")
         assert tried == ["announce"]

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from federating import answer_of, first_model, train_hospitals
+from federating import answer_of, first_model, note_joined, train_hospitals
 from flwr.app import Message
 from hospitals import SETTINGS, write_hospitals
 from opacus.accountants import PRVAccountant
@@ -90,7 +90,10 @@ def spendings(found):
 
 
 def answered(hospitals, sent, kind="train", **policy):
+    """What a site that has joined answers."""
     node = hospitals(anna=policy)[0]
+    if not isinstance(sent, JoinOrder):
+        note_joined(Ledger.of(node.state, node.site), sent)
     return answer_of(node.settings(ONE_THREAD), sent, kind)
 
 
@@ -328,7 +331,7 @@ class TestTheAccount:
 
     def test_the_ledger_and_the_report_say_it_in_words(self, hospitals, ledger):
         answered(hospitals, order(private_study()))
-        first, second = (told(line) for line in lines(ledger))
+        _, first, second = (told(line) for line in lines(ledger))
         assert "spending" in first
         assert "2 releases at a rate of 0.3, noise 1" in first
         assert "epsilon " in second
@@ -361,8 +364,9 @@ def site(hospitals, tmp_path):
 
 class TestTheDoor:
     @pytest.fixture
-    def let_out(self, site, tmp_path):
+    def let_out(self, site, ledger, tmp_path):
         def send(reply, sent):
+            note_joined(ledger, sent)
             InProcessGrid(client_app.app, [])  # a message needs a run
             message = Message(sent.to_record(), dst_node_id=1, message_type="train")
             return release(reply, sent, Door.of(site.config, tmp_path / "state"), message)
@@ -391,12 +395,13 @@ class TestTheDoor:
         with pytest.raises(ReleaseError, match="no privacy was spent for this update"):
             let_out(reply, sent)
 
-    def test_what_is_paid_for_leaves_once(self, site, let_out):
+    def test_what_is_paid_for_leaves_once(self, site, let_out, ledger):
         sent = order(private_study())
         site.randomness = Randomness()
+        note_joined(ledger, sent)
         reply = site.answer(sent)
         found = RoundReply.from_record(let_out(reply, sent).content)
-        assert (found.noise_multiplier, found.spending) == (1.0, 1)
+        assert (found.noise_multiplier, found.spending) == (1.0, 2)
         with pytest.raises(ReleaseError, match="no privacy was spent"):
             let_out(reply, sent)
 

@@ -79,6 +79,16 @@ def test_a_clipped_update_stays_within_the_norm(codes, largest):
     assert all(isinstance(array, np.ndarray) and array.dtype == np.int32 for array in short.values())
 
 
+@pytest.mark.parametrize("code", [6, 504, 511])
+def test_what_was_shortened_is_not_shortened_again(code):
+    """The norm comes out longer than the largest by the last digit of a float."""
+    largest = np.nextafter(code * RESOLUTION, 0)
+    factor = {6: 7, 504: 31, 511: 14}[code]
+    once = clipped({"w": np.array([code * factor], np.int32)}, largest)
+    assert update_norm(once) > largest
+    assert clipped(once, largest)["w"].tolist() == [code]
+
+
 @given(updates, st.floats(1e-6, 40))
 def test_clipping_keeps_the_direction_up_to_rounding(codes, largest):
     factor = min(1.0, largest / max(update_norm(codes), 1e-300))

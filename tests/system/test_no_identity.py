@@ -1,4 +1,8 @@
-"""A federation in which everything goes wrong at hospitals whose files are full of names: none of them gets out."""
+"""A federation in which everything goes wrong at hospitals whose files are full of names: none of them gets out.
+
+In plain rounds: a refusal, an error in training, damaged files and a killed site. Masks, differential privacy,
+histograms of scores and refused bundles are in `tests/client/test_nobody_is_named.py`, in one process.
+"""
 
 import shutil
 import sqlite3

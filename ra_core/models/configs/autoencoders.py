@@ -6,6 +6,7 @@ the size of the images.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
@@ -39,6 +40,10 @@ class EncoderDecoderSettings(MethodSettings):
     norm: Norm = Field("group", description="group, frozen_batch (the authors' code) or batch")
     learning_rate: float = Field(1e-3, gt=0, description="Adam, encoder and decoder")
 
+    def rate(self, step: int) -> float:  # noqa: ARG002
+        """One for all steps."""
+        return self.learning_rate
+
     @property
     def side_multiple(self) -> int:
         """Each width halves the image."""
@@ -50,10 +55,6 @@ class VariationalSettings(EncoderDecoderSettings):
 
     w_rec: float = Field(0.5, gt=0, description="weight of the mean squared error per pixel")
     w_kl: float = Field(0.15 / 4096, ge=0, description="weight of a nat of KL of real images")
-
-    def rate(self, step: int) -> float:  # noqa: ARG002
-        """Learning rate of a step, counted from 0: one for all."""
-        return self.learning_rate
 
     @property
     def why_not_private(self) -> str:
@@ -210,6 +211,12 @@ class DAEConfig(MethodSettings):
     schedule_steps: int = Field(
         4000, ge=0, description="steps in which the rate falls to 0 along a cosine, to rise again after; 0: it stays"
     )
+
+    def rate(self, step: int) -> float:
+        """Down and up a cosine of half period `schedule_steps`; no total has to be known."""
+        if not self.schedule_steps:
+            return self.learning_rate
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * step / self.schedule_steps))
 
     @property
     def side_multiple(self) -> int:

@@ -54,6 +54,14 @@ class MethodSettings(Config):
         """
         raise ValueError(f"{self.name}: {self.why_not_private}")
 
+    def rate(self, step: int) -> float:  # noqa: ARG002
+        """Learning rate of a step, counted from 0; above 0 but where a schedule touches it.
+
+        Raises:
+            ValueError: it is computed in one pass, and has none.
+        """
+        raise ValueError(f"{self.name}: is computed in one pass, without a learning rate")
+
     @property
     def unselectable_steps(self) -> int:
         """First steps, a warm-up, from which no weights may be chosen."""

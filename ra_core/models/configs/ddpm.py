@@ -58,6 +58,10 @@ class DDPMConfig(MethodSettings):
     samples: int = Field(1, ge=1, description="denoised images, each from noise of its own, that are averaged")
     learning_rate: float = Field(5e-4, gt=0, description="Adam")
 
+    def rate(self, step: int) -> float:  # noqa: ARG002
+        """One for all steps."""
+        return self.learning_rate
+
     @property
     def side_multiple(self) -> int:
         """Each width but the last halves the image."""

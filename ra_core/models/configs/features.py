@@ -145,3 +145,7 @@ class FlowConfig(_Selected):
     hidden: int = Field(128, ge=1, description="width of the two hidden layers of each block's network")
     position: int = Field(32, ge=4, multiple_of=4, description="numbers that encode a place")
     learning_rate: float = Field(1e-3, gt=0, description="Adam")
+
+    def rate(self, step: int) -> float:  # noqa: ARG002
+        """One for all steps."""
+        return self.learning_rate

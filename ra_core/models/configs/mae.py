@@ -45,6 +45,10 @@ class MAEConfig(MethodSettings):
     masks: int = Field(8, ge=2, description="fixed masks behind a reconstruction; the first two cover the image")
     learning_rate: float = Field(1e-3, gt=0, description="Adam")
 
+    def rate(self, step: int) -> float:  # noqa: ARG002
+        """One for all steps."""
+        return self.learning_rate
+
     @property
     def side_multiple(self) -> int:
         """Images are cut into patches."""

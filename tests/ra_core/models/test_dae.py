@@ -76,19 +76,19 @@ def test_an_image_is_scored_without_noise():
 
 def test_the_rate_goes_down_and_up_along_a_cosine(runtime, tiny_study):
     dae = method(learning_rate=0.1, schedule_steps=10)
-    assert [dae.rate(step) for step in (0, 5, 10, 20)] == pytest.approx([0.1, 0.05, 0, 0.1])
-    assert method(learning_rate=0.1, schedule_steps=0).rate(12345) == 0.1
+    assert [dae.config.rate(step) for step in (0, 5, 10, 20)] == pytest.approx([0.1, 0.05, 0, 0.1])
+    assert method(learning_rate=0.1, schedule_steps=0).config.rate(12345) == 0.1
     reference = torch.optim.lr_scheduler.CosineAnnealingLR(
         torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1), T_max=10
     )
     for step in range(25):
-        assert dae.rate(step) == pytest.approx(reference.get_last_lr()[0], abs=1e-9)
+        assert dae.config.rate(step) == pytest.approx(reference.get_last_lr()[0], abs=1e-9)
         reference.optimizer.step()
         reference.step()
     x = Tensors(pictures())
     t = LocalTrainer(dae, x, x, tiny_study.training, runtime, 0)
     t.run(6)
-    assert t.optimizers["unet"].param_groups[0]["lr"] == dae.rate(5)
+    assert t.optimizers["unet"].param_groups[0]["lr"] == dae.config.rate(5)
 
 
 def test_paper_preset_is_the_published_network():

@@ -162,6 +162,28 @@ def test_a_run_that_goes_on_is_stopped_first(consortium, flower):
     assert "no answer of berta is in it; `ra-server resume 'study'` goes on without" in said
 
 
+def killed_before_the_record(run, rounds):
+    """As where the app was killed once a checkpoint was safe, and before run.json was written anew."""
+    older = run.result()
+    run.folder.joinpath("run.json").write_text(json.dumps(older | {"state": "running", "rounds": rounds}))
+
+
+@pytest.mark.parametrize("known", [0, 1])
+def test_a_round_that_only_the_checkpoint_has_is_found(consortium, trained, known):
+    killed_before_the_record(trained, trained.result()["rounds"][:known])
+    assert "answers of berta are in round 1–3" in told("withdraw", "berta")
+    assert "berta" in trained.record().withdrawn
+
+
+def test_where_the_checkpoints_are_damaged_too_it_is_said_that_nobody_knows(consortium, trained):
+    killed_before_the_record(trained, [])
+    for path in trained.folder.glob("checkpoint*"):
+        path.write_bytes(b"damaged")
+    done = invoke("withdraw", "berta")
+    assert isinstance(done.exception, ResumeError)
+    assert load_site(consortium, "berta").state == "revoked"
+
+
 def test_an_app_that_does_not_end_is_told_and_everything_else_is_done(consortium, flower, trained, monkeypatch):
     monkeypatch.setattr(withdrawal, "STOP_SECONDS", 0.1)
     told("run", "study.yaml", "--name", "another")

@@ -33,13 +33,14 @@ class Coming(InProcessGrid):
         return super().push_messages(messages)
 
 
-def coming(away, joining=None, exchanges=None, **federation):
+def coming(away, joining=None, exchanges=None, registered=None, **federation):
     """A federation whose sites are away in certain rounds, counted from 1; 0 is before the first.
 
     Args:
         away: rounds by place of the site.
         joining: how sites answer to joining.
         exchanges: a list that grows with each exchange done.
+        registered: sites by node, where keys tell.
     """
     told = Told()
     grid = Coming(answering_app(joining=joining), away)
@@ -55,7 +56,8 @@ def coming(away, joining=None, exchanges=None, **federation):
             grid.round = 1
 
     settings = study(**{"quorum": 0.5, "join_seconds": 0.3, "deadline_seconds": 5.0} | federation)
-    strategy = FederatedAveraging(grid, settings, SITES, lambda _: True, next_round, tell=tell)
+    more = {"tell": tell, "registered": registered}
+    strategy = FederatedAveraging(grid, settings, SITES, lambda _: True, next_round, **more)
     return strategy.run(Progress(start())), told, grid
 
 
@@ -129,6 +131,34 @@ def test_a_node_that_does_not_answer_is_waited_for_once(monkeypatch, keys_tell, 
     done = run.run(Progress(start()))
     assert {tuple(record.missing.items()) for record in done.records} == {(("dora", reason),)}
     assert grid.asked.count(("query", 3)) == 1
+
+
+KEYS = {1000 + place: site for place, site in enumerate(SITES)}
+
+
+def test_a_site_that_comes_for_the_model_alone_joins_first_though_its_key_is_known():
+    """It answers in runs alone that it has joined."""
+    done, told, grid = coming({3: range(5)}, registered=KEYS)
+    assert {tuple(record.missing) for record in done.records} == {("dora",)}
+    assert [kind for kind, place in grid.asked if place == 3] == ["query", "query.deliver"]
+    assert (done.delivered, told.of("joined")[-1]["site"]) == (SITES, "dora")
+
+
+def test_a_site_that_refuses_is_not_asked_to_take_the_model(monkeypatch):
+    monkeypatch.setattr(joining, "RETRY_SECONDS", 0.0)
+    refusing = {"dora": lambda site, order: join_refusal(site=site)}
+    done, _, grid = coming({}, joining=refusing, registered=KEYS)
+    assert "its policy refuses" in done.undelivered["dora"]
+    assert {kind for kind, place in grid.asked if place == 3} == {"query"}
+
+
+def test_a_site_that_joined_before_a_restart_is_not_asked_again_for_the_model():
+    done, *_ = coming({}, registered=KEYS)
+    done.delivered = ()
+    grid = Coming(answering_app(), {})
+    again = FederatedAveraging(grid, study(), SITES, lambda _: True, lambda _: None, registered=KEYS).run(done)
+    assert again.delivered == SITES
+    assert {kind for kind, _ in grid.asked} == {"query.deliver"}
 
 
 BAD = {

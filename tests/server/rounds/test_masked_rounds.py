@@ -20,6 +20,7 @@ from ra_core.messages import RoundOrder
 from ra_core.privacy.accounting import Releases, epsilon_of
 from server.rounds.account import Account
 from server.rounds.card import model_card
+from server.rounds.masked_fold import MaskedFold
 from server.rounds.masked_rounds import LEFT_ALONE
 from server.rounds.once import Once
 from server.rounds.outcome import outcome
@@ -294,6 +295,19 @@ class TestDisagreement:
             train_hospitals(hospitals, secure(**ONCE | {"quorum": 1.0}), app=between(meddle), tell=told)
         (event,) = told.of("rejected")
         assert (event["site"], reason in event["reason"]) == ("dora", True), event["reason"]
+
+    def test_announcements_that_are_of_no_use_end_no_round_for_good(self, hospitals, tmp_path, monkeypatch):
+        """Such as keys that stand elsewhere too: no figures were asked for, so the round can be made again."""
+        asked = []
+
+        def of_no_use(fold):
+            raise MaskingError("2 of 4 sites have announced keys")
+
+        monkeypatch.setattr(MaskedFold, "_enrol", of_no_use)
+        with pytest.raises(QuorumError, match=r"round 1: 2 of 4 sites have announced keys") as raised:
+            train_hospitals(hospitals, secure(**ONCE), on_masking=asked.append)
+        assert "goes on from the last checkpoint" in raised.value.hint
+        assert asked == []
 
 
 def altered(record, **arrays):

@@ -243,6 +243,25 @@ def test_a_bad_answer_is_rejected_and_the_rest_goes_on(what):
     assert done.records[0].n_images == 10 + 3000 + 7
 
 
+def test_the_head_of_an_answer_that_is_rejected_is_kept_for_it_has_left():
+    def no_images(site, order):
+        return good_reply(site, order, n_images=0, ledger_length=order.round + 4, ledger_head="b" * 64)
+
+    done = federate({"berta": no_images}, quorum=0.75)
+    assert [record.ledgers["berta"] for record in done.records] == [(n, "b" * 64) for n in (5, 6, 7, 8)]
+    assert done.ledgers["berta"] == (8, "b" * 64)
+    progress = Progress(start())
+    with pytest.raises(QuorumError):
+        federate({"berta": no_images}, progress=progress)
+    assert progress.ledgers["berta"] == (5, "b" * 64), "also where the round doesn't count"
+
+
+def test_nobody_gives_the_head_of_another_sites_ledger():
+    done = federate({"berta": lambda s, o: good_reply("anna", o, ledger_length=9)}, quorum=0.75)
+    assert "berta" not in done.records[0].ledgers
+    assert done.ledgers["anna"][0] == done.ledgers["clara"][0]
+
+
 def good_at_first(site, order):
     return good_reply(site, order) if order.round == 1 else Error(code=5, reason="Node Unavailable")
 
