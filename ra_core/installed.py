@@ -17,7 +17,8 @@ __all__ = ["package_hash", "refuse_foreign"]
 PACKAGES = ("client", "ra_core", "server")
 """What runs in a federation."""
 
-_LEFT_OUT = (".pyc", ".pyo")
+_COMPILED = "__pycache__"
+"""Folders that Python writes into while it imports, unfinished files too: what is there differs by the moment."""
 
 
 @cache
@@ -30,7 +31,7 @@ def package_hash() -> str:
     digest = hashlib.sha256()
     for package in PACKAGES:
         folder = _folder(package)
-        files = (file for file in folder.rglob("*") if file.is_file() and file.suffix not in _LEFT_OUT)
+        files = (file for file in folder.rglob("*") if _COMPILED not in file.parts and file.is_file())
         for name, file in sorted((file.relative_to(folder).as_posix(), file) for file in files):
             content = hashlib.sha256(file.read_bytes()).hexdigest()
             digest.update(f"{package}/{name} {content}\n".encode())
