@@ -41,7 +41,7 @@ audit: install ## installed packages with known vulnerabilities; says so where t
 	$(BIN)/python .ci/audit.py
 
 bench: install ## ratios measured in one run, memory over 500 and 5,000 images, cost and growth of a federation
-	$(BIN)/python benchmarks/step.py --methods
+	$(BIN)/python benchmarks/step.py --methods --private
 	$(BIN)/python benchmarks/scoring.py
 	$(BIN)/python benchmarks/reading.py
 	$(BIN)/python benchmarks/start_up.py --every

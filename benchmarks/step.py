@@ -4,6 +4,7 @@ Both take steps from the same weights, images and noise, and have to have the sa
 """
 
 import argparse
+import contextlib
 import platform
 import statistics
 import sys
@@ -19,6 +20,9 @@ from ra_core.config import RuntimeConfig, TrainingConfig
 from ra_core.models.configs import CONFIGS, RAConfig
 from ra_core.models.method import GradientMethod, StepState
 from ra_core.models.registry import build_method
+from ra_core.privacy.randomness import Randomness
+from ra_core.privacy.settings import PrivacyConfig
+from ra_core.privacy.steps import PrivateSteps
 from ra_core.rng import generator
 from ra_core.runtime import Runtime
 from ra_core.training import LocalTrainer
@@ -26,6 +30,9 @@ from ra_core.training import LocalTrainer
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels-last": torch.channels_last}
 TOLERANCE = {"fp32": 1e-4, "bf16": 1e-2}
 """How far a loss may be from the reference's, relative to it."""
+
+PATIENTS = 20
+"""Of each that a private step draws."""
 
 QUICK = {"channels": [4, 8], "latent": 8}
 
@@ -49,6 +56,8 @@ def main():
     against_reference(config, precisions, peaks, given)
     if given.methods:
         every_method(peaks, given)
+    if given.private:
+        private(given)
 
 
 def arguments():
@@ -59,6 +68,7 @@ def arguments():
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--repeats", type=int, default=3, help="of each, of which the median is told")
     parser.add_argument("--methods", action="store_true", help="a step of every other method too, preset small")
+    parser.add_argument("--private", action="store_true", help="a step that keeps patients private too, preset small")
     parser.add_argument("--quick", action="store_true", help="a tiny model, to see that all works")
     return parser.parse_args()
 
@@ -101,6 +111,26 @@ def every_method(peaks, given):
         step = step_of(config, "fp32", x, given)
         _, flops = counted(step)
         print(told(name, in_turns({name: step}, given)[name], flops, peaks["fp32"]))
+
+
+def private(given):
+    """A step with differential privacy beside a plain one; patients are drawn, on average as many as a batch has."""
+    config = RAConfig(preset="small", warmup_steps=0, **(QUICK if given.quick else {}))
+    patients = torch.rand(PATIENTS * given.batch, 1, given.size, given.size, generator=generator(0, "patients"))
+    method = build_method(config, given.size, 0).train()
+    state = StepState(0, 0, method.optimizers(), contextlib.nullcontext(), torch.device("cpu"))
+    bounds = PrivacyConfig(noise_multiplier=1.0, sampling_rate=1 / PATIENTS)
+    steps = PrivateSteps([[place] for place in range(len(patients))], bounds, 1.0, given.batch, Randomness())
+    works = {
+        "plain": step_of(config, "fp32", patients[: given.batch], given),
+        "private": lambda: steps.step(method, lambda drawn, _: patients[list(drawn)], state),
+    }
+    for work in works.values():
+        work()
+    seconds = in_turns(works, given)
+    print(f"\na private step of RA, preset small, fp32; median of {given.repeats}")
+    for name, took in seconds.items():
+        print(f"  {name:28}{took * 1e3:10.1f} ms{took / seconds['plain']:7.2f} x")
 
 
 def told(name, seconds, flops, most):
