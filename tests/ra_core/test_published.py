@@ -1,6 +1,8 @@
 import base64
 import datetime as dt
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -60,12 +62,17 @@ def file(artifact, key, tmp_path):
 
 @pytest.fixture(scope="module")
 def pair(artifact, key, tmp_path_factory):
-    """A function that makes a published model anew, and its certificate, for each example."""
+    """A function that copies a published model, and its certificate, for each example.
+
+    Signed once: signatures have several lengths, and hypothesis draws places in a file that may not change its own.
+    """
+    original = tmp_path_factory.mktemp("original")
+    write_published(original / "model", artifact, key)
+    ca = certificate(original / "ca.crt", key)
 
     def make():
         folder = tmp_path_factory.mktemp("changed")
-        write_published(folder / "model", artifact, key)
-        return folder / "model", certificate(folder / "ca.crt", key)
+        return Path(shutil.copy(original / "model", folder)), ca
 
     return make
 
