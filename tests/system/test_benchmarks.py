@@ -20,8 +20,9 @@ def run(desk, script, *arguments):
 
 def test_the_server_works_through_all_simulated_sites_and_its_peak_is_told(desk):
     desk.save("study.yaml", SETTINGS)
-    before, peak = map(float, run(desk, "server_memory.py", 3, "study.yaml").split())
+    before, peak, seconds = map(float, run(desk, "server_memory.py", 3, "study.yaml").split())
     assert peak > before > 0
+    assert seconds > 0
 
 
 def test_a_site_trains_alone_and_each_part_takes_time(desk):
