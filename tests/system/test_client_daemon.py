@@ -162,8 +162,8 @@ def test_a_bundle_that_was_not_allowed_does_not_run(served, site, tmp_path):
     assert answers() == ["BundleError at berta"] * 2
 
 
-def test_a_foreign_server_is_not_trusted(served, site, site_root, tmp_path):
-    other = Federation(tmp_path, site_root, ("carla",))
+def test_a_foreign_server_is_not_trusted(served, site, site_root, tmp_path_factory):
+    other = Federation(tmp_path_factory.mktemp("other"), site_root, ("carla",))  # carla's config goes on naming it
     other.provision()
     served.client("keygen", served.config("carla"))
     served.change_server("carla", ca_certificate=str(other.consortium.ca_certificate))
