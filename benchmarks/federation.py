@@ -181,9 +181,7 @@ def server_memory(study_file, settings, aggregation, counts):
     write_study(study_file, settings, rounds=2, local_steps=1, aggregation=aggregation)
     peaks = []
     for count in counts:
-        command = [sys.executable, HERE / "server_memory.py", str(count), study_file]
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own
-        before, peak, _ = map(float, done.stdout.split())
+        before, peak, _ = lone_server(count, study_file)
         peaks.append(peak - before)
         print(
             f"{aggregation}, {count:3d} sites: ServerApp's peak {peak:5.0f} MiB, {peak - before:5.0f} over its imports"
@@ -191,6 +189,14 @@ def server_memory(study_file, settings, aggregation, counts):
     if len(peaks) > 1:
         each = (peaks[-1] - peaks[-2]) / (counts[-1] - counts[-2])  # the first few are held at once by any of them
         print(f"{aggregation}: {each:.2f} MiB for each further site, from {counts[-2]} to {counts[-1]}")
+
+
+def lone_server(sites, study_file):
+    """MiB after the imports and at the peak, and seconds of an exchange, of a ServerApp in a fresh process."""
+    command = [sys.executable, HERE / "server_memory.py", str(sites), study_file]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own
+    before, peak, seconds = map(float, done.stdout.split())
+    return before, peak, seconds
 
 
 if __name__ == "__main__":

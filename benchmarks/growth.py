@@ -6,16 +6,13 @@ is, from one line to the next: twice as many sites (or weights) take 2^exponent 
 
 import argparse
 import math
-import subprocess
-import sys
 import tempfile
 from itertools import chain, pairwise
 from pathlib import Path
 
-from federation import model_bytes, write_study
+from federation import lone_server, model_bytes, write_study
 from looks import MIB
 
-HERE = Path(__file__).parent
 TINY = {"preprocessing": {"size": 32}, "method": {"channels": [4, 4, 4], "latent": 4, "warmup_steps": 0}}
 WIDTHS = {1: 45, 4: 90, 16: 181, 64: 364}
 """Widths of a model of about so many MiB; the table has what it really has."""
@@ -45,9 +42,7 @@ def measured(folder, settings, sites):
     """MiB over what the imports take, and the server's own seconds of a round, in a fresh process."""
     study = folder / "study.yaml"
     write_study(study, settings, rounds=2, local_steps=1)
-    command = [sys.executable, HERE / "server_memory.py", str(sites), study]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own
-    before, peak, seconds = map(float, done.stdout.split())
+    before, peak, seconds = lone_server(sites, study)
     return peak - before, seconds
 
 

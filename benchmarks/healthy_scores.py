@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from pictures import Pictures
 
 from ra_core.config import RuntimeConfig, StudyConfig
 from ra_core.console import TerminalReporter
+from ra_core.data import HeldImages
 from ra_core.runtime import Runtime
 from ra_core.scoring import Scorer
 from ra_core.scorings import SCORINGS
@@ -53,11 +53,11 @@ def scored(given):
     cohort = CohortConfig(hospitals=HOSPITALS, size=64, seed=given.seed)
     train = {h.name: pictures(cohort, h, "train", given.train) for h in HOSPITALS}
     val = torch.cat([pictures(cohort, h, "val", 16) for h in HOSPITALS if h.name in TRAINED])
-    joined = Pictures(torch.cat([train[name] for name in TRAINED]))
+    joined = HeldImages(torch.cat([train[name] for name in TRAINED]))
     machine = Runtime.resolve(RuntimeConfig(threads=given.threads), study.training.precision)
     with tempfile.TemporaryDirectory(prefix="ra-") as folder:
         arm = Arm("pooled", TRAINED)
-        model = train_alone(arm, joined, Pictures(val), study, machine, Path(folder), TerminalReporter()).method
+        model = train_alone(arm, joined, HeldImages(val), study, machine, Path(folder), TerminalReporter()).method
     scorings = [s for s in SCORINGS if s.name in SCORED]
     found = {name: {} for name in SCORED}
     for hospital in HOSPITALS:

@@ -10,13 +10,13 @@ import statistics
 import sys
 
 import torch
-from pictures import Pictures
 from reference_step import ReferenceStep
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.benchmark import Timer
 from torch.utils.flop_counter import FlopCounterMode
 
 from ra_core.config import RuntimeConfig, TrainingConfig
+from ra_core.data import HeldImages
 from ra_core.models.configs import CONFIGS, RAConfig
 from ra_core.models.method import GradientMethod, StepState
 from ra_core.models.registry import build_method
@@ -144,7 +144,7 @@ def step_of(config, precision, x, given, layout=None):
     method.memory_format = layout or method.memory_format
     runtime = Runtime.resolve(RuntimeConfig(threads=given.threads), precision)
     training = TrainingConfig(steps=1, batch_size=len(x), validate_every=1)
-    images = Pictures(x)
+    images = HeldImages(x)
     trainer = LocalTrainer(method, images, images, training, runtime, 0)  # lays the method out, as in a round
     x = x.to(memory_format=method.memory_format)
     step = 0

@@ -11,10 +11,10 @@ import zlib
 
 import numpy as np
 import torch
-from pictures import Pictures
 
 from ra_core.clipping import truncated
 from ra_core.config import RuntimeConfig, TrainingConfig
+from ra_core.data import HeldImages
 from ra_core.fixed_point import encode
 from ra_core.messages.packing import pack, unpack
 from ra_core.models.configs import RAConfig
@@ -36,7 +36,7 @@ def patients():
     config = CohortConfig(size=SIDE)
     hospital = config.hospitals[0]
     found = [virtual_patient(config, hospital, "train", number).image for number in range(PATIENTS)]
-    return Pictures(torch.from_numpy(np.stack(found)[:, None]).float())
+    return HeldImages(torch.from_numpy(np.stack(found)[:, None]).float())
 
 
 def main():

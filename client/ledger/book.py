@@ -100,9 +100,7 @@ class Ledger:
         Raises:
             OSError: it can't be renamed.
         """
-        with file.open("rb") as content:
-            digest = hashlib.file_digest(content, "sha256").hexdigest()
-        file.rename(file.with_name(f"lost_{moment()[:10]}_{digest[:16]}_{file.name}"))
+        file.rename(file.with_name(f"lost_{moment()[:10]}_{_sha256(file)[:16]}_{file.name}"))
         sync_folder(self.folder)
 
     def _make_folder(self) -> None:
@@ -309,6 +307,9 @@ class Book:
 
 def _told(path: Path) -> dict[str, Any]:
     """A file that was set aside, as a line notes it."""
+    return {"file": path.name, "bytes": path.stat().st_size, "sha256": _sha256(path)}
+
+
+def _sha256(path: Path) -> str:
     with path.open("rb") as content:
-        digest = hashlib.file_digest(content, "sha256").hexdigest()
-    return {"file": path.name, "bytes": path.stat().st_size, "sha256": digest}
+        return hashlib.file_digest(content, "sha256").hexdigest()

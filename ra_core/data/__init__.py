@@ -4,6 +4,7 @@ from ra_core.data.boxes import Box, boxes_text, parse_boxes
 from ra_core.data.cache import ArrayCache, content_hash
 from ra_core.data.dataset import ImageSet
 from ra_core.data.geometry import Geometry
+from ra_core.data.held import HeldImages
 from ra_core.data.image import Image, load_image, prepare
 from ra_core.data.manifest import Label, Manifest, Row, Split, manifest_bytes
 from ra_core.data.readers import RawImage, Reading, open_source, read_pixels
@@ -13,6 +14,7 @@ __all__ = [
     "ArrayCache",
     "Box",
     "Geometry",
+    "HeldImages",
     "Image",
     "ImageSet",
     "KnownBoxes",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
-from torch import Tensor
 
 from ra_core.config import StudyConfig
+from ra_core.data import HeldImages
 from ra_core.models.method import FittedMethod, GradientMethod, Method
 from ra_core.models.registry import build_method
 from ra_core.rng import generator
@@ -32,19 +32,6 @@ FITTED_SECONDS = 0.05
 
 SHORTCUT_SECONDS = 0.002
 """A guess for an image on which the shortcuts are measured."""
-
-
-class _Noise:
-    """Random images."""
-
-    def __init__(self, size: int, count: int) -> None:
-        self._images = torch.rand(count, 1, size, size, generator=generator(0, "estimate"))
-
-    def __len__(self) -> int:
-        return len(self._images)
-
-    def images(self, indices: Sequence[int]) -> Tensor:
-        return self._images[list(indices)]
 
 
 class Estimator:
@@ -88,7 +75,8 @@ class Estimator:
     def _time(self, study: StudyConfig) -> tuple[float, float]:
         """Seconds of a step and of an image's maps."""
         method = build_method(study.method, study.preprocessing.size, 0)
-        noise = _Noise(study.preprocessing.size, max(8, study.training.batch_size))
+        shape = max(8, study.training.batch_size), 1, study.preprocessing.size, study.preprocessing.size
+        noise = HeldImages(torch.rand(shape, generator=generator(0, "estimate")))
         if isinstance(method, FittedMethod):
             method.fit([noise.images(range(8))])
             return 0.0, self._maps(method, noise)
@@ -97,13 +85,13 @@ class Estimator:
         early = self._steps(method, noise, study, 0) if warm else late
         return (early * warm + late * (whole - warm)) / whole, self._maps(method, noise)
 
-    def _steps(self, method: GradientMethod, noise: _Noise, study: StudyConfig, start: int) -> float:
+    def _steps(self, method: GradientMethod, noise: HeldImages, study: StudyConfig, start: int) -> float:
         quiet = study.training.model_copy(update={"steps": start + TIMED + 2, "validate_every": start + TIMED + 2})
         trainer = LocalTrainer(method, noise, noise, quiet, self._machine, 0, start)
         trainer.run(start + 1)
         return _seconds(lambda: trainer.run(start + 1 + TIMED)) / TIMED
 
-    def _maps(self, method: Method, noise: _Noise) -> float:
+    def _maps(self, method: Method, noise: HeldImages) -> float:
         x = noise.images(range(8)).to(self._machine.device)
         with torch.inference_mode():
             return _seconds(lambda: method.eval().maps(x, self._scorer, method.scorings)) / len(x)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ra_core.config import AugmentationConfig, PrivacyConfig, RuntimeConfig, TrainingConfig
+from ra_core.data import HeldImages
 from ra_core.fixed_point import decode, encode
 from ra_core.models.configs import RAConfig
 from ra_core.models.ra import RA
@@ -94,7 +94,7 @@ def sent(scenario: Scenario, start: RA, images: Tensor, seed: int) -> dict[str, 
         images: its training images, (N, 1, S, S) in [0, 1].
         seed: of the noise of latents; that of differential privacy is the operating system's.
     """
-    method, held = copy.deepcopy(start), _Held(images)
+    method, held = copy.deepcopy(start), HeldImages(images)
     still = AugmentationConfig(rotate_degrees=0, shift=0, scale=0)
     training = TrainingConfig(
         steps=scenario.steps + 1, validate_every=scenario.steps + 1, batch_size=len(images), augmentation=still
@@ -110,16 +110,3 @@ def sent(scenario: Scenario, start: RA, images: Tensor, seed: int) -> dict[str, 
         name: torch.from_numpy(decode(encode(np.asarray(after.detach().double() - before[name].detach().double()))))
         for name, after in method.named_parameters()
     }
-
-
-@dataclass(frozen=True)
-class _Held:
-    """Images in memory."""
-
-    x: Tensor
-
-    def __len__(self) -> int:
-        return len(self.x)
-
-    def images(self, indices: Sequence[int]) -> Tensor:
-        return self.x[list(indices)]

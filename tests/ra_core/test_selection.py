@@ -3,8 +3,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from support import Tensors
 
+from ra_core.data import HeldImages
 from ra_core.metrics import Estimate, Resampling
 from ra_core.models.configs import RAConfig
 from ra_core.models.registry import build_method
@@ -37,7 +37,7 @@ def site(method):
 
 
 def test_batches_are_in_order_and_complete():
-    images = Tensors(pictures(7))
+    images = HeldImages(pictures(7))
     found = list(batches(images, 3))
     assert [len(b) for b in found] == [3, 3, 1]
     assert torch.equal(torch.cat(found), images.x)

@@ -7,9 +7,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import Tensors
 
 from ra_core.config import TrainingConfig
+from ra_core.data import HeldImages
 from ra_core.errors import TooFewImagesError
 from ra_core.membership import Crowd, Recipe, attack, confidences, reference_confidences
 from ra_core.models.configs import CONFIGS, VAEConfig
@@ -25,7 +25,7 @@ VAE = Recipe(VAEConfig(channels=(4, 8), latent=8), SIZE, TrainingConfig(steps=6,
 def crowd(trained=40, held_back=40, seed=0, patients=None):
     x = torch.rand(trained + held_back, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(seed))
     inside = np.arange(len(x)) < trained
-    return Crowd(Tensors(x), patients or [f"p{i}" for i in range(len(x))], inside)
+    return Crowd(HeldImages(x), patients or [f"p{i}" for i in range(len(x))], inside)
 
 
 def findings(found, model, recipe, runtime, pairs=2, seed=0):
@@ -63,7 +63,7 @@ def test_groups_that_differ_by_themselves_deceive_the_loss_gap_alone(runtime):
     found, others = crowd(), crowd(seed=1).images.x
     strength = torch.linspace(1, 0.2, 40).repeat(2)
     strength[:40] *= 0.5
-    faint = replace(found, images=Tensors(0.5 + (found.images.x - 0.5) * strength[:, None, None, None]))
+    faint = replace(found, images=HeldImages(0.5 + (found.images.x - 0.5) * strength[:, None, None, None]))
     told = findings(faint, pca_of(0.5 + (others - 0.5) * strength[:, None, None, None]), PCA, runtime, pairs=8)
     assert told.loss_gap.ci_low > 0.6
     assert told.images_alone.ci_low > 0.6
@@ -109,7 +109,7 @@ def test_neither_order_nor_further_equal_images_of_a_patient_matter(order, extra
     plain = crowd(10, 10)
     chosen = [*order, *extra]
     other = Crowd(
-        Tensors(plain.images.x[chosen]), [plain.patients[i] for i in chosen], np.array([i < 10 for i in chosen])
+        HeldImages(plain.images.x[chosen]), [plain.patients[i] for i in chosen], np.array([i < 10 for i in chosen])
     )
     first = attack(plain, *values, **RESAMPLING)
     second = attack(other, *values[:, chosen], **RESAMPLING)
@@ -131,6 +131,6 @@ def test_too_few_patients_are_refused(trained, held_back):
 
 
 def test_images_that_no_reference_can_learn_from_are_told(runtime):
-    same = replace(crowd(10, 10), images=Tensors(torch.full((20, 1, SIZE, SIZE), 0.5)))
+    same = replace(crowd(10, 10), images=HeldImages(torch.full((20, 1, SIZE, SIZE), 0.5)))
     with pytest.raises(TooFewImagesError, match="reference model: the training images are all the same"):
         reference_confidences(same, PCA, runtime, 1, 0, lambda: None)

@@ -3,8 +3,8 @@ import copy
 import pytest
 import torch
 from pydantic import ValidationError
-from support import Tensors
 
+from ra_core.data import HeldImages
 from ra_core.errors import WeightsError
 from ra_core.models.ae_perceptual import PerceptualAE, relative_difference
 from ra_core.models.configs import PerceptualAEConfig
@@ -24,7 +24,7 @@ def pictures(n=4):
 
 
 def trainer(tiny_study, runtime, **settings):
-    x = Tensors(pictures())
+    x = HeldImages(pictures())
     method = build_method(PerceptualAEConfig(**TINY, **settings), SIZE, 0)
     return LocalTrainer(method, x, x, tiny_study.training, runtime, 0)
 

@@ -5,11 +5,11 @@ from functools import cache
 import artifacts
 import pytest
 import torch
-from support import Tensors
 
 from client.policy import ALLOWED_METRICS
 from ra_core.artifact import Artifact, load_artifact, model_hash, save_artifact
 from ra_core.config import AugmentationConfig, RuntimeConfig, TrainingConfig
+from ra_core.data import HeldImages
 from ra_core.models.configs import (
     CONFIGS,
     BetaVAEConfig,
@@ -73,7 +73,7 @@ def trained(kind, runtime, x, steps):
         validate_every=steps,
         augmentation=AugmentationConfig(rotate_degrees=0, shift=0, scale=0),
     )
-    t = LocalTrainer(build_method(TINY[kind], SIZE, 0), Tensors(x), Tensors(x[:4]), config, runtime, 0)
+    t = LocalTrainer(build_method(TINY[kind], SIZE, 0), HeldImages(x), HeldImages(x[:4]), config, runtime, 0)
     t.run(steps)
     t.method.eval()
     return t

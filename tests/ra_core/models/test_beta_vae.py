@@ -1,7 +1,7 @@
 import pytest
 import torch
-from support import Tensors
 
+from ra_core.data import HeldImages
 from ra_core.models.beta_vae import BetaVAE
 from ra_core.models.configs import BetaVAEConfig
 from ra_core.models.registry import build_method
@@ -37,7 +37,7 @@ def test_numbers_are_those_of_the_baseline_but_for_a_common_factor():
 
 def test_the_kl_arrives_at_the_capacity(runtime, tiny_study):
     """From below and from above, which a plain weight on the KL can't do."""
-    x = Tensors(torch.rand(4, 1, 32, 32, generator=generator(0, "pictures")))
+    x = HeldImages(torch.rand(4, 1, 32, 32, generator=generator(0, "pictures")))
     config = BetaVAEConfig(**TINY, w_kl=0.05, capacity=5, capacity_steps=1, learning_rate=1e-2)
     t = LocalTrainer(build_method(config, 32, 0), x, x, tiny_study.training, runtime, 0)
     seen = []

@@ -1,9 +1,9 @@
 import pytest
 import torch
 from scipy.ndimage import zoom
-from support import Tensors
 from torch.nn import functional as F
 
+from ra_core.data import HeldImages
 from ra_core.models.configs import DAEConfig
 from ra_core.models.dae import DAE
 from ra_core.models.method import StepState
@@ -58,7 +58,7 @@ def test_noise_has_its_spread_depends_on_the_step_and_spares_the_background():
 
 @pytest.mark.parametrize(("error", "power"), [("squared", 2), ("absolute", 1)])
 def test_a_step_takes_noise_off(runtime, tiny_study, monkeypatch, error, power):
-    x = Tensors(pictures())
+    x = HeldImages(pictures())
     t = LocalTrainer(method(error=error), x, x, tiny_study.training, runtime, 0)
     batch, found = t._batch(), []
     noisy = batch + t.method.noise(batch, state())
@@ -85,7 +85,7 @@ def test_the_rate_goes_down_and_up_along_a_cosine(runtime, tiny_study):
         assert dae.config.rate(step) == pytest.approx(reference.get_last_lr()[0], abs=1e-9)
         reference.optimizer.step()
         reference.step()
-    x = Tensors(pictures())
+    x = HeldImages(pictures())
     t = LocalTrainer(dae, x, x, tiny_study.training, runtime, 0)
     t.run(6)
     assert t.optimizers["unet"].param_groups[0]["lr"] == dae.config.rate(5)

@@ -4,11 +4,11 @@ import artifacts
 import pytest
 import torch
 from diffusers import DDPMScheduler
-from support import Tensors
 from torch import nn
 
 from ra_core.artifact import Artifact, load_artifact, model_hash, save_artifact
 from ra_core.config import AugmentationConfig, FederationConfig, TrainingConfig
+from ra_core.data import HeldImages
 from ra_core.models.configs import DDPMConfig
 from ra_core.models.ddpm import DDPM
 from ra_core.models.method import StepState
@@ -35,7 +35,7 @@ def discs(count, seed=0, sick=False):
 def trained(config, x, steps, runtime):
     still = AugmentationConfig(rotate_degrees=0, shift=0, scale=0)
     training = TrainingConfig(steps=steps, batch_size=len(x), validate_every=steps, augmentation=still)
-    trainer = LocalTrainer(build_method(config, SIZE, 0), Tensors(x), Tensors(x[:2]), training, runtime, 0)
+    trainer = LocalTrainer(build_method(config, SIZE, 0), HeldImages(x), HeldImages(x[:2]), training, runtime, 0)
     trainer.run(steps)
     return trainer.method.eval()
 

@@ -4,9 +4,9 @@ from contextlib import nullcontext
 import pytest
 import torch
 from looking import SIZE, SMALL, discs, pictures, stands_out
-from support import Tensors
 from torch.distributions import Normal
 
+from ra_core.data import HeldImages
 from ra_core.models.configs import FlowConfig
 from ra_core.models.flow import LARGEST_LOG_SCALE, encoded_places
 from ra_core.models.method import StepState
@@ -35,7 +35,7 @@ def train(tiny_study, runtime, build):
     def trained(x, steps, **settings):
         training = {"steps": steps, "validate_every": steps, "batch_size": 4, "augmentation": still}
         config = tiny_study.training.model_copy(update=training)
-        trainer = LocalTrainer(build(**settings), Tensors(x), Tensors(x), config, runtime, 0)
+        trainer = LocalTrainer(build(**settings), HeldImages(x), HeldImages(x), config, runtime, 0)
         trainer.run(steps)
         trainer.method.eval()
         return trainer

@@ -3,9 +3,9 @@ from contextlib import nullcontext
 
 import pytest
 import torch
-from support import Tensors
 from torch import nn
 
+from ra_core.data import HeldImages
 from ra_core.losses import reversed_similarity
 from ra_core.models.configs import RAConfig
 from ra_core.models.method import StepState
@@ -30,7 +30,7 @@ def same(a, b):
 
 
 def trainer(tiny_study, runtime, config, images=None):
-    images = Tensors(pictures() if images is None else images)
+    images = HeldImages(pictures() if images is None else images)
     return LocalTrainer(build_method(config, 32, 0), images, images, tiny_study.training, runtime, 0)
 
 
@@ -277,7 +277,7 @@ def test_it_overfits_a_handful_of_images(tiny_study, runtime):
         update={"augmentation": type(training.augmentation)(rotate_degrees=0, shift=0, scale=0)}
     )
     config = RAConfig(channels=(8, 16, 16), latent=16, warmup_steps=150, warmup_learning_rate=3e-3)
-    t = LocalTrainer(build_method(config, 32, 0), Tensors(x), Tensors(x), training, runtime, 0)
+    t = LocalTrainer(build_method(config, 32, 0), HeldImages(x), HeldImages(x), training, runtime, 0)
     t.run(200)
     with torch.inference_mode():
         error = (t.method.eval().reconstruct(x) - x).square().mean()

@@ -1,8 +1,8 @@
 import pytest
 import torch
-from support import Tensors
 
 from ra_core.config import FederationConfig, TrainingConfig
+from ra_core.data import HeldImages
 from ra_core.models.configs import CONFIGS, RAConfig
 from ra_core.models.registry import build_method
 from ra_core.models.shared import NORMS, load_shared, shared_tensors
@@ -100,7 +100,7 @@ def test_tensors_that_do_not_fit_are_refused_before_any_is_copied(change, reason
 @pytest.mark.parametrize("norm", NORM)
 def test_fedprox_pulls_parameters_alone(runtime, norm):
     method = new_method(norm)
-    images, config = Tensors(pictures()), TrainingConfig(steps=2, batch_size=4)
+    images, config = HeldImages(pictures()), TrainingConfig(steps=2, batch_size=4)
     trainer = LocalTrainer(method, images, images, config, runtime, 0, proximal_mu=1.0)
     assert set(trainer.anchors) == set(method.parameters())
     trainer.run(2)

@@ -1,8 +1,8 @@
 import pytest
 import torch
 from pydantic import ValidationError
-from support import Tensors
 
+from ra_core.data import HeldImages
 from ra_core.models.configs import RAConfig, SoftIntroVAEConfig
 from ra_core.models.registry import build_method
 from ra_core.rng import generator
@@ -12,7 +12,7 @@ TINY = {"channels": (4, 8, 8), "latent": 8, "warmup_steps": 2}
 
 
 def trained(tiny_study, runtime, config):
-    x = Tensors(torch.rand(4, 1, 32, 32, generator=generator(0, "pictures")))
+    x = HeldImages(torch.rand(4, 1, 32, 32, generator=generator(0, "pictures")))
     t = LocalTrainer(build_method(config, 32, 0), x, x, tiny_study.training, runtime, 0)
     t.run(5)
     return t.method.state_dict()

@@ -2,9 +2,9 @@ import copy
 
 import pytest
 import torch
-from support import Tensors
 from torch.distributions import Normal, kl_divergence
 
+from ra_core.data import HeldImages
 from ra_core.models.configs import RAConfig, VAEConfig
 from ra_core.models.method import StepState
 from ra_core.models.registry import build_method
@@ -19,7 +19,7 @@ def pictures(n=4):
 
 
 def trainer(tiny_study, runtime, config):
-    x = Tensors(pictures())
+    x = HeldImages(pictures())
     return LocalTrainer(build_method(config, 32, 0), x, x, tiny_study.training, runtime, 0)
 
 

@@ -9,10 +9,10 @@ import torch
 from private import Seeded, build
 from pydantic import ValidationError
 from scipy import stats
-from support import Tensors
 from torch import nn
 
 from ra_core.config import StudyConfig, TrainingConfig
+from ra_core.data import HeldImages
 from ra_core.errors import ConfigError
 from ra_core.models.configs import BetaVAEConfig, VAEConfig
 from ra_core.models.registry import build_method
@@ -140,7 +140,7 @@ def test_without_a_patient_a_step_is_noise_alone(name, step):
 
 def test_a_trainer_takes_private_steps(runtime):
     method = build_method(VAEConfig(channels=(4, 8), latent=4), 32, 0)
-    images = Tensors(torch.rand(3, 1, 32, 32))
+    images = HeldImages(torch.rand(3, 1, 32, 32))
     rows = []
     private = steps([[0], [1, 2]], sampling_rate=1.0)
     trainer = LocalTrainer(method, images, images, TrainingConfig(batch_size=2), runtime, 0, private=private)
