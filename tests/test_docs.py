@@ -173,7 +173,7 @@ def plain(text):
     return re.sub(r"\s+", " ", text)
 
 
-CHAPTER = re.compile(r"^## (.*)\n\n.*\n\n((?:- .*\n)*)", re.MULTILINE)
+CHAPTER = re.compile(r"^## (.*)\n\n.*\n\n?((?:- .*\n)*)", re.MULTILINE)
 QUOTE = re.compile(r"^> \*\*(.*)\*\*\n>\n((?:> .*\n)+)", re.MULTILINE)
 QUOTED = (
     "Which method finds most?",
