@@ -240,11 +240,15 @@ def _permitted(reply: Sent, order: Order, door: Door, book: Book) -> tuple[Sent,
     why = door.objections(order, book)
     if isinstance(reply, JoinReply | RoundReply):
         why += to_counts(door.policy, reply)
-    if why and isinstance(reply, JoinReply):
-        refusal = JoinRefusal(reply.site, "; ".join(why))
+    if why and isinstance(reply, JoinReply | JoinRefusal):
+        refusal = JoinRefusal(reply.site, "; ".join(why))  # in no words but the policy's
         door.tell(refusal.reason)
         return refusal, []
     require_none(why)
+    if isinstance(reply, JoinRefusal):
+        raise ReleaseError(
+            "a refusal to join, and nothing in the policy is a reason for it", "have the site asked again"
+        )
     checked: Sent = reply
     withheld: list[str] = []
     if isinstance(reply, RoundReply):

@@ -259,6 +259,13 @@ class TestWhatThePolicyRefuses:
         found = terms.objections(PolicyConfig(**policy), join_order(StudyConfig.model_validate(settings)), [])
         assert any(next(iter(policy)) in text for text in found)
 
+    def test_a_refusal_leaves_with_the_policys_own_words_or_not_at_all(self, door, let_out):
+        made_up = JoinRefusal("anna", "Doe, Jane has come back")
+        refused = JoinRefusal.from_record(let_out(made_up, door(parts=["decoder"]), join_order()))
+        assert refused.reason.startswith("policy.parts")
+        with pytest.raises(ReleaseError, match="nothing in the policy"):
+            let_out(made_up, door(), join_order())
+
     def test_all_reasons_are_told_at_once(self, door, let_out):
         refused = JoinRefusal.from_record(
             let_out(join_reply(), door(dp_required=True, dp_epsilon=1.0, parts=["decoder"]))
