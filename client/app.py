@@ -16,7 +16,8 @@ from flwr.clientapp import ClientApp
 from pydantic import ValidationError
 
 from client.door import Door
-from client.policy import Sent, release
+from client.listed import Sent
+from client.policy import release
 from client.rounds import Site
 from client.site import data_root, open_site
 from ra_core.config import PreprocessingConfig, RuntimeConfig, SiteConfig, StudyConfig

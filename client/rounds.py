@@ -15,7 +15,7 @@ from torch import Tensor
 
 from client.kept import Kept, own_layers, restore_layers
 from client.ledger.book import Ledger
-from client.ledger.chain import Spending
+from client.ledger.line import Spending
 from client.spending import spend
 from ra_core.config import PerceptualConfig, SiteConfig, StudyConfig
 from ra_core.data import ImageSet, SiteImages

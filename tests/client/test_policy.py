@@ -19,8 +19,9 @@ from replies import histogram_reply, join_reply, round_reply
 from client import terms
 from client.door import Door
 from client.ledger.book import Ledger
-from client.ledger.chain import Head, Spent
-from client.policy import ALLOWED_FIELDS, _narrowed, failed, release
+from client.ledger.line import Head, Spent
+from client.listed import ALLOWED_FIELDS
+from client.policy import _narrowed, failed, release
 from client.seat import Seat
 from ra_core.clipping import update_norm
 from ra_core.config import PolicyConfig, StudyConfig, TrainingConfig

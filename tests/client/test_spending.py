@@ -17,7 +17,7 @@ import client.app as client_app
 from client import rounds
 from client.door import Door
 from client.ledger.book import Ledger
-from client.ledger.chain import EMPTY
+from client.ledger.line import EMPTY
 from client.ledger.listing import told
 from client.ledger.report import make_report
 from client.policy import release
