@@ -37,7 +37,7 @@ check: install ## style, types, who may import whom, and what is unsafe
 	$(BIN)/lint-imports
 	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive ra_core client server simulation benchmarks .ci
 
-audit: install ## installed packages with known vulnerabilities; says so where the advisories can't be had
+audit: install ## installed packages with known vulnerabilities; fails, and says so, where the advisories can't be had
 	$(BIN)/python .ci/audit.py
 
 bench: install ## ratios measured in one run, memory over 500 and 5,000 images, cost and growth of a federation

@@ -6,7 +6,7 @@ import artifacts
 import pytest
 import torch
 
-from client.policy import ALLOWED_METRICS
+from client.listed import ALLOWED_METRICS
 from ra_core.artifact import Artifact, load_artifact, model_hash, save_artifact
 from ra_core.config import AugmentationConfig, RuntimeConfig, TrainingConfig
 from ra_core.data import HeldImages
