@@ -24,8 +24,8 @@ FEW = 4
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sites", type=int, nargs="+", default=[2, 8, 32, 128, 512])
-    parser.add_argument("--mib", type=int, nargs="+", default=[1, 4, 16], choices=WIDTHS)
+    parser.add_argument("--sites", type=int, nargs="*", default=[2, 8, 32, 128, 512])
+    parser.add_argument("--mib", type=int, nargs="+", default=[1, 4, 16], choices=WIDTHS, help="of weights")
     given = parser.parse_args()
     print(this_machine(torch.get_num_threads(), "flwr", "numpy"))
     with tempfile.TemporaryDirectory(prefix="ra-") as name:
