@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import yaml
+from looks import this_machine
 from pydantic import ValidationError
 from sklearn.metrics import average_precision_score, roc_auc_score
 
@@ -39,6 +40,7 @@ from simulation.places import open_places
 def main():
     given = arguments()
     config, study = asked(given)
+    print(this_machine(given.threads, "numpy"))
     reporter = TerminalReporter()
     machine = Runtime.resolve(RuntimeConfig(threads=given.threads), study.training.precision)
     places = open_places(config.sites, given.study.parent, study.preprocessing, given.data, given.cache, reporter)
