@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 OUT ?= out
-FAST := -m "not system" --numprocesses 2 --dist worksteal
+FAST := -m "not system" --numprocesses 2 --dist loadfile
 
 .PHONY: install demo test coverage test-system test-night check audit bench bench-long clean
 

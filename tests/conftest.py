@@ -1,6 +1,7 @@
 """What several test packages need: small sites on disk, a small study, a perceptual network without a download."""
 
 import csv
+import os
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from ra_core.perceptual import Perceptual
 from ra_core.runtime import Runtime
 
 principal.SIDE = 16  # components of 64 x 64 pixels take seconds, and hundreds of tests have rows of PCA
+os.fsync = lambda handle: None  # no test pulls the plug, and thousands of waits for the disk take a minute
 torch.set_num_threads(1)  # the tests' tensors are tiny: a second thread costs more than it gives
 HEADER = "path,site,anatomy,modality,split,label,pathology,patient_id,region_mask,source,lesion_mask"
 
@@ -55,6 +57,34 @@ def untrained_perceptual():
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         net = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False)
+    return Perceptual(net, torch.device("cpu"))
+
+
+class _Levels(torch.nn.Module):
+    """Five levels of features, each half as fine as the one before."""
+
+    def __init__(self):
+        super().__init__()
+        self.steps = torch.nn.ModuleList(torch.nn.Conv2d(3 if n == 0 else 4, 4, 3, 2, 1) for n in range(5))
+
+    def forward(self, x):
+        found = []
+        for step in self.steps:
+            x = step(x).relu()
+            found.append(x)
+        return found
+
+
+@pytest.fixture(scope="session")
+def few_channels():
+    """Of LPIPS's parts, with 4 channels a level, for whole experiments: AlexNet takes a tenth of their time."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = torch.nn.Module()
+        net.scaling_layer, net.net = torch.nn.Identity(), _Levels()
+        net.lins = torch.nn.ModuleList(torch.nn.Conv2d(4, 1, 1, bias=False) for _ in range(5))
+        for head in net.lins:
+            head.weight.data.abs_()
     return Perceptual(net, torch.device("cpu"))
 
 

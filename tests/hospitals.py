@@ -17,8 +17,8 @@ SETTINGS = {
 }
 
 
-def tiny_federation(**federation):
-    return StudyConfig.model_validate(SETTINGS | {"federation": SETTINGS["federation"] | federation})
+def tiny_federation(method=SETTINGS["method"], **federation):
+    return StudyConfig.model_validate(SETTINGS | {"method": method, "federation": SETTINGS["federation"] | federation})
 
 
 def write_hospitals(site_root, folder, names=("anna", "berta"), policies=None):

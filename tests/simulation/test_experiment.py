@@ -63,21 +63,19 @@ def config(hospitals):
 
 
 @pytest.fixture
-def experiment(hospitals, untrained_perceptual, site_root, tmp_path):
+def experiment(hospitals, few_channels, site_root, tmp_path):
     def make(settings, out=tmp_path / "out", engine=run_in_process):
         config = ExperimentConfig.model_validate(settings)
         runtime = Runtime.resolve(config.runtime, "fp32")
         cache = hospitals[0].cache
         places = open_places(config.sites, tmp_path, config.study.preprocessing, site_root, cache, Silent())
-        return Experiment(
-            config, places, cache, untrained_perceptual, runtime, out, engine, "ra-simulate experiment", Silent()
-        )
+        return Experiment(config, places, cache, few_channels, runtime, out, engine, "ra-simulate experiment", Silent())
 
     return make
 
 
 @pytest.fixture(scope="module")
-def finished(hospitals, untrained_perceptual, site_root, tmp_path_factory):
+def finished(hospitals, few_channels, site_root, tmp_path_factory):
     sites = [{"config": str(node.site_config)} for node in hospitals]
     sites[2]["healthy_of"] = "anna"
     config = ExperimentConfig.model_validate(
@@ -97,7 +95,7 @@ def finished(hospitals, untrained_perceptual, site_root, tmp_path_factory):
         config,
         places,
         hospitals[0].cache,
-        untrained_perceptual,
+        few_channels,
         runtime,
         out,
         run_in_process,
@@ -107,8 +105,9 @@ def finished(hospitals, untrained_perceptual, site_root, tmp_path_factory):
     return out
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_study_that_asks_for_it_has_thresholds_over_all_sites_on_the_models_card(
-    hospitals, config, untrained_perceptual, site_root, tmp_path
+    hospitals, config, few_channels, site_root, tmp_path
 ):
     """None of whose patients chose a model: they are kept back from the validation images of all arms."""
     asked = {"calibration": {}, "evaluation": STUDY["evaluation"] | {"image_fpr": 0.6}}
@@ -123,7 +122,7 @@ def test_a_study_that_asks_for_it_has_thresholds_over_all_sites_on_the_models_ca
         assert kept > 0
         assert place.borrows or len(place.images.calibration) == kept
     out = tmp_path / "out"
-    Experiment(found, places, cache, untrained_perceptual, runtime, out, run_in_process, "", Silent()).run()
+    Experiment(found, places, cache, few_channels, runtime, out, run_in_process, "", Silent()).run()
     card = load_artifact(out / "models" / "federated").card
     assert [site.site for site in card.calibration.sites] == [place.name for place in places if place.trained]
     assert card.calibration.rate == 0.6
@@ -182,6 +181,7 @@ def test_averages_leave_out_a_site_that_borrows(finished):
     assert any(r["scoring"] == "chosen" for r in averages)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_same_experiment_gives_the_same_table_and_goes_on_from_any_part(experiment, config, finished, tmp_path):
     out = tmp_path / "again"
     shutil.copytree(finished, out)
@@ -216,7 +216,7 @@ def test_what_fails_while_writing_is_not_called_completed(experiment, config, tm
 
     monkeypatch.setattr("simulation.experiment.write_report", full_disk)
     with pytest.raises(OSError, match="No space"):
-        experiment(config | {"pooled": False, "federated": False}).run()
+        experiment(config | {"sites": config["sites"][:1], "pooled": False, "federated": False}).run()
     record = json.loads((tmp_path / "out" / "run.json").read_text())
     assert (record["status"], record["reason"]) == ("failed", "OSError: [Errno 28] No space left on device")
 
@@ -230,6 +230,7 @@ def test_a_folder_with_things_of_no_run_is_left_alone(experiment, config, tmp_pa
     assert notes.read_text() == "mine"
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_rejected_site_makes_the_run_degraded_and_is_told_with_its_reason(experiment, config, tmp_path):
     def with_rejection(study, nodes, runtime, folder, on_progress):
         from dataclasses import replace
@@ -239,7 +240,7 @@ def test_a_rejected_site_makes_the_run_degraded_and_is_told_with_its_reason(expe
         progress.records[0] = first
         return progress
 
-    experiment(config | {"pooled": False, "local": []}, engine=with_rejection).run()
+    experiment(config | {"sites": config["sites"][:2], "pooled": False, "local": []}, engine=with_rejection).run()
     record = json.loads((tmp_path / "out" / "run.json").read_text())
     assert record["status"] == "degraded"
     assert record["absent"] == ["round 1: berta: holds NaN"]

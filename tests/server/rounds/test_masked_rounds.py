@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from federating import Told, first_model, train_hospitals
 from flwr.app import Error, Message, RecordDict
-from hospitals import model_digest, tiny_federation
-from summing import NAMES, between, pins_of, secure, secure_hospitals, silent, write_keyring
+from hospitals import model_digest
+from summing import FEW_TENSORS, NAMES, between, pins_of, plain, secure, secure_hospitals, silent, write_keyring
 
 from client.ledger.book import Ledger
 from client.spending import spend
@@ -36,12 +36,12 @@ def hospitals(site_root, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def plain(site_root, tmp_path_factory):
+def unmasked(site_root, tmp_path_factory):
     """Hashes of the model without masks: of all sites, and of all but dora."""
 
     def run(app):
-        hospitals = secure_hospitals(site_root, tmp_path_factory.mktemp("plain"))
-        return train_hospitals(hospitals, tiny_federation(**ONCE, max_update_norm=None), app=app)
+        hospitals = secure_hospitals(site_root, tmp_path_factory.mktemp("unmasked"))
+        return train_hospitals(hospitals, plain(**ONCE), app=app)
 
     return {"all": run(silent()), "without dora": run(silent(dora="train"))}
 
@@ -52,26 +52,26 @@ def lines(tmp_path, site="anna"):
 
 
 class TestTheModel:
-    def test_it_has_the_bits_of_plain_aggregation(self, hospitals, tmp_path, plain):
+    def test_it_has_the_bits_of_plain_aggregation(self, hospitals, tmp_path, unmasked):
         done = train_hospitals(hospitals, secure(**ONCE))
-        assert model_digest(done.model) == model_digest(plain["all"].model)
+        assert model_digest(done.model) == model_digest(unmasked["all"].model)
         assert [record.answered for record in done.records] == [NAMES] * 2
         assert done.delivered == NAMES
-        for record, known in zip(done.records, plain["all"].records, strict=True):
+        for record, known in zip(done.records, unmasked["all"].records, strict=True):
             assert record.n_images == known.n_images
             assert record.validation_error == pytest.approx(known.validation_error, abs=RESOLUTION)
 
     @pytest.mark.parametrize("stage", ["announce", "deal", "mask"])
-    def test_who_drops_out_before_its_figures_came_is_left_out(self, hospitals, plain, stage):
+    def test_who_drops_out_before_its_figures_came_is_left_out(self, hospitals, unmasked, stage):
         done = train_hospitals(hospitals, secure(**ONCE), app=silent(dora=stage))
-        assert model_digest(done.model) == model_digest(plain["without dora"].model)
+        assert model_digest(done.model) == model_digest(unmasked["without dora"].model)
         assert done.records[0].missing == {"dora": f"{stage}: reports its connection was lost"}
 
     @pytest.mark.parametrize("stage", ["confirm", "reveal"])
-    def test_who_drops_out_after_that_counts(self, hospitals, plain, stage):
+    def test_who_drops_out_after_that_counts(self, hospitals, unmasked, stage):
         told = Told()
         done = train_hospitals(hospitals, secure(**ONCE), app=silent(dora=stage), tell=told)
-        assert model_digest(done.model) == model_digest(plain["all"].model)
+        assert model_digest(done.model) == model_digest(unmasked["all"].model)
         assert done.records[0].missing == {}
         assert {event["site"] for event in told.of("silent")} == {"dora"}
 
@@ -89,8 +89,8 @@ class TestTheNorm:
     def test_sites_shorten_their_updates_by_themselves(self, hospitals, site_root, tmp_path):
         done = train_hospitals(hospitals, secure(**self.SHORT))
         others = secure_hospitals(site_root, tmp_path / "plain")
-        plain = train_hospitals(others, tiny_federation(**self.SHORT, max_update_norm=None))
-        assert model_digest(done.model) == model_digest(plain.model)
+        known = train_hospitals(others, plain(**self.SHORT))
+        assert model_digest(done.model) == model_digest(known.model)
 
     def test_a_mean_that_is_too_long_is_not_taken(self, hospitals, monkeypatch):
         monkeypatch.setattr("client.policy.clipped", lambda update, _: update)
@@ -342,13 +342,12 @@ def later(study):
 
 
 DP = {"noise_multiplier": 1.0, "sampling_rate": 0.3, "clip_norm": 0.5, "delta": 1e-5}
-METHOD = {"name": "vae", "channels": [4, 8], "latent": 4}
 
 
 class TestDifferentialPrivacy:
     def study(self, *metrics, dp=(), **federation):
         found = secure(**ONCE | federation, agreed={"metrics": metrics}).model_dump()
-        return StudyConfig.model_validate(found | {"dp": DP | dict(dp), "method": METHOD})
+        return StudyConfig.model_validate(found | {"dp": DP | dict(dp), "method": FEW_TENSORS})
 
     @pytest.fixture
     def ending(self, hospitals, tmp_path):

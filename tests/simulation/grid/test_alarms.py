@@ -144,6 +144,7 @@ def test_no_promise_is_claimed_of_patients_who_chose_epoch_and_scoring(page):
     assert "Nothing is promised strictly, since" in page.prose()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_cells_without_scores_are_left_out_and_counted(with_results, study, tmp_path):
     shared = [
         result for result in study.results if result.arm in ("fedavg", "pooled") and result.method in ("RA", "PCA")

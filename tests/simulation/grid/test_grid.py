@@ -32,6 +32,7 @@ from simulation.grid.answers import Answers
 from simulation.grid.arms import ARMS, UNTRAINED, Variant, refusal, variants
 from simulation.grid.cells import Cell, all_cells, refused
 from simulation.grid.estimate import Estimator
+from simulation.grid.measure import measure
 from simulation.grid.pictures import albums, chosen_of, file_of
 from simulation.grid.result import load
 from simulation.grid.run import Grid
@@ -66,7 +67,7 @@ def hospitals(site_root, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def new_grid(hospitals, site_root, tmp_path_factory, untrained_perceptual):
+def new_grid(hospitals, site_root, tmp_path_factory, few_channels):
     def make(folder=None, **settings):
         folder = folder or tmp_path_factory.mktemp("grid")
         sites = [{"config": str(node.site_config)} for node in hospitals]
@@ -74,7 +75,7 @@ def new_grid(hospitals, site_root, tmp_path_factory, untrained_perceptual):
         file = folder / "grid.yaml"
         file.write_text(yaml.safe_dump(SETTINGS | {"sites": sites} | settings))
         config = load_config(file, GridConfig)
-        return Grid(file, config, site_root, hospitals[0].cache, folder / "out", Silent(), untrained_perceptual)
+        return Grid(file, config, site_root, hospitals[0].cache, folder / "out", Silent(), few_channels)
 
     return make
 
@@ -89,6 +90,16 @@ def grid(new_grid):
 @pytest.fixture(scope="module")
 def results(grid):
     return grid.finished()
+
+
+@pytest.fixture
+def measured_once(monkeypatch):
+    """Cells are measured at the first site alone."""
+
+    def measured(cell, made_of, models, bench, *rest):
+        return measure(cell, made_of, models, replace(bench, places=bench.places[:1]), *rest)
+
+    monkeypatch.setattr("simulation.grid.run.measure", measured)
 
 
 def test_all_cells_are_finished_and_no_checkpoint_is_left(grid, results):
@@ -241,7 +252,7 @@ def test_a_finished_study_computes_nothing_and_a_lost_cell_alone(grid, results, 
 
 
 @pytest.mark.parametrize("key", ["ra.local.anna.seed0", "ra.encoder_only.seed0"])
-def test_only_a_cell_that_went_on_from_a_checkpoint_was_stopped_on_the_way(new_grid, key):
+def test_only_a_cell_that_went_on_from_a_checkpoint_was_stopped_on_the_way(new_grid, key, measured_once):
     grid = new_grid(blocks=SETTINGS["blocks"][:1])
     bench, work = grid.bench(), grid.out / "work" / key
     [cell] = [cell for cell in grid.cells if cell.key == key]
@@ -266,6 +277,7 @@ class Heard(Silent):
         return nullcontext(lambda done, detail="": self.shown.append(detail))
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_no_more_processes_are_begun_than_there_is_memory_for(new_grid, monkeypatch):
     asked = []
     monkeypatch.setattr(
@@ -334,7 +346,8 @@ def test_it_is_said_which_cells_are_being_computed(grid, monkeypatch):
     assert [[cell.told in line for cell in cells] for line in lines] == [[True, True], [False, True]]
 
 
-def test_a_cell_tells_where_it_is(new_grid, monkeypatch):
+@pytest.mark.usefixtures("undrawn")
+def test_a_cell_tells_where_it_is(new_grid, monkeypatch, request):
     monkeypatch.setattr(beat, "BEAT", 0.0)
     heard = Heard()
     grid = replace(new_grid(blocks=[{"methods": ["ra"], "arms": ["local", "fedavg"]}]), reporter=heard)
@@ -343,12 +356,14 @@ def test_a_cell_tells_where_it_is(new_grid, monkeypatch):
     assert "ra, fedavg, seed 0: measuring, sites 2 of 3" in heard.lines
     assert {*heard.lines} & {*heard.shown}
     heard.lines.clear()
+    request.getfixturevalue("measured_once")
     monkeypatch.setattr(beat, "BEAT", 1e9)
     grid.run(only=["local"])
     assert "ra, local (anna), seed 0: training local: anna 1 of 2" in heard.shown
     assert not [line for line in heard.lines if "training" in line]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_cells_are_computed_seed_by_seed(new_grid, monkeypatch):
     """So that what an interrupted study has finished can be compared."""
     grid, computed = new_grid(blocks=[{"arms": ["local", "pooled"], "seeds": [0, 1]}]), []
@@ -399,6 +414,7 @@ def test_pictures_are_of_the_same_sick_images_for_all_models(grid):
     assert file_of(grid.out, "clara", "ra.local.anna.seed0").exists()  # drawn, though not shown
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_no_picture_of_a_site_that_forbids_it(new_grid, grid, hospitals, tmp_path):
     sites = [{"config": str(node.site_config)} for node in hospitals]
     settings = yaml.safe_load(hospitals[0].site_config.read_text())
@@ -468,6 +484,7 @@ def test_cells_of_other_settings_are_refused_by_name(new_grid, grid):
         other.finished()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_training_and_choosing_need_no_test_image(new_grid, hospitals, results, number_of, site_root, tmp_path):
     """The same weights and the same scoring come out where no test image is there."""
     sites = []

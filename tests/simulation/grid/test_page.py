@@ -158,6 +158,7 @@ def test_the_verdicts_of_the_differences_are_told_in_words(written, page, arm):
         assert found == expected
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_rounds_of_its_own_are_held_against_the_pooled_model_of_the_same_settings(study, tmp_path, mean):
     ra = study.config.methods["RA"]
     methods = {**study.config.methods, "VAE": ra.model_copy(update={"rounds": 77, "keep_optimizer": True})}
@@ -204,6 +205,7 @@ def test_every_method_has_its_own_numbers_at_each_site(page, raw, study):
     assert {"RA", "VAE", "PaDiM", "shortcut: brightness"} <= rows
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_method_with_a_budget_of_its_own_leads_no_ranking(study, tmp_path):
     longer = {
         name: entry.model_copy(update={"VAE": {"steps": 9000, "batch_size": 5}, "PaDiM": {"rounds": 77}}.get(name, {}))
@@ -305,6 +307,7 @@ def test_the_page_needs_nothing_and_holds_no_image(text, page):
     assert all(attributes.get("aria-label") for tag, attributes in page.tags if tag == "svg")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_what_is_missing_is_said_first(with_results, study, tmp_path):
     some = [result for result in study.results if result.arm in ("pooled", "fedavg")][:-3]
     some[1] = some[1].model_copy(update={"degraded": ("east: no answer in round 2",)})
@@ -317,6 +320,7 @@ def test_what_is_missing_is_said_first(with_results, study, tmp_path):
     assert "Not answered: needs a method with finished cells of fedavg and of every site's own model" in words
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_study_without_a_finished_cell_has_a_page(with_results, tmp_path):
     write_study(tmp_path, with_results([]))
     assert "No cell is finished yet" in Page((tmp_path / PAGE).read_text()).prose()
@@ -424,6 +428,7 @@ def test_few_patients_seeds_and_borrowed_images_are_doubts(study):
     assert "few patients in them at south: " in " ".join(doubts(replace(study, sites=few)))
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_times_of_cells_that_were_stopped_are_told_as_incomplete(study, written, tmp_path):
     assert "stopped on the way" not in (written / TABLES).read_text()
     cells = [result.model_copy(update={"resumed": place < 2}) for place, result in enumerate(study.results[:4])]

@@ -130,6 +130,7 @@ def test_whatever_sites_and_programs_say_is_shown_and_not_obeyed(tmp_path, small
     assert EVIL in page.prose()
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("status", ["completed", "degraded"])
 def test_a_degraded_run_says_so_on_top(tmp_path, small, status):
     data = dataclasses.replace(small, record=small.record | {"status": status})
@@ -137,12 +138,14 @@ def test_a_degraded_run_says_so_on_top(tmp_path, small, status):
     assert told == (status == "degraded")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_federation_without_losses_says_that_nobody_was_missing(tmp_path, small):
     arm = dataclasses.replace(small.arms[0], rounds=small.arms[0].rounds[:1])
     data = dataclasses.replace(small, arms=[arm])
     assert "no site was rejected or missing in any round" in Page(read(tmp_path, data)).prose()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_one_local_model_alone_makes_a_report(tmp_path, experiment):
     arm = experiment.arms[2]
     rows = [row for row in experiment.rows if row.test_site == "mr_t1" and row.train_sites == "mr_t1"]
@@ -155,6 +158,7 @@ def test_one_local_model_alone_makes_a_report(tmp_path, experiment):
     assert "local model of the same site" not in page.prose()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_report_without_any_number_is_still_a_page(tmp_path, small):
     data = dataclasses.replace(small, rows=[], galleries=[])
     assert "not estimable" in Page(read(tmp_path, data)).prose()
