@@ -13,13 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ra_core import metrics
 from ra_core.config import EvaluationConfig
-from ra_core.data import ImageSet, SiteImages
+from ra_core.data import SiteImages
 from ra_core.groups import Cases
 from ra_core.metrics import Estimate
 from ra_core.models.method import Method, Reconstruction
-from ra_core.perceptual import Perceptual
 from ra_core.results import ResultRow
 from ra_core.rng import generator
 from ra_core.scoring import Scorer, ScoringConfig
@@ -27,6 +25,7 @@ from ra_core.selection import choose_scoring, image_threshold, pixel_threshold, 
 from ra_core.site_scorer import SiteScorer, batches
 from ra_core.synthetic import KINDS
 from ra_core.table import Table
+from ra_core.twins import healed, rebuilt
 
 __all__ = ["CHOSEN_NOTE", "Evaluation", "evaluate", "reference_images"]
 
@@ -38,8 +37,6 @@ NO_MAP = "not estimable: gives one number an image, no map"
 
 Progress = Callable[[str], None]
 """Told what is being done."""
-
-Distance = Callable[[Tensor, Tensor], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -111,7 +108,7 @@ def evaluate(
     tested = site if shown is None else site.only({*shown, val.chosen.name})
     scores, rows = _on_test(tested, name, images, table, val)
     if isinstance(method, Reconstruction):
-        rows += _reconstruction(site, name, images.test, table) + _healing(site, name, images, table)
+        rows += rebuilt(site, name, images.test, table) + healed(site, name, images, table)
     for s in () if table.borrowed else scorings:  # they would look like the site's own
         told = "on validation images", _network(scorer, s)
         rows += [table.row(name, s.name, "auroc", val.auroc[s.name, k], f"synthetic: {k}", *told) for k in KINDS]
@@ -171,61 +168,6 @@ def _untold(row: ResultRow) -> ResultRow:
     return replace(row, estimate=Estimate(None, None, None, *counts, NO_MAP))
 
 
-def _reconstruction(site: SiteScorer, name: str, test: ImageSet, table: Table) -> list[ResultRow]:
-    """SSIM, squared error and LPIPS of healthy reconstructions."""
-    healthy = [index for index, row in enumerate(test.rows) if row.label == "healthy"]
-    patients = [test.rows[index].patient_id for index in healthy]
-    distances = _distances(site.scorer.perceptual)
-    found: dict[str, list[np.ndarray]] = {metric: [np.zeros(0)] for metric in distances}
-    for x in batches(test, table.config.batch_size, healthy):
-        x_hat = site.reconstruct(x)
-        for metric, distance in distances.items():
-            found[metric].append(distance(x, x_hat))
-    rows = []
-    for metric, parts in found.items():
-        estimate = metrics.mean_estimate(np.concatenate(parts), patients, **table.settings)
-        network = _network(site.scorer) if metric == "lpips" else ""
-        rows.append(table.row(name, "reconstruction", metric, estimate, "healthy", perceptual=network))
-    return rows
-
-
-def _healing(site: SiteScorer, name: str, images: SiteImages, table: Table) -> list[ResultRow]:
-    """How like its twin a sick image is in its lesions, which should go, and elsewhere; none without known lesions."""
-    known = images.lesions
-    sick = [place for place, mask in enumerate(known.masks) if mask.any() and not mask.all()]
-    found = []
-    for start in range(0, len(sick), table.config.batch_size):
-        some = sick[start : start + table.config.batch_size]
-        x = images.test.images([known.indices[place] for place in some])
-        found.append(metrics.ssim_by_mask(x[:, 0].numpy(), site.reconstruct(x)[:, 0].numpy(), known.masks[some]))
-    if not found:
-        return []
-    patients = [known.patients[place] for place in sick]
-    columns = zip(("ssim_lesion", "ssim_rest"), np.concatenate(found).T, strict=True)
-    return [
-        table.row(name, "reconstruction", metric, metrics.mean_estimate(v, patients, anomalous=True, **table.settings))
-        for metric, v in columns
-    ]
-
-
-def _distances(perceptual: Perceptual | None) -> dict[str, Distance]:
-    """By metric, from images and reconstructions (N, 1, S, S) to one number each, (N,)."""
-    found: dict[str, Distance] = {"ssim": _ssim, "squared_error": _squared_errors}
-    if perceptual is None:
-        return found
-    return found | {"lpips": lambda x, y: perceptual.distance(x, y).cpu().numpy()}
-
-
-def _ssim(x: Tensor, y: Tensor) -> np.ndarray:
-    return metrics.ssim(x[:, 0].numpy(), y[:, 0].numpy())
-
-
-def _squared_errors(x: Tensor, y: Tensor) -> np.ndarray:
-    return (x.double() - y.double()).square().flatten(1).mean(1).numpy()
-
-
-def _network(scorer: Scorer, scoring: ScoringConfig | None = None) -> str:
+def _network(scorer: Scorer, scoring: ScoringConfig) -> str:
     """How rows name the perceptual network; empty where there is none, or where a scoring doesn't use it."""
-    if scorer.perceptual is None or (scoring is not None and not scoring.is_perceptual):
-        return ""
-    return scorer.perceptual.digest[:12]
+    return scorer.perceptual.digest[:12] if scorer.perceptual and scoring.is_perceptual else ""

@@ -121,6 +121,28 @@ METRICS = {
         "the same outside lesions, where nothing should have changed, 1 at best",
         HEALING,
     ),
+    "squared_error_lesion": Term(
+        "Squared error in lesions",
+        "mean squared difference by pixel of a sick image and its pseudo-healthy twin inside lesions, which should be "
+        "gone: the higher, the better, where the squared error elsewhere is low",
+        HEALING,
+    ),
+    "squared_error_rest": Term(
+        "Squared error elsewhere in sick images",
+        "the same outside lesions, where nothing should have changed, 0 at best",
+        HEALING,
+    ),
+    "lpips_lesion": Term(
+        "LPIPS in lesions",
+        "difference to a pretrained network of a sick image and its pseudo-healthy twin, by pixel inside lesions: "
+        "the higher, the better, where LPIPS elsewhere is low",
+        HEALING,
+    ),
+    "lpips_rest": Term(
+        "LPIPS elsewhere in sick images",
+        "the same outside lesions, where nothing should have changed, 0 at best",
+        HEALING,
+    ),
     "lpips": Term(
         "LPIPS", "difference of a healthy image and its reconstruction to a pretrained network, 0 at best", LPIPS
     ),

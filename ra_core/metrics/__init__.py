@@ -9,7 +9,7 @@ from ra_core.metrics.detection import (
     pixel_level,
 )
 from ra_core.metrics.means import detection_rate, false_alarm_rate, mean_estimate
-from ra_core.metrics.reconstruction import ssim, ssim_by_mask
+from ra_core.metrics.reconstruction import inside_and_outside, ssim, ssim_maps
 
 __all__ = [
     "Estimate",
@@ -21,8 +21,9 @@ __all__ = [
     "false_alarm_rate",
     "image_auprc",
     "image_auroc",
+    "inside_and_outside",
     "mean_estimate",
     "pixel_level",
     "ssim",
-    "ssim_by_mask",
+    "ssim_maps",
 ]

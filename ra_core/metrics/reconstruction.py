@@ -10,7 +10,7 @@ from skimage.metrics import structural_similarity
 
 from ra_core.metrics.inputs import BoolArray, FloatArray, finite
 
-__all__ = ["ssim", "ssim_by_mask"]
+__all__ = ["inside_and_outside", "ssim", "ssim_maps"]
 
 
 def ssim(images: ArrayLike, reconstructions: ArrayLike) -> FloatArray:
@@ -29,26 +29,28 @@ def ssim(images: ArrayLike, reconstructions: ArrayLike) -> FloatArray:
     return np.array([mean for mean, _ in _pairs(images, reconstructions)], dtype=np.float64)
 
 
-def ssim_by_mask(images: ArrayLike, reconstructions: ArrayLike, masks: BoolArray) -> FloatArray:
-    """Structural similarity inside and outside of each mask, (N, 2): means of the same map, border included.
+def ssim_maps(images: ArrayLike, reconstructions: ArrayLike) -> FloatArray:
+    """The same at every pixel, border included: (N, H, W); arguments and errors as of `ssim`."""
+    return np.array([likeness for _, likeness in _pairs(images, reconstructions)], dtype=np.float64)
 
-    Of a sick image and its pseudo-healthy twin: inside the lesion it should be low, outside high. Bercea et al. 2025
-    (Nat. Commun. 16:1624) build their index of what is conserved and what is corrected from such pairs.
+
+def inside_and_outside(maps: FloatArray, masks: BoolArray) -> FloatArray:
+    """Means of each map inside and outside of its mask, (N, 2).
+
+    Of a sick image and its pseudo-healthy twin: inside the lesion they should differ, outside be alike. Bercea et al.
+    2025 (Nat. Commun. 16:1624) build their index of what is conserved and what is corrected from such pairs.
 
     Args:
-        images: as of `ssim`.
-        reconstructions: as of `ssim`.
+        maps: (N, H, W).
         masks: (N, H, W), each with pixels inside and pixels outside.
 
     Raises:
-        ValueError: as of `ssim`, or a mask has no inside or no outside.
+        ValueError: a mask has no inside or no outside.
     """
-    found = [np.zeros((0, 2))]
-    for (_, likeness), mask in zip(_pairs(images, reconstructions), masks, strict=True):
-        if mask.all() or not mask.any():
-            raise ValueError("a mask needs pixels inside and outside")
-        found.append(np.array([[likeness[mask].mean(), likeness[~mask].mean()]]))
-    return np.concatenate(found)
+    if masks.all((1, 2)).any() or not masks.any((1, 2)).all():
+        raise ValueError("a mask needs pixels inside and outside")
+    found = [(values[mask].mean(), values[~mask].mean()) for values, mask in zip(maps, masks, strict=True)]
+    return np.array(found, dtype=np.float64).reshape(-1, 2)
 
 
 def _pairs(images: ArrayLike, reconstructions: ArrayLike) -> Iterator[tuple[float, FloatArray]]:

@@ -17,7 +17,7 @@ from ra_core.thresholds.record import ACROSS_SITES, WITHIN_SITES, Achieved, Figu
 from ra_core.thresholds.shrinkage import FEWEST, Reference, consortium, shrunken
 from ra_core.thresholds.units import Unit
 
-__all__ = ["ByClass", "false_alarms", "figures", "reference_of", "shrunken_edge", "thresholds"]
+__all__ = ["ByClass", "false_alarms", "figures", "reference_of", "thresholds"]
 
 ACROSS = "across sites: all patients as if of one site, so what scanners differ in is in it"
 ACROSS_OWN = "across sites: patients of sites with a threshold, each held against that of the own site"
@@ -48,13 +48,6 @@ def reference_of(histograms: Mapping[str, Histogram], rate: float) -> Reference 
     return consortium(known, rate) if known else None
 
 
-def shrunken_edge(scores: NDArray[np.float64], reference: Reference | None) -> float | None:
-    """A site's shrunken threshold, rounded up to a published edge; None where there is none, or above all edges."""
-    between = shrunken(scores, reference) if reference else None
-    edge = math.inf if between is None else edge_above(between)
-    return edge if math.isfinite(edge) else None
-
-
 def thresholds(
     histograms: Mapping[str, Histogram], reference: Reference | None, rate: float, unit: Unit
 ) -> tuple[SiteThresholds, ...]:
@@ -70,11 +63,18 @@ def thresholds(
         SiteThresholds(
             site=site,
             local=_local(found, rate, unit),
-            shrunken=shrunken_edge(found.highest(), reference),
+            shrunken=_shrunken_edge(found.highest(), reference),
             drift=_drift(found, (other for name, other in histograms.items() if name != site)),
         )
         for site, found in sorted(histograms.items())
     )
+
+
+def _shrunken_edge(scores: NDArray[np.float64], reference: Reference | None) -> float | None:
+    """A site's shrunken threshold, rounded up to a published edge; None where there is none, or above all edges."""
+    between = shrunken(scores, reference) if reference else None
+    edge = math.inf if between is None else edge_above(between)
+    return edge if math.isfinite(edge) else None
 
 
 def _local(found: Histogram, rate: float, unit: Unit) -> Promise:

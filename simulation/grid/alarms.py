@@ -1,7 +1,7 @@
 """How often healthy patients are above thresholds of three kinds, from the scores that cells keep.
 
-Thresholds are set on healthy validation patients and tried on healthy test patients. Validation patients chose epoch
-and scoring too, so nothing is promised here as it is with a `calibration` split.
+Thresholds are set on healthy patients of the `calibration` split where a site has one, else on validation patients, and
+tried on healthy test patients. Validation patients chose epoch and scoring too, so nothing is promised of those.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from ra_core.data import ImageSet
 from ra_core.metrics import Estimate
-from ra_core.thresholds import Histogram, Unit, conformal_threshold, patient_scores, patients_needed
-from ra_core.thresholds.federation import reference_of, shrunken_edge
+from ra_core.thresholds import Histogram, Unit, patient_scores, patients_needed
+from ra_core.thresholds.federation import reference_of, thresholds
 from ra_core.thresholds.figures import rate_above
 from ra_core.thresholds.record import Way
 from ra_core.thresholds.shrinkage import FEWEST, Reference
@@ -67,12 +67,12 @@ def alarms(result: CellResult, trained: Sequence[str], rate: float) -> dict[Alar
     found: dict[Alarms, Estimate] = {}
     for scoring in scorings:
         by_site = {site: kept[scoring] for site, kept in result.healthy.items() if scoring in kept}
-        val = {site: Histogram(one.val).highest() for site, one in by_site.items()}
-        shared = {site: Histogram(by_site[site].val) for site in trained if site in by_site}
+        val = {site: Histogram(one.val) for site, one in by_site.items()}
+        shared = {site: val[site] for site in trained if site in val}
         reference = reference_of(shared, rate)
         lacking = _lacking_together(reference, sum(one.n for one in shared.values()), patients_needed(rate))
         for site, one in by_site.items():
-            for way, (limit, lack) in _thresholds(val[site], reference, rate, lacking).items():
+            for way, (limit, lack) in _thresholds(site, val[site], reference, rate, lacking).items():
                 found[Alarms(site, scoring, way)] = _achieved(Histogram(one.test), limit, lack)
     return found
 
@@ -86,25 +86,26 @@ def _lacking_together(reference: Reference | None, found: int, needed: int) -> s
 
 
 def _thresholds(
-    scores: NDArray[np.float64], reference: Reference | None, rate: float, lack: str
+    site: str, val: Histogram, reference: Reference | None, rate: float, lack: str
 ) -> Mapping[Way, tuple[float | None, str]]:
     """Each with the reason why there is none; all on published edges, so that who is above one can be counted.
 
     Args:
-        scores: of the site, each as the end of its cell.
+        site: its name.
+        val: of its patients.
         reference: of the sites that share the model.
         rate: asked.
         lack: why these have no pooled threshold.
     """
-    needed = patients_needed(rate)
-    pooled = reference.pooled if reference else None
-    if not np.isfinite(scores).all():
-        return {"local": (None, BEYOND), "pooled": (pooled, lack), "shrunken": (None, BEYOND)}
-    few, short = (f"{len(scores)} of {least} needed" for least in (needed, FEWEST))
+    pooled = reference.pooled if reference else None, lack
+    if not np.isfinite(val.highest()).all():
+        return {"local": (None, BEYOND), "pooled": pooled, "shrunken": (None, BEYOND)}
+    [own] = thresholds({site: val}, reference, rate, UNIT)
+    few, short = (f"{val.n} of {least} needed" for least in (patients_needed(rate), FEWEST))
     return {
-        "local": (conformal_threshold(scores, rate, UNIT).value, few),
-        "pooled": (pooled, lack),
-        "shrunken": (shrunken_edge(scores, reference), lack or (BEYOND if len(scores) >= FEWEST else short)),
+        "local": (own.local.value, few),
+        "pooled": pooled,
+        "shrunken": (own.shrunken, lack or (BEYOND if val.n >= FEWEST else short)),
     }
 
 

@@ -6,79 +6,22 @@ patient, which is far surer than comparing two intervals.
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-import numpy as np
-
 from ra_core.glossary import SHORTCUT
-from ra_core.metrics import Estimate, average
+from ra_core.metrics import Estimate
 from simulation.grid.arms import ARMS, UNTRAINED
-from simulation.grid.measure import MEASURING_SEED
-from simulation.grid.paired import UNKEPT, Paired, difference, noted, widened
+from simulation.grid.averages import lacks_images, over_seeds, over_sites
+from simulation.grid.paired import Paired, difference, widened
 from simulation.grid.result import CellResult, Number
 
-__all__ = ["Answers", "over_seeds"]
+__all__ = ["Answers"]
 
 CHANCE = 0.5
-ENDS = "the ends of the interval are averaged over seeds"
-
-
-def over_seeds(estimates: Sequence[Estimate], confidence: float) -> Estimate:
-    """Mean over models measured on the same images; its interval is that of the patients alone, since there are few.
-
-    Without bootstrap values, the ends of the intervals are averaged: an interval that is too wide rather than too
-    narrow, for the models' errors are taken to go together.
-
-    Raises:
-        ValueError: there is none.
-    """
-    if not estimates:
-        raise ValueError("no seed has this number")
-    first = estimates[0]
-    if len(estimates) == 1:
-        return first
-    counts = first.n_healthy, first.n_anomalous
-    lacking = [found for found in estimates if found.value is None]
-    if lacking:
-        return Estimate(None, None, None, *counts, lacking[0].note)
-    value = math.fsum(found.value or 0.0 for found in estimates) / len(estimates)
-    if any(len(found.resampled) != len(first.resampled) or not len(found.resampled) for found in estimates):
-        return noted(Estimate(value, *_mean_ends(estimates), *counts, ENDS), estimates)
-    mean = np.mean([found.resampled for found in estimates], axis=0)
-    return noted(Estimate.of(value, mean, confidence, counts), estimates)
-
-
-def _mean_ends(estimates: Sequence[Estimate]) -> tuple[float | None, float | None]:
-    """Of the intervals; none where one has none."""
-    lows = [found.ci_low for found in estimates if found.ci_low is not None]
-    highs = [found.ci_high for found in estimates if found.ci_high is not None]
-    if len(lows) < len(estimates) or len(highs) < len(estimates):
-        return None, None
-    return math.fsum(lows) / len(lows), math.fsum(highs) / len(highs)
-
-
-def _without(found: Estimate) -> bool:
-    """Whether there is no number for want of images of a kind."""
-    return found.value is None and not (found.n_healthy and found.n_anomalous)
-
-
-def _low(found: Estimate | None) -> float:
-    """The lower end of a number's interval; 0 where there is none."""
-    return 0.0 if found is None or found.ci_low is None else found.ci_low
-
-
-def _fewer(behind: Sequence[tuple[int, int]]) -> int:
-    """Healthy or sick patients of all sites, whichever are fewer; a number may be of one kind alone."""
-    return min((total for kind in zip(*behind, strict=True) if (total := sum(kind))), default=0)
-
-
-def _sum(estimates: Sequence[Estimate], count: str) -> int:
-    return sum(getattr(found, count) for found in estimates)
 
 
 @dataclass(frozen=True)
@@ -128,9 +71,9 @@ class Answers:
         return None
 
     def seeds(self, method: str, arm: str) -> list[int]:
-        """Finished for every variant of an arm."""
+        """Finished for every variant of an arm; models that held-out sites have for themselves are no part of it."""
         by_variant: dict[str, set[int]] = defaultdict(set)
-        for result in self.of(method, arm):
+        for result in self._shared(method, arm):
             by_variant[result.variant].add(result.seed)
         return sorted(set.intersection(*by_variant.values())) if by_variant else []
 
@@ -172,11 +115,11 @@ class Answers:
         return over_seeds([found[seed] for seed in sorted(found)], self.confidence) if found else None
 
     def elsewhere(self, method: str, site: str, metric: str) -> Estimate | None:
-        """Mean of what other sites' own models have at a site; None where there are none."""
+        """Mean of what other trained sites' own models have at a site; None where there are none."""
         seeds = self.seeds(method, "local")
         found = [
             self._estimate(result, site, metric)
-            for result in self.of(method, "local")
+            for result in self._shared(method, "local")
             if result.variant != site and result.seed in seeds
         ]
         known = [one for one in found if one is not None]
@@ -198,7 +141,7 @@ class Answers:
         the seeds given, or else of those that are finished for every site.
         """
         seeds = self.seeds(method, arm) if seeds is None else seeds
-        return self._average([self.at(method, arm, site, metric, scoring, anomaly, seeds) for site in sites])
+        return self._over_sites([self.at(method, arm, site, metric, scoring, anomaly, seeds) for site in sites])
 
     def versus(
         self,
@@ -233,7 +176,7 @@ class Answers:
                 models = [self._estimate(by_count[count][seed], site, metric) for seed in sorted(shared)]
                 known = [one for one in models if one is not None]
                 means.append(over_seeds(known, self.confidence) if known else None)
-            mean = self._average(means)
+            mean = self._over_sites(means)
             if mean is not None:
                 found[count] = mean
         return found
@@ -253,7 +196,7 @@ class Answers:
 
     def mean_shortcut(self, name: str, metric: str, sites: Sequence[str]) -> Estimate | None:
         """What a plain number of the picture has, averaged over sites; an image AUROC is read either way at each."""
-        return self._average([self._either_way(name, site, metric) for site in sites])
+        return self._over_sites([self._either_way(name, site, metric) for site in sites])
 
     def versus_shortcut(self, a: tuple[str, str], name: str, metric: str, sites: Sequence[str]) -> Paired | None:
         """Paired difference of a (method, arm) and a shortcut, averaged over sites; None where one has no number."""
@@ -267,6 +210,10 @@ class Answers:
             return found
         low, high = (None if end is None else 1 - end for end in (found.ci_high, found.ci_low))
         return replace(found, value=1 - found.value, ci_low=low, ci_high=high, resampled=1 - found.resampled)
+
+    def _shared(self, method: str, arm: str) -> list[CellResult]:
+        """Finished cells without those of models that held-out sites have for themselves."""
+        return [result for result in self.of(method, arm) if result.variant not in self.held_out]
 
     @cached_property
     def _cells(self) -> Mapping[tuple[str, str], list[CellResult]]:
@@ -299,14 +246,14 @@ class Answers:
         for site, a in ours.items():
             b = theirs[site]
             one = None if a is None or b is None else difference(a, b, self.confidence)
-            if one is not None and not _without(one):
+            if one is not None and not lacks_images(one):
                 behind.append(self._behind(site, one))
                 one = widened(one, _fewer(behind[-1:]), self.confidence)
             found.append(one)
-        mean = self._average(found)
+        mean = self._over_sites(found)
         if mean is None:
             return None
-        ends = [_low(self._average([*numbers.values()])) for numbers in (ours, theirs)]
+        ends = [_low(self._over_sites([*numbers.values()])) for numbers in (ours, theirs)]
         return Paired.by(mean, _fewer(behind), min(ends))
 
     def _behind(self, site: str, found: Estimate) -> tuple[int, int]:
@@ -314,19 +261,15 @@ class Answers:
         healthy, sick = self.patients[site]
         return min(healthy, found.n_healthy), min(sick, found.n_anomalous)
 
-    def _average(self, found: Sequence[Estimate | None]) -> Estimate | None:
-        whole = [one for one in found if one is not None]
-        if not whole or len(whole) < len(found):
-            return None
-        known = [one for one in whole if not _without(one)] or whole
-        if len(known) == 1:
-            return known[0]
-        reasons = {one.note for one in known if one.value is None}
-        if len(reasons) == 1 and all(one.value is None for one in known):
-            return replace(known[0], n_healthy=_sum(known, "n_healthy"), n_anomalous=_sum(known, "n_anomalous"))
-        if all(one.ci_low is not None and one.value is not None for one in known) and any(
-            not len(one.resampled) for one in known
-        ):
-            value = math.fsum(one.value or 0.0 for one in known) / len(known)
-            return Estimate(value, None, None, _sum(known, "n_healthy"), _sum(known, "n_anomalous"), UNKEPT)
-        return average(known, bootstrap=self.bootstrap, confidence=self.confidence, seed=MEASURING_SEED)
+    def _over_sites(self, found: Sequence[Estimate | None]) -> Estimate | None:
+        return over_sites(found, self.bootstrap, self.confidence)
+
+
+def _low(found: Estimate | None) -> float:
+    """The lower end of a number's interval; 0 where there is none."""
+    return 0.0 if found is None or found.ci_low is None else found.ci_low
+
+
+def _fewer(behind: Sequence[tuple[int, int]]) -> int:
+    """Healthy or sick patients of all sites, whichever are fewer; a number may be of one kind alone."""
+    return min((total for kind in zip(*behind, strict=True) if (total := sum(kind))), default=0)

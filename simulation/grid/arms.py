@@ -93,13 +93,20 @@ class Variant:
     sites: tuple[str, ...] = ()
 
 
-def variants(arm: str, sites: Sequence[str]) -> Iterator[Variant]:
-    """All of an arm over the sites that may be trained on; none where there are too few sites for it (`lack`)."""
+def variants(arm: str, sites: Sequence[str], alone: Sequence[str] = ()) -> Iterator[Variant]:
+    """All of an arm; none where there are too few sites for it (`lack`).
+
+    Args:
+        arm: its name.
+        sites: that may be trained on.
+        alone: that may be trained on for themselves only: held-out ones with healthy images of their own, whose own
+            models the others' are held against.
+    """
     members, everyone = ARMS[arm].members, tuple(sites)
     if lack(arm, len(everyone)):
         return
     if members == "each":
-        yield from (Variant(site, (site,)) for site in everyone)
+        yield from (Variant(site, (site,)) for site in (*everyone, *alone))
     elif members == "all_but_one":
         yield from (Variant(f"without {site}", tuple(s for s in everyone if s != site)) for site in everyone)
     elif members == "growing":

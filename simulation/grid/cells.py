@@ -91,19 +91,20 @@ class Refused:
     reason: str
 
 
-def all_cells(config: GridConfig, trained: Sequence[str]) -> list[Cell]:
+def all_cells(config: GridConfig, trained: Sequence[str], alone: Sequence[str] = ()) -> list[Cell]:
     """All cells in the order of the blocks, each once; before them that of the shortcuts.
 
     Args:
         config: the study.
         trained: sites that may be trained on, in the study's order.
+        alone: held-out sites that may have a model of their own.
     """
     shortcuts = Cell(SHORTCUT, UNTRAINED, Variant(""), 0, config.study_of_shortcuts())
     found = {shortcuts.key: shortcuts}
     for method, arm, seed in _combinations(config):
         if not refusal(arm, config.methods[method].settings):
             study = config.study_of(method, arm, seed)
-            for variant in variants(arm, trained):
+            for variant in variants(arm, trained, alone):
                 cell = Cell(method, arm, variant, seed, study)
                 found.setdefault(cell.key, cell)
     return list(found.values())

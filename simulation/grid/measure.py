@@ -14,20 +14,21 @@ from ra_core.results import ResultRow
 from ra_core.runtime import Runtime, software_versions
 from ra_core.scoring import Scorer
 from ra_core.shortcuts import SLICE_HEIGHT
+from ra_core.site_scorer import batches
 from ra_core.table import Table
 from simulation.arms import Reporter
 from simulation.grid.alarms import healthy_cells
 from simulation.grid.arms import ARMS
 from simulation.grid.cells import Cell
 from simulation.grid.pictures import chosen_of, draw_outputs
-from simulation.grid.result import ALIKE, CellResult, HealthyScores, numbers
+from simulation.grid.result import SHOWN_BESIDE, CellResult, HealthyScores, numbers
 from simulation.grid.train import Models
 from simulation.grid.workbench import Workbench
 from simulation.places import Place
 
 __all__ = ["CELL_VERSION", "KEPT", "MEASURING_SEED", "measure", "measure_shortcuts"]
 
-KEPT = (*ALIKE, "reconstruction", "none")
+KEPT = (*SHOWN_BESIDE, "reconstruction", "none")
 """What every cell keeps numbers of beside the chosen scoring."""
 
 MEASURING_SEED = 0
@@ -84,7 +85,7 @@ def measure(
         adapted=models.adapted,
         degraded=models.degraded,
         numbers=numbers(rows, chosen, KEPT),
-        healthy={p.name: _healthy(p, found[p.name]) for p in bench.places if p.name in found and not p.borrows},
+        healthy={p.name: _healthy(p, found[p.name], cell) for p in bench.places if p.name in found and not p.borrows},
         seconds={"training": round(training_seconds, 1), "measuring": round(time.monotonic() - began, 1)},
     )
     return result, pictures
@@ -116,17 +117,22 @@ def _known(cell: Cell, digest: str, bench: Workbench) -> dict[str, Any]:
 def _evaluate(method: Method, cell: Cell, scorer: Scorer, place: Place, table: Table, machine: Runtime) -> Evaluation:
     method.to(machine.device)
     known = place.reference in cell.variant.sites
-    return evaluate(method, cell.method, scorer, place.images, table, device=machine.device, known=known, shown=ALIKE)
+    return evaluate(
+        method, cell.method, scorer, place.images, table, device=machine.device, known=known, shown=SHOWN_BESIDE
+    )
 
 
-def _healthy(place: Place, found: Evaluation) -> dict[str, HealthyScores]:
-    images = place.images
+def _healthy(place: Place, found: Evaluation, cell: Cell) -> dict[str, HealthyScores]:
+    """Scores that thresholds can be set on: of patients who chose nothing, where the site has kept some back."""
+    names = [name for name in SHOWN_BESIDE if name in found.healthy]
+    apart, test = place.images.calibration, place.images.test
+    setting, scores = place.images.val, found.healthy
+    if len(apart):
+        setting = apart
+        scores = found.scorer.only(names).scores(batches(apart, cell.study.evaluation.batch_size))
     return {
-        name: HealthyScores(
-            val=healthy_cells(images.val, found.healthy[name]), test=healthy_cells(images.test, found.scores[name])
-        )
-        for name in ALIKE
-        if name in found.healthy
+        name: HealthyScores(val=healthy_cells(setting, scores[name]), test=healthy_cells(test, found.scores[name]))
+        for name in names
     }
 
 

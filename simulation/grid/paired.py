@@ -24,7 +24,7 @@ __all__ = [
 MARGIN = 0.02
 """Two models are called equivalent only where the whole interval of their difference lies within this."""
 
-ALIKE = 0.0005
+ROUNDING = 0.0005
 """Two numbers are called the same where the whole interval of their difference is 0.000 in a table's digits, and within
 a hundredth of the smaller one: rounding in exact federations is far less."""
 
@@ -64,7 +64,7 @@ class Paired(Estimate):
         """Whether nothing but rounding is within its interval."""
         if self.ci_low is None or self.ci_high is None:
             return False
-        return max(-self.ci_low, self.ci_high) <= min(ALIKE, self.lowest / 100)
+        return max(-self.ci_low, self.ci_high) <= min(ROUNDING, self.lowest / 100)
 
     @property
     def is_harm(self) -> bool:

@@ -72,9 +72,9 @@ class Album:
         return [(arm, strips) for arm, strips in found if strips]
 
 
-def file_of(out: Path, site: str, key: str) -> Path:
-    """Where a cell's strip of a site lies in a study's folder."""
-    return out / "pictures" / site / f"{key}.png"
+def file_of(out: Path, site: str, result: CellResult) -> Path:
+    """Where a cell's strip of a site lies in a study's folder: one of another model under the same key isn't it."""
+    return out / "pictures" / site / f"{result.key}.{result.made_of[:8]}.png"
 
 
 def albums(out: Path, places: Iterable[Place], results: Sequence[CellResult]) -> list[Album]:
@@ -93,7 +93,7 @@ def albums(out: Path, places: Iterable[Place], results: Sequence[CellResult]) ->
             Strip(result.method, result.arm, file.read_bytes())
             for result in results
             if result.arm in ARMS_SHOWN and result.variant in ("", place.name) and result.seed == lowest[result.method]
-            if (file := file_of(out, place.name, result.key)).exists()
+            if (file := file_of(out, place.name, result)).exists()
         ]
         if strips and place.config.data.pictures:
             found.append(Album(place.name, draw_inputs(place.images.test), tuple(strips)))

@@ -18,18 +18,19 @@ from ra_core.results import ResultRow
 from ra_core.settings import Config, first_problem
 from simulation.grid.cells import Cell
 
-__all__ = ["ALIKE", "PAIRED", "CellResult", "HealthyScores", "Number", "load", "save"]
+__all__ = ["PAIRED", "SHOWN_BESIDE", "TWINS", "CellResult", "HealthyScores", "Number", "load", "save"]
 
 RATES = ("detection_rate", "false_alarm_rate")
-REBUILT = ("ssim", "ssim_lesion", "ssim_rest", "lpips")
+TWINS = tuple(f"{metric}_{where}" for metric in ("ssim", "squared_error", "lpips") for where in ("lesion", "rest"))
+REBUILT = ("ssim", "lpips", *TWINS)
 PAIRED = ("auroc", "auprc", "pixel_auprc", "dice", "box_auroc", "box_recall", *RATES, *REBUILT)
 """Metrics whose bootstrap values are kept where all lie in [0, 1], as they nearly always do: cells of one study draw
 the same patients, so that the values of two of them differ by the paired difference."""
 
-ALIKE = ("residual", "paper", "distance")
+SHOWN_BESIDE = ("residual", "paper", "distance")
 """Scorings that tables have beside the chosen one, alike for all methods: the plain residual or distance, RA's."""
 
-PAIRED_ALIKE = ("auroc",)
+PAIRED_BESIDE = ("auroc",)
 """Metrics whose bootstrap values are kept of these: tables have no other."""
 
 STEPS = 65534
@@ -87,7 +88,8 @@ class HealthyScores(Config):
     """Cells (first, last, count) of `ra_core.thresholds.Histogram`: scores of a site's healthy patients, one each.
 
     Attributes:
-        val, test: of the patients in these splits.
+        val: of calibration patients where the site has a split of these, else of validation patients.
+        test: of test patients.
     """
 
     val: tuple[tuple[int, int, int], ...]
@@ -109,7 +111,7 @@ class CellResult(Config):
         degraded: who was missing in training, and why.
         numbers: of every site.
         healthy: scores of healthy patients by site, of those with validation images of their own, and by scoring, of
-            those in `ALIKE`; empty in cells that were computed before they were kept.
+            those in `SHOWN_BESIDE`; empty in cells that were computed before they were kept.
         seconds: of training and of measuring.
         resumed: whether it was stopped on the way: then `seconds` are of its last start alone.
         machine, software: that it ran on.
@@ -175,8 +177,8 @@ def numbers(rows: Iterable[ResultRow], chosen: Mapping[str, str], kept: Iterable
     for row in rows:
         best = chosen.get(row.test_site)
         if row.scoring == best or (row.scoring in others and row.anomaly in ("all", "healthy")):
-            beside = row.scoring in ALIKE and row.scoring != best
-            found.append(Number.of(row, PAIRED_ALIKE if beside else PAIRED))
+            beside = row.scoring in SHOWN_BESIDE and row.scoring != best
+            found.append(Number.of(row, PAIRED_BESIDE if beside else PAIRED))
     return tuple(found)
 
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 
+from ra_core.data import ImageSet, SiteImages
 from ra_core.data.readers import READER_VERSION
 from ra_core.errors import ConfigError, ResumeError
 from ra_core.files import sweep, write_atomically
 from ra_core.perceptual import Perceptual
-from ra_core.runtime import Runtime
 from ra_core.scorings import DISTANCE_SCORINGS, SCORINGS
 from ra_core.settings import load_config
 from ra_core.synthetic import KINDS
@@ -26,6 +26,7 @@ from simulation.grid.beat import Beat
 from simulation.grid.cells import Cell, all_cells, refused
 from simulation.grid.config import GridConfig
 from simulation.grid.estimate import Estimator
+from simulation.grid.machine import machine_for
 from simulation.grid.measure import CELL_VERSION, MEASURING_SEED, measure, measure_shortcuts
 from simulation.grid.memory import free, peak, room_for
 from simulation.grid.page import Sites, StudyData, write_study
@@ -75,13 +76,14 @@ class Grid:
     @cached_property
     def cells(self) -> list[Cell]:
         """All of the study."""
-        return all_cells(self.config, _trained(self.places))
+        alone = [place.name for place in self.places if not place.trained and not place.borrows]
+        return all_cells(self.config, _trained(self.places), alone)
 
     @cached_property
     def data(self) -> str:
         """Digest of all sites' data and roles, and of what reads and measures them."""
         facts = [
-            [p.name, p.trained, p.reference, *(getattr(p.images, s).fingerprint() for s in ("train", "val", "test"))]
+            [p.name, p.trained, p.reference, *(images.fingerprint() for images in _measured(p.images))]
             for p in self.places
         ]
         scorings = [scoring.model_dump() for scoring in (*SCORINGS, *DISTANCE_SCORINGS)]
@@ -133,7 +135,7 @@ class Grid:
             self.reporter.say(f"{len(self.cells)} cells, {len(done)} of them finished, {len(waiting)} to do")
             if waiting and limit != 0:
                 read_images(self.places, self.reporter)
-                bench = self.bench()
+                bench = self.bench(done)
                 with self.reporter.task("estimating the time", None):
                     estimator = Estimator(bench)
                     seconds = {cell.key: estimator.seconds(cell) for cell in waiting}
@@ -162,9 +164,13 @@ class Grid:
         if unknown:
             raise ConfigError(f"--only: '{unknown[0]}' is no method or arm of this study", f"it has {', '.join(known)}")
 
-    def bench(self) -> Workbench:
-        """What all cells share."""
-        machine = Runtime.resolve(self.config.runtime, self.config.study.training.precision)
+    def bench(self, known: Mapping[str, CellResult] | None = None) -> Workbench:
+        """What all cells share, among it the precision of those that are finished; `known` as of `finished`.
+
+        Raises:
+            ResumeError: this machine can't go on in that.
+        """
+        machine = machine_for(self.finished(known).values(), self.config, self.reporter)
         return Workbench(
             self.places, self.config.runtime, machine, self.perceptual, self.cache, self.config.adapt_steps
         )
@@ -213,7 +219,7 @@ class Grid:
             result, pictures = measure(cell, cell.digest(self.data), models, bench, spent, reporter)
             result = result.model_copy(update={"resumed": resumed})
             for site, png in pictures.items():
-                write_atomically(file_of(self.out, site, cell.key), png)
+                write_atomically(file_of(self.out, site, result), png, mode=0o600)  # of patients
         else:
             result = measure_shortcuts(cell, cell.digest(self.data), bench)
         save(self.out / CELLS, result)
@@ -249,6 +255,11 @@ def _opened(task: _Task) -> tuple[Grid, Workbench]:
     perceptual = Perceptual.load(config.study.perceptual, config.runtime.device)
     grid = Grid(task.file, config, task.root, task.cache, task.out, Silent(), perceptual)
     return grid, grid.bench()
+
+
+def _measured(images: SiteImages) -> list[ImageSet]:
+    """Sets that numbers depend on; calibration images are few sites', and came later than the first cells."""
+    return [images.train, images.val, images.test, *([images.calibration] if len(images.calibration) else [])]
 
 
 def _trained(places: Sequence[Place]) -> list[str]:

@@ -76,7 +76,9 @@ def train(cell: Cell, bench: Workbench, folder: Path, reporter: Reporter) -> Mod
         return _one(train_alone(arm, train_set, val_set, cell.study, bench.machine, folder, reporter), bench)
     nodes = [Node(p.name, p.file, p.root, folder / "sites" / p.name, bench.cache) for p in members]
     arm = Arm("federated", cell.variant.sites)
-    trained = train_federated(arm, nodes, cell.study, bench.runtime, folder, run_in_process, reporter)
+    training = cell.study.training.model_copy(update={"precision": bench.machine.precision})  # the same at every site
+    study = cell.study.model_copy(update={"training": training})
+    trained = train_federated(arm, nodes, study, bench.runtime, folder, run_in_process, reporter)
     if not kind.private:
         return _one(trained, bench)
     found: dict[str, Method] = {node.site: _delivered(node) for node in nodes}

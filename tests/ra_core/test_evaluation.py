@@ -21,7 +21,7 @@ IMAGE = ["auroc", "auprc"]
 RATES = ["detection_rate", "false_alarm_rate"]
 PIXEL = ["pixel_auroc", "pixel_auprc", "oracle_dice", "dice"]
 RECONSTRUCTION = ["ssim", "squared_error", "lpips"]
-TWIN = ["ssim_lesion", "ssim_rest"]
+TWIN = [f"{metric}_{where}" for metric in RECONSTRUCTION for where in ("lesion", "rest")]
 FEW = tuple(s for s in SCORINGS if s.name in ("residual", "standardised_residual"))
 
 
@@ -78,7 +78,7 @@ def test_every_row_says_where_it_comes_from(evaluation):
         assert row.value is not None
         assert row.ci_low <= row.ci_high
     sick, healthy = (0, 6), (6, 0)
-    counts = {"detection_rate": sick, "false_alarm_rate": healthy, "ssim_lesion": sick, "ssim_rest": sick}
+    counts = {"detection_rate": sick, "false_alarm_rate": healthy, **dict.fromkeys(TWIN, sick)}
     for row in select(evaluation.rows, anomaly="all"):
         assert (row.n_healthy, row.n_anomalous) == counts.get(row.metric, (6, 6))
     for row in select(evaluation.rows, anomaly="healthy"):
@@ -136,12 +136,21 @@ def test_the_twin_of_a_sick_image_is_measured_in_its_lesions_and_elsewhere(evalu
     known = images.lesions
     sick = [place for place, mask in enumerate(known.masks) if mask.any()]
     x = images.test.images([known.indices[place] for place in sick])
-    expected = metrics.ssim_by_mask(x[:, 0], evaluation.scorer.reconstruct(x)[:, 0], known.masks[sick]).mean(0)
+    x_hat, perceptual = evaluation.scorer.reconstruct(x), evaluation.scorer.scorer.perceptual
+    maps = {
+        "ssim": metrics.ssim_maps(x[:, 0], x_hat[:, 0]),
+        "squared_error": (x - x_hat)[:, 0].double().square().numpy(),
+        "lpips": perceptual.distance_map(x, x_hat)[:, 0].numpy(),
+    }
+    expected = {}
+    for metric, found in maps.items():
+        of_each = [(m[mask].mean(), m[~mask].mean()) for m, mask in zip(found, known.masks[sick], strict=True)]
+        lesion, rest = np.mean(of_each, 0)
+        expected |= {f"{metric}_lesion": lesion, f"{metric}_rest": rest}
     rows = select(evaluation.rows, scoring="reconstruction", anomaly="all")
-    assert {row.metric: row.value for row in rows} == pytest.approx(
-        dict(zip(("ssim_lesion", "ssim_rest"), expected, strict=True)), rel=1e-6
-    )
+    assert {row.metric: row.value for row in rows} == pytest.approx(expected, rel=1e-5)
     assert {row.estimate.n_anomalous for row in rows} == {len(sick)}
+    assert {row.metric for row in rows if row.perceptual == perceptual.digest[:12]} == {"lpips_lesion", "lpips_rest"}
 
 
 def test_what_is_not_shown_is_not_measured_and_changes_nothing(method, images, table, evaluation):
@@ -268,7 +277,7 @@ def test_baselines_and_shortcuts_have_rows_of_their_own(images, table):
     standardised = ["standardised_residual", "standardised_residual_top", "signed_residual_top"]
     scored = {"nearest_neighbour": plain, "pca": [*plain, *standardised]}
     expected = [(m, s, metric) for m, names in scored.items() for s in names for metric in IMAGE + RATES + PIXEL]
-    expected += [(method, "reconstruction", metric) for method in scored for metric in TWIN]
+    expected += [(m, "reconstruction", metric) for m in scored for metric in TWIN if "lpips" not in metric]
     expected += [("shortcut", name, metric) for name in SHORTCUTS for metric in IMAGE + RATES + PIXEL[:3]]
     assert found == sorted(expected)
     for method, names in scored.items():
@@ -293,7 +302,7 @@ def test_baselines_and_shortcuts_have_rows_of_their_own(images, table):
 def test_rows_name_the_perceptual_network_where_it_had_a_part(evaluation, images, table, untrained_perceptual):
     perceptual = {s.name for s in SCORINGS if s.is_perceptual}
     for row in evaluation.rows + evaluate_baselines(images, table):
-        used = row.scoring in perceptual or row.metric == "lpips"
+        used = row.scoring in perceptual or row.metric.startswith("lpips")
         assert row.perceptual == (untrained_perceptual.digest[:12] if used else "")
 
 

@@ -25,11 +25,12 @@ from ra_core.metrics import (
     false_alarm_rate,
     image_auprc,
     image_auroc,
+    inside_and_outside,
     mean_estimate,
     means,
     pixel_level,
     ssim,
-    ssim_by_mask,
+    ssim_maps,
 )
 from ra_core.metrics.counts import average_precision, dice_curve
 from ra_core.metrics.sample import MAX_BINS, Sample
@@ -147,21 +148,22 @@ def test_ssim_equals_torchmetrics():
     assert ssim(x, x).tolist() == [1.0] * 3
 
 
-def test_ssim_by_mask_is_low_only_where_the_pictures_differ():
+def test_likeness_inside_masks_is_low_only_where_the_pictures_differ_there():
     rng = np.random.default_rng(0)
     x = rng.random((2, 40, 40))
     y, masks = x.copy(), np.zeros(x.shape, bool)
     masks[:, 15:25, 15:25] = True
     y[masks] = rng.random(masks.sum())
-    found = ssim_by_mask(x, y, masks)
+    maps = ssim_maps(x, y)
+    found = inside_and_outside(maps, masks)
     assert found.shape == (2, 2)
     assert (found[:, 0] < 0.5).all()
     assert (found[:, 1] > 0.9).all()
-    np.testing.assert_allclose(ssim_by_mask(x, x, masks), 1)
-    np.testing.assert_allclose(ssim_by_mask(x, y, ~masks), found[:, ::-1])
+    np.testing.assert_allclose(inside_and_outside(ssim_maps(x, x), masks), 1)
+    np.testing.assert_allclose(inside_and_outside(maps, ~masks), found[:, ::-1])
     for mask in (np.zeros_like(masks), np.ones_like(masks)):
         with pytest.raises(ValueError, match="inside and outside"):
-            ssim_by_mask(x, y, mask)
+            inside_and_outside(maps, mask)
 
 
 def test_mean_counts_images_not_patients():

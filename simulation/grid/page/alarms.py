@@ -8,11 +8,11 @@ from functools import partial
 
 from ra_core.thresholds.record import WAYS, Way
 from simulation.grid.alarms import SHARED, Alarms
-from simulation.grid.answers import over_seeds
+from simulation.grid.averages import over_seeds
 from simulation.grid.page.chapter import Chapter, sites
 from simulation.grid.page.data import StudyData
 from simulation.grid.page.numbers import cell
-from simulation.grid.result import ALIKE
+from simulation.grid.result import SHOWN_BESIDE
 from simulation.report.cells import Cell
 from simulation.report.figures import Series, dots
 from simulation.report.sections import Panel, Section, reach
@@ -44,14 +44,14 @@ def false_alarms(data: StudyData) -> Chapter:
     )
     text = (
         f"Asked is a rate of {_asked(data):.3g} of healthy patients with an alarm (dotted line). Thresholds are set on "
-        "healthy validation patients, one score each, the highest of a patient's images: local is a site's own "
-        "conformal threshold, pooled the same of all trained sites' patients together, shrunken one between a site's "
-        "own and what all sites' patients say. The achieved rate is of healthy test patients, whom the heads of the "
-        "columns count, with the 95 % interval of Clopper and Pearson (1934); sites without healthy images of their "
-        "own are not in here. Nothing is promised strictly, since validation patients chose epoch and scoring too: a "
-        "promise needs patients of a split of their own, calibration. A shrunken threshold has no guarantee with any "
-        "number of patients: that is why its rate is measured. Scored alike: by the plain residual (its distance, for "
-        f"a method that reconstructs nothing), and as the paper scores RA.{without}"
+        "healthy calibration patients, or validation patients at a site without that split, one score each, the "
+        "highest of a patient's images: local is a site's own conformal threshold, pooled the same of all trained "
+        "sites' patients together, shrunken one between a site's own and what all sites' patients say. The achieved "
+        "rate is of healthy test patients, whom the heads of the columns count, with the 95 % interval of Clopper and "
+        "Pearson (1934); sites without healthy images of their own are not in here. Nothing is promised strictly where "
+        "validation patients set thresholds, since they chose epoch and scoring too. A shrunken threshold has no "
+        "guarantee with any number of patients: that is why its rate is measured. Scored alike: by the plain residual "
+        f"(its distance, for a method that reconstructs nothing), and as the paper scores RA.{without}"
     )
     none = f"Needs finished cells of fedavg or pooled that keep scores of healthy patients.{without}"
     return Chapter("alarms", "Which rate of false alarms does each site get?", text, sections, none)
@@ -59,8 +59,8 @@ def false_alarms(data: StudyData) -> Chapter:
 
 def _section(data: StudyData, arm: str) -> Section | None:
     found = {name: [r.key for r in data.answers.of(name, arm) if r.key in data.alarms] for name in data.methods}
-    tables = [made for scoring in ALIKE if (made := _table(data, arm, found, scoring))]
-    panels = [panel for scoring in ALIKE if (panel := _panel(data, arm, found.get(data.subject, []), scoring))]
+    tables = [made for scoring in SHOWN_BESIDE if (made := _table(data, arm, found, scoring))]
+    panels = [panel for scoring in SHOWN_BESIDE if (panel := _panel(data, arm, found.get(data.subject, []), scoring))]
     return Section(f"Trained {arm}", "", tables, panels, [way for way, *_ in DRAWN]) if tables else None
 
 

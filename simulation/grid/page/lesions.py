@@ -8,6 +8,7 @@ from functools import partial
 from simulation.grid.page.chapter import Chapter, heads, sites
 from simulation.grid.page.data import StudyData
 from simulation.grid.page.numbers import cell
+from simulation.grid.result import TWINS
 from simulation.report.cells import Cell
 from simulation.report.figures import dots
 from simulation.report.metrics import METRICS
@@ -16,10 +17,10 @@ from simulation.report.tables import Table, Wanted, table
 
 __all__ = ["lesions"]
 
-HEALED = ("ssim_lesion", "ssim_rest")
 TWIN = (
     "Methods that draw one. It should differ from the image inside lesions, so that these are seen, and nowhere else: "
-    "a method that is low in both draws badly, one that is high in both draws the lesion too."
+    "a method that is far from the image in both (a low SSIM, a high squared error and LPIPS) draws badly, one that is "
+    "near to it in both draws the lesion too."
 )
 
 
@@ -45,7 +46,7 @@ def lesions(data: StudyData) -> Chapter:
         if tables:
             legend = (data.subject, "the best other method, which favours it")
             sections.append(Section(f"At {site}", "", tables, [p for p in panels if p], legend))
-    healed = [made for metric in HEALED if (made := _healed(data, models, metric))]
+    healed = [made for metric in TWINS if (made := _healed(data, models, metric))]
     if healed:
         sections.append(Section("In the pseudo-healthy twin", TWIN, healed, []))
     text = (

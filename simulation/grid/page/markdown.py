@@ -10,23 +10,30 @@ from simulation.report.tables import Column, Entry, Row, Table
 __all__ = ["as_markdown"]
 
 
-def as_markdown(title: str, command: str, told: Sequence[str], chapters: Sequence[Chapter]) -> str:
+def as_markdown(
+    title: str, command: str, told: Sequence[str], doubts: Sequence[str], chapters: Sequence[Chapter]
+) -> str:
     """All chapters: the same cells give the same text.
 
     Args:
         title: of the study.
         command: that makes it.
         told: paragraphs before the first chapter.
+        doubts: what limits the numbers.
         chapters: in their order.
     """
-    return "\n".join(_lines(title, command, told, chapters))
+    return "\n".join(_lines(title, command, told, doubts, chapters))
 
 
-def _lines(title: str, command: str, told: Sequence[str], chapters: Sequence[Chapter]) -> Iterator[str]:
+def _lines(
+    title: str, command: str, told: Sequence[str], doubts: Sequence[str], chapters: Sequence[Chapter]
+) -> Iterator[str]:
     yield f"# {_safe(title)}\n"
     yield f"    {command}\n"
     for paragraph in told:
         yield f"{_safe(paragraph)}\n"
+    yield "## What limits these numbers\n"
+    yield "".join(f"- {_safe(doubt)}\n" for doubt in doubts)
     for chapter in chapters:
         yield f"## {chapter.title}\n"
         yield f"{_safe(chapter.text if chapter.sections else chapter.lacking)}\n"

@@ -18,6 +18,8 @@ __all__ = ["outside"]
 OTHERS = "other sites' own models"
 """Stands in place of a way to train: the mean of what these have."""
 
+AT_HELD_OUT = ("pooled", *FEDERATED, "local", OTHERS)
+
 
 def outside(data: StudyData) -> Chapter:
     """At each left-out and each held-out site."""
@@ -30,10 +32,11 @@ def outside(data: StudyData) -> Chapter:
     text = (
         "Left out: for each trained site, the model of all others (leave_one_out) beside the one that it had a part in "
         f"(fedavg), its own (local), and the mean of the models that other sites have for themselves ({OTHERS}). Held "
-        "out: sites that no model here was trained on. Where sites keep parts of the model, a site that took no part "
-        "trains these on its own healthy images with the shared ones frozen, for as many steps as the row says, or has "
-        "no model: not estimable. Detection rates belong with their false alarm rates: both are at the threshold set "
-        "on healthy validation images."
+        "out: sites whose images no model of other sites was trained on. Where sites keep parts of the model, a site "
+        "that took no part trains these on its own healthy images with the shared ones frozen, for as many steps as "
+        "the row says, or has no model: not estimable. So hold such a row against the site's own model (local), which "
+        "has seen these images too, and not against pooled alone. Detection rates belong with their false alarm rates: "
+        "both are at the threshold set on healthy validation images."
     )
     lacking = "Needs held-out sites, or finished cells of leave_one_out."
     return Chapter("outside", "What has a hospital that took no part?", text, sections, lacking)
@@ -70,7 +73,7 @@ def _held_out(data: StudyData, asked: Asked) -> Table | None:
     rows = [
         Wanted(_adapted(data, name, arm), data.kind(name), partial(_somewhere, data, asked, name, arm))
         for name in data.methods
-        for arm in ("pooled", *FEDERATED, OTHERS)
+        for arm in AT_HELD_OUT
     ]
     if rows:
         rows += shortcut_rows(data, lambda name: partial(shortcut_at, data, asked, name))
@@ -99,7 +102,7 @@ def _outside_panels(data: StudyData, asked: Asked) -> Iterator[Panel | None]:
     sites = [(site, "left out") for site in data.trained if data.has(name, "leave_one_out")]
     sites += [(site, "held out") for site in data.answers.held_out]
     for site, tag in sites:
-        arms = ("leave_one_out", "fedavg", "local", OTHERS) if tag == "left out" else ("pooled", *FEDERATED, OTHERS)
+        arms = ("leave_one_out", "fedavg", "local", OTHERS) if tag == "left out" else AT_HELD_OUT
         found = {arm: one for arm in arms if (one := _somewhere(data, asked, name, arm, site))}
         ours = "leave_one_out" if tag == "left out" else "fedavg"
         yield values(f"{name} at {site}: {asked.title}", [*found], [*found.values()], asked, ours, tag)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -88,7 +89,7 @@ def introduction(data: StudyData) -> str:
     facts = data.sites.facts
     healthy, sick = (sum(getattr(site, name) for site in facts) for name in ("n_test_healthy", "n_test_anomalous"))
     held_out = data.answers.held_out
-    out = f", of which {listed(held_out)} had no part in any training" if held_out else ""
+    out = f", of which {listed(held_out)} had no part in federated or pooled training" if held_out else ""
     return (
         f"{counted(len(methods), 'method')}, trained on healthy images of {listed(data.trained)} in "
         f"{counted(len(arms), 'way')} ({', '.join(arms)}), with {counted(len(data.seeds), 'seed')}. "
@@ -183,28 +184,33 @@ def helped(data: StudyData) -> list[Point]:
     points = []
     models = [(name, arm) for name in data.methods for arm in FEDERATED if data.has(name, arm, "local")]
     for asked in measured(data, (AUROC, PIXEL)) if models else ():
-        harmed, untold, found = [], dict[str, None](), []
+        harmed, others, untold, found = [], Counter[str](), dict[str, None](), []
         for name, arm in models:
             by_site = _site_by_site(data, asked, (name, arm), (name, "local"))
-            harmed += [f"{site} ({name}, {arm}: {inner(one)})" for site, one in by_site.items() if one.is_harm]
+            hurt = [f"{site} ({arm}: {inner(one)})" for site, one in by_site.items() if one.is_harm]
+            if name == data.subject:
+                harmed += hurt
+            else:
+                others[name] += len(hurt)
             untold |= dict.fromkeys(site for site, one in by_site.items() if not one.can_be_judged)
             if (name, arm) == (data.subject, "fedavg"):
                 found = [(verdict, f"at {listed(sites)}") for verdict, sites in _by_verdict(by_site).items()]
         points.append(Point(f"{asked.title}, {data.subject}", "", found))
-        points.append(Point(f"{asked.title}, all methods", _harm(data, harmed, list(untold))))
+        points.append(Point(f"{asked.title}, all methods", _harm(data, harmed, +others, list(untold))))
     return points
 
 
-def _harm(data: StudyData, harmed: Sequence[str], untold: Sequence[str]) -> str:
-    """Who is harmed, and of whom that can't be told."""
-    told = []
-    if harmed:
-        told.append(f"Significantly harmed: {listed(harmed)}.")
+def _harm(data: StudyData, harmed: Sequence[str], others: Mapping[str, int], untold: Sequence[str]) -> str:
+    """Whom RA harms, how often other methods harm a site, and of whom that can't be told."""
+    told = [f"Too few patients to tell at {listed(untold)}."] if untold else []
+    nobody = "no other site" if untold else "no site"
+    if harmed or others:
+        told.append(f"Significantly harmed with {data.subject}: {listed(harmed) if harmed else nobody}.")
     elif len(untold) < len(data.trained):
-        who = "No other site" if untold else "No site"
-        told.append(f"{who} is significantly harmed, by any method in any federated way to train.")
-    if untold:
-        told.insert(0, f"Too few patients to tell at {listed(untold)}.")
+        told.append(f"{capital(nobody)} is significantly harmed, by any method in any federated way to train.")
+    if others:
+        counts = listed([f"{count} with {name}" for name, count in others.items()])
+        told.append(f"With other methods, counted by site and way to train: {counts}; the tables have each difference.")
     return " ".join(told)
 
 

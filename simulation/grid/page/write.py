@@ -49,9 +49,9 @@ def write_study(out: Path, data: StudyData) -> None:
     """
     columns = (COLUMNS[0], "variant", *COLUMNS[1:])
     write_results(out / RESULTS, _rows(data), columns)
-    asked, missing, compared = chapters(data), banner(data), introduction(data)
+    asked, missing, compared, limits = chapters(data), banner(data), introduction(data), doubts(data)
     told = [*missing, compared, *_footing(data)]
-    write_atomically(out / TABLES, page_bytes(as_markdown(data.config.title, data.command, told, asked)))
+    write_atomically(out / TABLES, page_bytes(as_markdown(data.config.title, data.command, told, limits, asked)))
     measured = _metrics(data)
     environment = page_environment("simulation.grid.page", "simulation.report")
     environment.filters |= {"capital": capital, "duration": duration, "unbroken": unbroken}
@@ -62,7 +62,7 @@ def write_study(out: Path, data: StudyData) -> None:
         introduction=compared,
         cards=headline(data, {chapter.anchor: chapter.points for chapter in asked}),
         chapters=asked,
-        doubts=doubts(data),
+        doubts=limits,
         brightest=BRIGHTEST,
         margin=MARGIN,
         least=LEAST,

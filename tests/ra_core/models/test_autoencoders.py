@@ -2,12 +2,10 @@
 
 from functools import cache
 
-import artifacts
 import pytest
 import torch
 
 from client.listed import ALLOWED_METRICS
-from ra_core.artifact import Artifact, load_artifact, model_hash, save_artifact
 from ra_core.config import AugmentationConfig, RuntimeConfig, TrainingConfig
 from ra_core.data import HeldImages
 from ra_core.models.configs import (
@@ -20,7 +18,7 @@ from ra_core.models.configs import (
     VAEConfig,
 )
 from ra_core.models.registry import build_method
-from ra_core.models.shared import load_shared, shared_tensors
+from ra_core.models.shared import shared_tensors
 from ra_core.rng import generator
 from ra_core.runtime import Runtime
 from ra_core.scoring import Scorer, ScoringConfig
@@ -160,21 +158,6 @@ def test_twins_are_deterministic_in_range_and_know_nothing_of_batch_mates(kind):
     assert 0 <= together.min() <= together.max() <= 1
     assert torch.equal(together, twins(method, x))
     torch.testing.assert_close(torch.cat([twins(method, image[None]) for image in x]), together, atol=1e-5, rtol=0)
-
-
-@each
-def test_a_model_file_gives_the_same_twins(kind, ready, tmp_path):
-    method = ready(kind)
-    fresh = build_method(TINY[kind], SIZE, 5).eval()
-    x = discs(3, 1)
-    assert not torch.equal(twins(fresh, x), twins(method, x))
-    load_shared(fresh, None, {name: tensor.clone() for name, tensor in shared_tensors(method).items()})
-    assert torch.equal(twins(fresh, x), twins(method, x))
-    facts = {"method": TINY[kind], "model_hash": model_hash(method)}
-    save_artifact(tmp_path, Artifact(method, artifacts.new_artifact(SIZE, **facts).card))
-    again = load_artifact(tmp_path)
-    assert again.card.method == TINY[kind]
-    assert torch.equal(twins(again.method, x), twins(method, x))
 
 
 @each

@@ -141,7 +141,7 @@ def test_the_csv_and_the_markdown_have_them_too(written, study):
 
 
 def test_no_promise_is_claimed_of_patients_who_chose_epoch_and_scoring(page):
-    assert "Nothing is promised strictly, since" in page.prose()
+    assert "Nothing is promised strictly where validation patients set thresholds" in page.prose()
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from ra_core.metrics import Estimate, image_auroc
-from simulation.grid.answers import Answers, over_seeds
+from simulation.grid.answers import Answers
+from simulation.grid.averages import over_seeds
 from simulation.grid.paired import LEAST, MARGIN, Paired, Verdict, difference, widened
 from simulation.grid.result import CellResult, Number
 
@@ -272,6 +273,20 @@ def test_growing_is_of_the_first_sites_and_of_seeds_that_all_numbers_of_sites_ha
         {count: estimates[count - 1].value for count in (1, 2, 3)}, abs=1e-5
     )
     assert found.growing("vae", "auroc", ("a",)) == {}
+
+
+def test_what_a_held_out_site_has_for_itself_counts_there_alone():
+    drawn = [number(site, auroc(*scored(1.0, seed))) for seed, site in enumerate(("a", "b", "c"))]
+    cells = [cell("ra", "local", site, seed, drawn, (site,)) for site in ("a", "b") for seed in (0, 1)]
+    before, after = (
+        Answers(kept, ("a", "b"), ("c",), {}, 0.95, 400)
+        for kept in (cells, [*cells, cell("ra", "local", "c", 0, drawn, ("c",))])
+    )
+    assert after.seeds("ra", "local") == [0, 1]
+    for site in ("a", "b", "c"):
+        assert after.elsewhere("ra", site, "auroc") == before.elsewhere("ra", site, "auroc")
+    assert before.at("ra", "local", "c", "auroc") is None
+    assert after.at("ra", "local", "c", "auroc").value == pytest.approx(drawn[2].value)
 
 
 def test_spread_is_the_standard_deviation_over_seeds():

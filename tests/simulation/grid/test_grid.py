@@ -2,10 +2,12 @@ import base64
 import csv
 import io
 import shutil
+import subprocess
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -27,14 +29,15 @@ from ra_core.settings import load_config
 from ra_core.shortcuts import SHORTCUTS, SLICE_HEIGHT
 from ra_core.synthetic import KINDS
 from ra_core.thresholds import Histogram
-from simulation.grid import GridConfig, beat, memory, workers
+from simulation.grid import GridConfig, beat, measure, memory, run, workers
+from simulation.grid.alarms import healthy_cells
 from simulation.grid.answers import Answers
 from simulation.grid.arms import ARMS, UNTRAINED, Variant, refusal, variants
 from simulation.grid.cells import Cell, all_cells, refused
 from simulation.grid.estimate import Estimator
-from simulation.grid.measure import measure
+from simulation.grid.machine import machine_for
 from simulation.grid.pictures import albums, chosen_of, file_of
-from simulation.grid.result import load
+from simulation.grid.result import load, save
 from simulation.grid.run import Grid
 from simulation.grid.silent import Silent
 from simulation.grid.train import adapt, train
@@ -97,7 +100,7 @@ def measured_once(monkeypatch):
     """Cells are measured at the first site alone."""
 
     def measured(cell, made_of, models, bench, *rest):
-        return measure(cell, made_of, models, replace(bench, places=bench.places[:1]), *rest)
+        return measure.measure(cell, made_of, models, replace(bench, places=bench.places[:1]), *rest)
 
     monkeypatch.setattr("simulation.grid.run.measure", measured)
 
@@ -107,9 +110,11 @@ def test_all_cells_are_finished_and_no_checkpoint_is_left(grid, results):
         "shortcut.none.seed0",
         "ra.local.anna.seed0",
         "ra.local.berta.seed0",
+        "ra.local.clara.seed0",
         "ra.encoder_only.seed0",
         "nearest.local.anna.seed0",
         "nearest.local.berta.seed0",
+        "nearest.local.clara.seed0",
         "nearest.pooled.seed0",
     }
     assert not list((grid.out / "work").iterdir())
@@ -411,7 +416,21 @@ def test_pictures_are_of_the_same_sick_images_for_all_models(grid):
     assert album.strips[0].png != album.strips[1].png
     text = (grid.out / "report.html").read_text()
     assert all(base64.b64encode(strip.png).decode() in text for strip in album.strips)
-    assert file_of(grid.out, "clara", "ra.local.anna.seed0").exists()  # drawn, though not shown
+    drawn = file_of(grid.out, "clara", grid.finished()["ra.local.anna.seed0"])  # though not shown
+    assert drawn.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_cell_of_another_model_has_none_of_the_pictures_that_lie_there(grid):
+    other = [r.model_copy(update={"made_of": r.made_of[::-1]}) for r in grid.finished().values()]
+    assert albums(grid.out, grid.places, other) == []
+
+
+def test_git_leaves_pictures_of_patients_out():
+    repository = Path(__file__).parents[3]
+    if not shutil.which("git") or not (repository / ".git").exists():
+        pytest.skip("no git, or no repository")
+    asked = ["git", "-C", repository, "check-ignore", "-q", "docs/results/x/pictures/a.png"]
+    assert subprocess.run(asked, check=False).returncode == 0  # noqa: S603
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -534,6 +553,62 @@ def test_cells_measured_otherwise_are_refused(new_grid, grid, monkeypatch):
         again.finished()
 
 
+@pytest.fixture
+def on(monkeypatch):
+    """Makes the machine one that bf16 is fast on, or one that it isn't."""
+    return lambda fast: monkeypatch.setattr("ra_core.runtime._fast_bf16", lambda _: fast)
+
+
+def test_a_study_goes_on_in_the_precision_of_its_cells(new_grid, grid, on, monkeypatch):
+    free = STUDY | {"training": STUDY["training"] | {"precision": "auto"}}
+    other, blocks = grid.finished()["ra.local.anna.seed0"], [{"methods": ["ra"], "arms": ["local", "fedavg"]}]
+    study = new_grid(blocks=blocks, study=free)
+    [cell] = [cell for cell in study.cells if cell.key == other.key]
+    on(fast=True)
+    assert study.bench().machine.precision == "bf16"
+    save(study.out / "cells", other.model_copy(update={"made_of": cell.digest(study.data)}))
+    study.reporter = heard = Heard()
+    bench = study.bench()
+    assert bench.machine.precision == other.machine["precision"] == "fp32"
+    assert heard.lines == ["fp32, as in the cells that are finished; this machine by itself would take bf16"]
+    asked = []
+    monkeypatch.setattr("simulation.grid.train.train_federated", lambda *given: asked.append(given[2]) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        train(next(cell for cell in study.cells if cell.arm == "fedavg"), bench, study.out, Silent())
+    assert asked[0].training.precision == "fp32"
+
+
+@pytest.mark.parametrize(
+    ("there", "told"), [(["bf16"], "are of bf16, which this machine has no"), (["bf16", "fp32"], "several precisions")]
+)
+def test_a_precision_that_a_study_can_not_go_on_in_is_told(grid, on, there, told):
+    training = grid.config.study.training.model_copy(update={"precision": "auto"})
+    config = grid.config.model_copy(update={"study": grid.config.study.model_copy(update={"training": training})})
+    one = grid.finished()["ra.local.anna.seed0"]
+    cells = [one.model_copy(update={"machine": one.machine | {"precision": found}}) for found in there]
+    on(fast=False)
+    with pytest.raises(ResumeError, match=told):
+        machine_for(cells, config, Silent())
+    assert machine_for(cells, grid.config, Silent()).precision == "fp32"  # asked for: another is another digest
+
+
+def test_thresholds_are_set_on_patients_who_chose_nothing_where_a_site_has_some(grid):
+    anna, cell = grid.places[0], grid.cells[-1]
+    val, test = anna.images.val, anna.images.test
+    fresh = SimpleNamespace(scores=lambda batches: {"residual": np.full(sum(map(len, batches)), 0.5)})
+    found = SimpleNamespace(
+        healthy={"residual": np.full(len(val), 0.1)},
+        scores={"residual": np.full(len(test), 0.9)},
+        scorer=SimpleNamespace(only=lambda _: fresh),
+    )
+    apart = replace(anna, images=replace(anna.images, calibration=anna.images.train))
+    patients = {row.patient_id for row in anna.images.train.rows}
+    assert measure._healthy(anna, found, cell)["residual"].val == healthy_cells(val, found.healthy["residual"])
+    assert measure._healthy(apart, found, cell)["residual"].val == Histogram.of([0.5] * len(patients)).cells
+    assert run._measured(anna.images) == [anna.images.train, val, test]  # so cells of before keep their digests
+    assert run._measured(apart.images)[3:] == [anna.images.train]
+
+
 def test_adapting_keeps_the_statistics_of_shared_batch_norms(grid, runtime):
     study = next(cell.study for cell in grid.cells if cell.arm == "encoder_only")
     method = VAEConfig(channels=(4, 8, 8), latent=8, norm="batch")
@@ -560,6 +635,8 @@ def test_adapting_leaves_shared_tensors_as_they_are(grid, runtime):
 def test_variants():
     sites = ["a", "b", "c"]
     assert [v.sites for v in variants("local", sites)] == [("a",), ("b",), ("c",)]
+    assert [v.sites for v in variants("local", sites, ["d"])] == [("a",), ("b",), ("c",), ("d",)]
+    assert [*variants("pooled", sites, ["d"])] == [*variants("pooled", sites)]
     assert [v.sites for v in variants("leave_one_out", sites)] == [("b", "c"), ("a", "c"), ("a", "b")]
     assert [v.sites for v in variants("growing", [*sites, "d"])] == [("a", "b"), ("a", "b", "c")]
     assert [v.sites for v in variants("pooled", ["a"])] == [("a",)]
