@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 OUT ?= out
 FAST := -m "not system" --numprocesses 2 --dist worksteal
 
-.PHONY: install demo test coverage test-system test-night check audit bench clean
+.PHONY: install demo test coverage test-system test-night check audit bench bench-long clean
 
 install: $(VENV)/installed
 
@@ -37,10 +37,10 @@ check: install ## style, types, who may import whom, and what is unsafe
 	$(BIN)/lint-imports
 	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive ra_core client server simulation benchmarks .ci
 
-audit: install ## installed packages with known vulnerabilities; says so where the advisories can't be had
+audit: install ## installed packages with known vulnerabilities; fails, and says so, where the advisories can't be had
 	$(BIN)/python .ci/audit.py
 
-bench: install ## ratios measured in one run, memory over 500 and 5,000 images, cost and growth of a federation
+bench: install ## the figures of docs/performance.md and the pages that it names; while nothing else works here
 	$(BIN)/python benchmarks/step.py --methods --private
 	$(BIN)/python benchmarks/scoring.py
 	$(BIN)/python benchmarks/reading.py
@@ -49,7 +49,24 @@ bench: install ## ratios measured in one run, memory over 500 and 5,000 images, 
 	$(BIN)/python benchmarks/federation.py
 	$(BIN)/python benchmarks/growth.py
 	$(BIN)/python benchmarks/traffic.py
+	$(BIN)/python benchmarks/masking.py
 	$(BIN)/python benchmarks/virtual_hospitals.py
+	$(BIN)/python benchmarks/virtual_hospitals.py --engine in-process
+
+BENCH := $(OUT)/bench
+bench-long: install ## those that take hours; the last one needs a C++ compiler
+	$(BIN)/python benchmarks/step.py --preset paper
+	$(BIN)/python benchmarks/virtual_hospitals.py --sites 1000
+	$(BIN)/python benchmarks/virtual_hospitals.py --sites 1000 --engine in-process
+	$(BIN)/python benchmarks/federation.py --sites 3 --masked --simulated
+	rm -rf $(BENCH)
+	$(BIN)/ra-simulate cohort --size 64 --out $(BENCH)
+	cp simulation/studies/grid_virtual_methods.yaml $(BENCH)
+	$(BIN)/python benchmarks/privacy.py $(BENCH)/grid_virtual_methods.yaml --data $(BENCH) --method RA --rounds 10 \
+	    --steps 20 --set warmup_steps=160 --epsilon inf 50 8
+	$(BIN)/python benchmarks/membership.py --patients 40
+	$(BIN)/python benchmarks/membership.py --patients 12 --warmup 800 --rounds 41 --pairs 2
+	$(BIN)/python benchmarks/step.py --compile
 
 clean:
 	rm -rf $(VENV) $(OUT)

@@ -1,9 +1,10 @@
-"""Asks pip-audit whether an installed package has a known vulnerability; fails on a finding.
+"""Asks pip-audit whether an installed package has a known vulnerability; fails on a finding, and without an answer.
 
 pip-audit ends with 0 and "No known vulnerabilities found" also where it could look up nothing: an index that has no
 advisories answers each question with "not found". So what was audited is counted here, and where that is nothing, it is
-said. One package is asked about first, so that such an index isn't asked hundreds of times. Where pip-audit itself is
-missing, or fails on all packages once it has had an answer about one, that is a failure, and no missing index.
+said, and the exit code is `UNKNOWN`. One package is asked about first, so that such an index isn't asked hundreds of
+times. Where pip-audit itself is missing, or fails on all packages once it has had an answer about one, that is a
+failure, and no missing index.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ ACCEPTED: dict[str, str] = {}
 
 PROBE = "numpy"
 
+UNKNOWN = 3
+"""Exit code where nothing was audited since no advisories can be had: that is no finding, and no release either."""
+
 PIP_AUDIT = [sys.executable, "-m", "pip_audit", "--format", "json", "--progress-spinner", "off"]
 
 
@@ -35,7 +39,7 @@ def main() -> int:
         found = _asked("--requirement", str(one), "--no-deps", "--disable-pip")
     if not _audited(found):
         print("pip-audit: NOTHING WAS AUDITED: the advisories can't be had from here")  # noqa: T201 - its one purpose
-        return 0
+        return UNKNOWN
     found = _asked("--local", "--skip-editable", *(word for name in ACCEPTED for word in ("--ignore-vuln", name)))
     return tell(found) if _audited(found) else failed("advisories can be had, and yet no list of all packages came")
 

@@ -22,6 +22,7 @@ from functools import cache
 
 import numpy as np
 from healthy_scores import METHODS, TRAINED, scored
+from looks import this_machine
 from scipy.stats import betabinom
 from ways import WAYS
 
@@ -37,6 +38,7 @@ COLUMNS = ("broken", "beyond", "mean rate", "highest", "too high", "RMSE", "none
 
 def main():
     given, began = arguments(), time.monotonic()
+    print(this_machine(given.threads, "numpy", "scipy"))
     scores = scored(given)
     print(f"{given.method} trained on {', '.join(TRAINED)}; {given.rate:.0%} asked; {given.repetitions} repetitions")
     for name, by_site in scores.items():

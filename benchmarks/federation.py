@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import fmean
 
 import yaml
-from looks import MIB, app_memory, look, round_seconds, superlink_memory
+from looks import MIB, app_memory, look, round_seconds, superlink_memory, this_machine
 from loopback import Loopback
 
 from ra_core.config import StudyConfig
@@ -34,13 +34,14 @@ QUICK = {"preprocessing": {"size": 64}, "method": {"channels": [4, 8, 8], "laten
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sites", type=int, default=2, help="over real processes")
-    parser.add_argument("--rounds", type=int, default=4, help="over real processes")
+    parser.add_argument("--rounds", type=int, default=3, help="over real processes")
     parser.add_argument("--steps", type=int, default=20, help="of a site in a round")
     parser.add_argument("--simulated", type=int, nargs="*", default=[2, 8, 32, 128], help="sites of a lone ServerApp")
     parser.add_argument("--masked", action="store_true", help="the same again with secure aggregation; from 3 sites")
     parser.add_argument("--quick", action="store_true", help="a tiny model, to see that all works")
     given = parser.parse_args()
     settings = QUICK if given.quick else DEFAULT
+    print(this_machine(1, "flwr", "cryptography"))
     with tempfile.TemporaryDirectory(prefix="ra-") as name:
         folder = Path(name)
         study = write_study(folder / "study.yaml", settings, rounds=given.rounds, local_steps=given.steps)

@@ -10,8 +10,9 @@ import tempfile
 from itertools import chain, pairwise
 from pathlib import Path
 
+import torch
 from federation import lone_server, model_bytes, write_study
-from looks import MIB
+from looks import MIB, this_machine
 
 TINY = {"preprocessing": {"size": 32}, "method": {"channels": [4, 4, 4], "latent": 4, "warmup_steps": 0}}
 WIDTHS = {1: 45, 4: 90, 16: 181, 64: 364}
@@ -23,9 +24,10 @@ FEW = 4
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sites", type=int, nargs="+", default=[2, 8, 32, 128, 512])
-    parser.add_argument("--mib", type=int, nargs="+", default=list(WIDTHS), choices=WIDTHS)
+    parser.add_argument("--sites", type=int, nargs="*", default=[2, 8, 32, 128, 512])
+    parser.add_argument("--mib", type=int, nargs="+", default=[1, 4, 16], choices=WIDTHS, help="of weights")
     given = parser.parse_args()
+    print(this_machine(torch.get_num_threads(), "flwr", "numpy"))
     with tempfile.TemporaryDirectory(prefix="ra-") as name:
         folder = Path(name)
         table("sites", ((count, *measured(folder, TINY, count)) for count in given.sites))

@@ -1,16 +1,40 @@
-"""Looks at a running federation: Flower's database, memory of processes, and what its events tell."""
+"""Looks at the machine, and at a running federation: Flower's database, memory of processes, what its events tell."""
 
 import contextlib
+import os
+import platform
 import sqlite3
 import threading
+from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
 import psutil
+import torch
 
 from ra_core.daemons.events import read_events
 
 MIB = 1 << 20
+
+
+def this_machine(threads, *packages, device="cpu"):
+    """What a benchmark prints first, for its figures are of this: processor, threads, versions, and what else works."""
+    told = ", ".join(f"{name} {version(name)}" for name in ("torch", *packages))
+    load = ", ".join(f"{one:.1f}" for one in os.getloadavg())
+    where = f"{torch.cuda.get_device_name(device)}, " if device != "cpu" else ""
+    many = f"{threads} thread{'s' * (threads > 1)} on {os.cpu_count()} cores"
+    return (
+        f"{where}{processor()} ({torch.backends.cpu.get_cpu_capability()}), {many}; "
+        f"Python {platform.python_version()}, {told}; load {load} in 1, 5, 15 minutes"
+    )
+
+
+def processor():
+    """The name that its maker gave it; Python's own word is often the architecture alone."""
+    file = Path("/proc/cpuinfo")
+    told = [line.partition(":") for line in file.read_text().splitlines()] if file.exists() else []
+    names = [value.strip() for key, _, value in told if key.strip() == "model name"]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 class Look(NamedTuple):

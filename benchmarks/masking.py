@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from looks import this_machine
 
 from ra_core.fixed_point import WeightedSum, encode
 from ra_core.keys import fingerprint
@@ -36,6 +37,7 @@ def main():
     parser.add_argument("--parameters", type=int, default=2_400_000)
     parser.add_argument("--sites", type=int, nargs="+", default=[3, 8, 32])
     given = parser.parse_args()
+    print(this_machine(1, "numpy", "cryptography"))
     print("seconds; KB: what a site sends and gets in messages, the vector apart")
     print("sites threshold dropped | site: pack masks rest sent got | server: add unmask | plain: add")
     for count in given.sites:

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import yaml
+from looks import this_machine
 
 from client.leak.outcome import load_outcome
 from client.leak.run import run_leak
@@ -28,6 +29,7 @@ ATTACKS = ("likelihood_ratio", "loss_gap", "images_alone", "found")
 
 def main():
     given = arguments()
+    print(this_machine(given.threads, "numpy"))
     print(f"{'patients':>8}{'epsilon':>9}" + "".join(f"{name:>23}" for name in ATTACKS) + f"{'CPU minutes':>13}")
     for patients in given.patients:
         for epsilon in given.epsilon:

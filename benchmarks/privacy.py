@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from looks import this_machine
 from pydantic import ValidationError
 from recipe import judge, pair
 
@@ -35,6 +36,7 @@ from simulation.places import open_places
 def main():
     given = arguments()
     config = load_config(given.study, GridConfig)
+    print(this_machine(given.threads, "numpy"))
     studies = [asked(config, given, epsilon) for epsilon in given.epsilon]
     reporter = TerminalReporter()
     machine = Runtime.resolve(RuntimeConfig(threads=given.threads), studies[0].training.precision)

@@ -1,5 +1,6 @@
-"""Memory and speed of a scan and of scoring: peak RSS over 500 and over 5,000 generated images, each in its process."""
+"""Memory and speed of a scan and of scoring: peak RSS over few and over many generated images, each in its process."""
 
+import argparse
 import os
 import resource
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pydicom
+from looks import this_machine
 from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
@@ -27,31 +29,47 @@ from ra_core.models.configs import RAConfig
 from ra_core.models.registry import build_method
 from ra_core.runtime import Runtime
 
-COUNTS = (500, 5000)
 SIDE, DEPTH = 96, 10
 """Side of a picture in pixels, and slices of a volume."""
 
+THREADS = int(os.environ.get("OMP_NUM_THREADS", "2"))
+
 
 def main():
-    for work in ("scan", "score"):
-        peaks = []
-        for count in COUNTS:
-            command = [sys.executable, __file__, work, str(count)]
-            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own
-            peaks.append(float(done.stdout))
-        print(f"{work}: {COUNTS[1]} images take {peaks[1] / peaks[0]:.2f} times the memory of {COUNTS[0]}")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--images", type=int, nargs="+", default=[500, 5000], help="of each run, multiples of 20")
+    parser.add_argument("--work", nargs="+", choices=WORK, default=list(WORK))
+    parser.add_argument("--alone", action="store_true", help="one run in this process, which prints its peak")
+    given = parser.parse_args()
+    if given.alone:
+        one(given.work[0], given.images[0])
+        return
+    print(this_machine(THREADS, "numpy", "pillow", "pydicom", "nibabel"))
+    for work in given.work:
+        peaks = {count: in_a_process(work, count) for count in given.images}
+        few, many = min(peaks), max(peaks)
+        print(f"{work}: {many} images take {peaks[many] / peaks[few]:.2f} times the memory of {few}")
+
+
+def in_a_process(work, count):
+    """MiB at the peak; its speed is printed."""
+    command = [sys.executable, __file__, "--alone", "--work", work, "--images", str(count)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own
+    said, peak = done.stdout.splitlines()
+    print(said, flush=True)
+    return float(peak)
 
 
 def one(work, count):
-    """Write the images, work on them, and print the peak."""
+    """Write the images, work on them, and print speed and peak."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write(folder / "in", count)
         begun = time.perf_counter()
-        {"scan": scan_all, "score": score}[work](folder, count)
+        WORK[work](folder, count)
         seconds = time.perf_counter() - begun
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"{work} of {count:5d} images: peak {peak:6.0f} MiB, {count / seconds:6.1f} images a second", file=sys.stderr)
+    print(f"{work} of {count:5d} images: peak {peak:6.0f} MiB, {count / seconds:6.1f} images a second")
     print(peak)
 
 
@@ -128,13 +146,12 @@ def untrained():
         metrics=(),
         model_hash=model_hash(method),
     )
-    threads = int(os.environ.get("OMP_NUM_THREADS", "2"))
-    device = Runtime.resolve(RuntimeConfig(threads=threads), "fp32").device
+    device = Runtime.resolve(RuntimeConfig(threads=THREADS), "fp32").device
     return Model(Artifact(method, card), None, None, device, LimitsConfig())
 
 
+WORK = {"scan": scan_all, "score": score}
+
+
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        one(sys.argv[1], int(sys.argv[2]))
-    else:
-        main()
+    main()

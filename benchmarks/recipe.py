@@ -15,11 +15,13 @@ from pathlib import Path
 import numpy as np
 import torch
 import yaml
+from looks import this_machine
 from pydantic import ValidationError
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from ra_core.config import RuntimeConfig, StudyConfig
 from ra_core.console import TerminalReporter
+from ra_core.data import JoinedImages
 from ra_core.errors import ConfigError, RAError
 from ra_core.evaluation import reference_images
 from ra_core.perceptual import Perceptual
@@ -28,7 +30,7 @@ from ra_core.scoring import Scorer, image_scores
 from ra_core.settings import first_problem, load_config
 from ra_core.site_scorer import SiteScorer, batches
 from ra_core.synthetic import KINDS, spoil
-from simulation.arms import Arm, Joined, train_alone, train_federated
+from simulation.arms import Arm, train_alone, train_federated
 from simulation.engines import Node, run_in_process
 from simulation.grid.config import GridConfig
 from simulation.grid.measure import MEASURING_SEED
@@ -38,6 +40,7 @@ from simulation.places import open_places
 def main():
     given = arguments()
     config, study = asked(given)
+    print(this_machine(given.threads, "numpy"))
     reporter = TerminalReporter()
     machine = Runtime.resolve(RuntimeConfig(threads=given.threads), study.training.precision)
     places = open_places(config.sites, given.study.parent, study.preprocessing, given.data, given.cache, reporter)
@@ -93,7 +96,7 @@ def train(trained, study, machine, folder, given, reporter):
     """The model, by one of the two ways."""
     sites = tuple(place.name for place in trained)
     if given.federate is None:
-        images = [Joined([getattr(place.images, split) for place in trained]) for split in ("train", "val")]
+        images = [JoinedImages.of(getattr(place.images, split) for place in trained) for split in ("train", "val")]
         return train_alone(Arm("pooled", sites), *images, study, machine, folder, reporter)
     nodes = [Node(p.name, p.file, p.root, folder / "sites" / p.name, given.cache) for p in trained]
     runtime = RuntimeConfig(threads=given.threads)

@@ -1,14 +1,13 @@
 """The share of a round that isn't training, at one site in the in-process engine; over processes: federation.py."""
 
 import argparse
-import os
 import tempfile
 import time
 from pathlib import Path
 from statistics import fmean
 
 import torch
-from looks import round_seconds
+from looks import round_seconds, this_machine
 from virtual_hospitals import hospitals
 
 from client.site import open_site
@@ -25,9 +24,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=20, help="of a round")
+    parser.add_argument("--quick", action="store_true", help="a tiny model, to see that all works")
     given = parser.parse_args()
     federation = {"rounds": given.rounds, "local_steps": given.steps}
-    study = StudyConfig.model_validate({"method": {"warmup_steps": 0}, "federation": federation})
+    quick = {"channels": [4, 8, 8], "latent": 8} if given.quick else {}
+    study = StudyConfig.model_validate({"method": {"warmup_steps": 0} | quick, "federation": federation})
+    print(this_machine(torch.get_num_threads(), "flwr"))
     with tempfile.TemporaryDirectory(prefix="ra-") as name:
         folder = Path(name)
         node, runtime = hospitals(folder, 1)[0], RuntimeConfig(threads=torch.get_num_threads())
@@ -35,8 +37,7 @@ def main():
         *rounds, _closing = round_seconds(read_events(folder / "run" / "events.jsonl")[0])  # which trains nothing
         training = pure_training(study, node, runtime)
     whole = fmean(rounds)
-    load = ", ".join(f"{one:.1f}" for one in os.getloadavg())
-    print(f"{given.steps} steps of the default model, {runtime.threads} threads; load in 1, 5, 15 minutes: {load}")
+    print(f"{given.steps} steps of {'a tiny' if given.quick else 'the default'} model")
     print(
         f"a round takes {whole:.2f} s ({', '.join(f'{one:.2f}' for one in rounds)}), its pure training {training:.2f} s"
     )

@@ -6,7 +6,6 @@ Each part is what a process with it takes longer than one without. Medians of fr
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -14,8 +13,8 @@ import tempfile
 import time
 from pathlib import Path
 
-import torch
 import yaml
+from looks import this_machine
 from typer.main import get_command
 from virtual_hospitals import hospitals
 
@@ -38,17 +37,19 @@ STUDY = {
     "method": {"warmup_steps": 0},
 }
 SCRIPT = Path(__file__).parent / "pure_training.py"
+QUICK = STUDY | {"method": {"channels": [4, 8, 8], "latent": 8, "warmup_steps": 0}}
+LAST = "the first step"
 GOALS = {"help": 0.5, "first step": 3.0}
+"""Seconds; the second is of what comes before that step."""
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--every", action="store_true", help="help of every command too, not of the programs alone")
+    parser.add_argument("--quick", action="store_true", help="a tiny model, to see that all works")
     given = parser.parse_args()
-    print(
-        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, one thread"
-    )
+    print(this_machine(1, "flwr"))
     for program, app in PROGRAMS.items():
         names = [[], *([name] for name in get_command(app).commands)] if given.every else [[]]
         found = {" ".join([program, *name]): helped(program, name, given.repeats) for name in names}
@@ -56,12 +57,12 @@ def main():
         print(f"{found[program]:6.2f} s  {program} --help; goal {GOALS['help']} s")
         if given.every:
             print(f"{found[slowest]:6.2f} s  {slowest} --help, the slowest of {len(found)}")
-    parts = imports(given.repeats) | first_step(given.repeats)
+    parts = imports(given.repeats) | first_step(QUICK if given.quick else STUDY, given.repeats)
     for name, seconds in parts.items():
         print(f"{seconds:6.2f} s  {name}")
-    print(
-        f"{sum(parts.values()):6.2f} s  until the first step of the default model is done; goal {GOALS['first step']} s"
-    )
+    whole = sum(parts.values())
+    print(f"{whole - parts[LAST]:6.2f} s  before the first step; goal {GOALS['first step']} s")
+    print(f"{whole:6.2f} s  until the first step is done")
 
 
 def helped(program, name, repeats):
@@ -83,7 +84,7 @@ def median(command, repeats):
     return statistics.median(seconds)
 
 
-def first_step(repeats):
+def first_step(settings, repeats):
     """Seconds from the imports to the end of the first step, by part."""
     with tempfile.TemporaryDirectory(prefix="ra-") as name:
         folder = Path(name)
@@ -92,10 +93,10 @@ def first_step(repeats):
         config["data"]["root"] = str(folder)
         node.site_config.write_text(yaml.safe_dump(config))
         study = folder / "study.yaml"
-        study.write_text(yaml.safe_dump(StudyConfig.model_validate(STUDY).model_dump(mode="json")))
+        study.write_text(yaml.safe_dump(StudyConfig.model_validate(settings).model_dump(mode="json")))
         one_round(folder, node.site_config, study)  # fills the cache
         found = [one_round(folder, node.site_config, study) for _ in range(repeats)]
-    words = {"images": "opening cached images", "validation": "judging the model", "training": "the first step"}
+    words = {"images": "opening cached images", "validation": "judging the model", "training": LAST}
     return {word: statistics.median(parts[part] for parts in found) for part, word in words.items()}
 
 

@@ -11,6 +11,7 @@ import zlib
 
 import numpy as np
 import torch
+from looks import this_machine
 
 from ra_core.clipping import truncated
 from ra_core.config import RuntimeConfig, TrainingConfig
@@ -41,12 +42,16 @@ def patients():
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3, help="the last one's update is looked at, and the first one's")
-    parser.add_argument("--steps", type=int, default=10, help="of a site in a round")
+    parser.add_argument("--rounds", type=int, default=2, help="the last one's update is looked at, and the first one's")
+    parser.add_argument("--steps", type=int, default=5, help="of a site in a round")
+    parser.add_argument("--quick", action="store_true", help="a tiny model, to see that all works")
     given = parser.parse_args()
     runtime = Runtime.resolve(RuntimeConfig(threads=torch.get_num_threads()), "auto")
-    method, images = build_method(RAConfig(warmup_steps=0), SIDE, 0), patients()
-    print(f"RA, preset small, {SIDE} x {SIDE}, {PATIENTS} virtual patients, {given.steps} steps a round, {runtime}")
+    print(this_machine(runtime.threads, "numpy"))
+    config = RAConfig(warmup_steps=0, **({"channels": [4, 8], "latent": 8} if given.quick else {}))
+    method, images = build_method(config, SIDE, 0), patients()
+    kind = "tiny" if given.quick else "preset small"
+    print(f"RA, {kind}, {SIDE} x {SIDE}, {PATIENTS} virtual patients, {given.steps} steps a round")
     for number in range(1, given.rounds + 1):
         codes = one_round(method, images, runtime, number, given.steps)
         if number in (1, given.rounds):

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import yaml
-from looks import looking, memory
+from looks import looking, memory, this_machine
 from PIL import Image
 from reading import head
 
@@ -40,10 +40,11 @@ ENGINES = {"flower": run_flower, "in-process": run_in_process}
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sites", type=int, nargs="+", default=[10, 100, 1000])
+    parser.add_argument("--sites", type=int, nargs="+", default=[10, 100])
     parser.add_argument("--engine", choices=ENGINES, default="flower", help="in-process: all in one process, no Ray")
     given = parser.parse_args()
     os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - Ray's own 15 makes sites wait for whatever else the machine does
+    print(this_machine(1, "flwr", "ray"))
     print(f"engine {given.engine}; MiB are what processes have for themselves, the highest sum of all at one moment")
     print(" sites    seconds  joining    round  closing  delivery  messages/s      MiB  of them")
     for count in given.sites:
@@ -63,10 +64,10 @@ def line(folder, count, engine):
     return f"{count:6d} {seconds:10.1f} {told} {4 * count / sum(parts):12.1f} {peak.total():8.0f}  {shares}"
 
 
-def hospitals(folder, count):
-    """One node a hospital, over the same pictures."""
+def hospitals(folder, count, images=IMAGES):
+    """One node a hospital, over the same pictures, so many of each split."""
     rng = np.random.default_rng(0)
-    names = [f"{split}{number}" for split, many in IMAGES.items() for number in range(many)]
+    names = [f"{split}{number}" for split, many in images.items() for number in range(many)]
     for name in names:
         Image.fromarray(head(rng)).save(folder / f"{name}.png")
     return [hospital(folder, f"h{number:04d}", names) for number in range(count)]

@@ -16,13 +16,13 @@ from flwr.clientapp import ClientApp
 from pydantic import ValidationError
 
 from client.door import Door
-from client.ledger.book import Ledger
-from client.policy import Sent, release
+from client.listed import Sent
+from client.policy import release
 from client.rounds import Site
-from client.seat import Seat
 from client.site import data_root, open_site
 from ra_core.config import PreprocessingConfig, RuntimeConfig, SiteConfig, StudyConfig
 from ra_core.data import SiteImages
+from ra_core.data.cache import forget_all_but_latest
 from ra_core.errors import ConfigError, LedgerError, MaskingError, PrivacyBudgetError, ReleaseError
 from ra_core.files import cache_folder
 from ra_core.messages import (
@@ -32,6 +32,7 @@ from ra_core.messages import (
     Failure,
     HistogramOrder,
     JoinOrder,
+    JoinRefusal,
     JoinReply,
     MaskedOrder,
     Order,
@@ -113,16 +114,13 @@ class _Place:
             and `data-root`, `state-folder`, `threads` and `device`, which go before the site config's.
         config: of the site.
         state: folder for what stays at the site.
+        door: of the site.
     """
 
     settings: Settings
     config: SiteConfig
     state: Path
-
-    @property
-    def seat(self) -> Seat:
-        """The site's, in masked rounds."""
-        return Seat.of(self.config, self.state)
+    door: Door
 
 
 def _answered(
@@ -134,8 +132,9 @@ def _answered(
         settings = _settings(context.node_config)
         config = load_config(Path(settings["site-config"]), SiteConfig)
         site = config.data.site
-        place = _Place(settings, config, _state(config, settings))
-        door = Door.of(config, place.state)
+        state = _state(config, settings)
+        door = Door.of(config, state)
+        place = _Place(settings, config, state, door)
         order = kind.from_record(message.content)
         door.receive(order)
         return release(answer(place, order), order, door, message)
@@ -148,20 +147,24 @@ def _answered(
         return release(Failure(type(error).__name__, site, about), order, door, message, why)
 
 
-def _joined(place: _Place, order: JoinOrder) -> JoinReply:
-    return replace(_site(place, order.study).join(order), pins=place.seat.pins(order.study))
+def _joined(place: _Place, order: JoinOrder) -> JoinReply | JoinRefusal:
+    """What the policy forbids whatever the images are is refused before any is opened; `release` gives the reasons."""
+    with place.door.ledger.opened() as book:
+        if why := place.door.objections(order, book):
+            return JoinRefusal(place.config.data.site, "; ".join(why))
+    return replace(_site(place, order.study).join(order), pins=place.door.seat.pins(order.study))
 
 
 def _spoken(place: _Place, order: StageOrder) -> StageReply:
     """Under the ledger's lock: of two processes that read what the site has said before either writes, both answer."""
-    with Ledger.of(place.state, place.config.data.site).opened():
-        return place.seat.speak(order)
+    with place.door.ledger.opened():
+        return place.door.seat.speak(order)
 
 
 def _delivered(place: _Place, order: DeliveryOrder) -> DeliveryReply:
     from client.delivery import take_delivery  # noqa: PLC0415 - as above
 
-    place.seat.forget(order.run)
+    place.door.seat.forget(order.run)
     return take_delivery(order, place.config, place.state)
 
 
@@ -200,6 +203,7 @@ def _site(place: _Place, study: StudyConfig) -> Site:
         ) from None
     root = data_root(config, Path(settings["data-root"]) if "data-root" in settings else None)
     cache = Path(settings.get("cache") or cache_folder() / "images")
+    forget_all_but_latest(cache, study.preprocessing)
     manifest = root / config.data.manifest
     if config.data.folder or not manifest.exists():  # a folder may change at any time
         images = open_site(config, study.preprocessing, root, cache)

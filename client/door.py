@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from client.ledger.book import Book, Ledger
-from client.ledger.chain import Head
+from client.ledger.line import Head
 from client.member.station import EVENTS
 from client.repeats import beyond_updates, other_scores, repeats, uninvited
 from client.seat import Seat

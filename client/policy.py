@@ -1,12 +1,11 @@
-"""The only door out of a hospital: what may leave is named here, everything else is withheld.
+"""The only door out of a hospital: what `client.listed` names may leave, everything else is withheld.
 
-`release` makes every message that leaves. It holds the reply against a fixed list and against the site's own policy,
+`release` makes every message that leaves. It holds the reply against that list and against the site's own policy,
 takes out or shortens what the policy says, writes a line in the ledger, and only then gives the message out.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,8 +15,9 @@ from flwr.app import Error, Message
 from client.door import Door, require_none
 from client.histograms.terms import narrowed
 from client.ledger.book import Book
-from client.ledger.chain import Entry, Trained
 from client.ledger.contents import contents
+from client.ledger.line import Entry, Trained
+from client.listed import Sent, require_finite, require_listed
 from client.spending import paid_for, private_facts
 from client.terms import COUNTS, to_counts
 from ra_core.clipping import clipped, truncated
@@ -38,49 +38,7 @@ from ra_core.messages import (
     StageReply,
 )
 
-__all__ = ["ALLOWED_FIELDS", "ALLOWED_METRICS", "Sent", "failed", "release"]
-
-_HEAD = frozenset({"site", "ledger_length", "ledger_head"})
-
-ALLOWED_FIELDS: Mapping[type, frozenset[str]] = {
-    JoinReply: _HEAD | COUNTS | {"study_digest", "package_hash", "anatomy", "modality", "pins"},
-    JoinRefusal: _HEAD | {"reason"},
-    RoundReply: _HEAD
-    | (COUNTS - {"n_val_patients"})
-    | {"round", "study_digest", "model_hash", "fingerprint", "metrics", "update"}
-    | {"epsilon", "delta", "noise_multiplier", "spending"},
-    StageReply: _HEAD | {"round", "stage", "message"},
-    MaskedReply: _HEAD
-    | {"round", "study_digest", "model_hash", "fingerprint", "message", "masked"}
-    | {"epsilon", "delta", "noise_multiplier"},
-    HistogramReply: _HEAD | {"study_digest", "model_hash", "network", "n", "withheld", "scores"},
-    CheckReply: _HEAD
-    | {"study_digest", "model_hash", "local", "pooled", "shrunken", "n", "withheld", "withheld_test"}
-    | {"above_local", "above_pooled", "above_shrunken", "healthy", "anomalous"},
-    DeliveryReply: _HEAD | {"model_hash"},
-    Failure: frozenset({"kind", "site", "about"}),
-}
-"""Counts, names that the consortium gave, hashes; in a round metrics and updates, of which more below; in calibration
-histograms, which are counts too."""
-
-ALLOWED_METRICS = frozenset(
-    {
-        "validation_error",
-        "error",
-        "kl_real",
-        "kl_reconstructed",
-        "kl_fake",
-        "kl_gap",
-        "reversed",
-        "vae",
-        "encoder",
-        "decoder",
-        "loss",
-        "log_likelihood",
-        "perceptual",
-    }
-)
-"""Numbers that summarise all of a site's images in a round; none is about a single image."""
+__all__ = ["failed", "release"]
 
 _DIGITS = {"float16": 11, "bfloat16": 8}
 """Binary digits of a number of each type."""
@@ -94,9 +52,6 @@ _KINDS: Mapping[type, str] = {
     Failure: "error",
 }
 """What the ledger calls messages that are of no round."""
-
-Sent = JoinReply | JoinRefusal | RoundReply | StageReply | HistogramReply | CheckReply | DeliveryReply
-"""What a site computes. A round's reply leaves as a `MaskedReply` where the study has secure aggregation."""
 
 
 def release(reply: Sent | Failure, order: Order | None, door: Door | None, message: Message, why: str = "") -> Message:
@@ -127,10 +82,10 @@ def release(reply: Sent | Failure, order: Order | None, door: Door | None, messa
         return Message(_noted(reply, order, door, why).to_error(), reply_to=message)
     if order is None or door is None:
         raise ReleaseError("a reply without an order or a policy", "this is a fault of the program: report it")
-    _require_listed(reply)
+    require_listed(reply)
     with door.ledger.opened() as book:
         checked, withheld = _permitted(reply, order, door, book)
-        _require_finite(checked)
+        require_finite(checked)
         paid = None
         if order.study.dp and isinstance(checked, RoundReply):
             paid = paid_for(book, door.policy, order, checked) if checked.update else None
@@ -138,7 +93,7 @@ def release(reply: Sent | Failure, order: Order | None, door: Door | None, messa
         sent: Sent | MaskedReply = checked
         if isinstance(order, MaskedOrder) and isinstance(checked, RoundReply):
             sent = door.seat.mask(order, checked)
-            _require_listed(sent)
+            require_listed(sent)
         entry = _entry(sent, order, door, withheld, paid, checked)
         _require_same(entry, book)
         head = book.append(entry)
@@ -164,7 +119,7 @@ def _noted(failure: Failure, order: Order | None, door: Door | None, why: str) -
     if door is None:
         return failure
     try:
-        _require_listed(failure)
+        require_listed(failure)
         with door.ledger.opened() as book:
             book.append(_entry(failure, order, door, [why] if why else []))
     except LedgerError as error:
@@ -220,31 +175,20 @@ def _kind(reply: Sent | MaskedReply | Failure, figures: Sent | None) -> str:
     return reply.stage if isinstance(reply, StageReply) else _KINDS[type(reply)]
 
 
-def _require_listed(reply: Sent | MaskedReply | Failure) -> None:
-    unknown = sorted(set(vars(reply)) - ALLOWED_FIELDS.get(type(reply), frozenset()))
-    if unknown:
-        raise ReleaseError(f"field '{unknown[0]}' is not on the list of what may leave", "see client/policy.py")
-    for name in sorted(reply.metrics.keys() - ALLOWED_METRICS) if isinstance(reply, RoundReply) else ():
-        raise ReleaseError(f"metric '{name}' is not on the list of what may leave", "see client/policy.py")
-
-
-def _require_finite(reply: Sent) -> None:
-    """Of what does leave: that a withheld metric isn't finite would be told by a refusal."""
-    for name, value in reply.metrics.items() if isinstance(reply, RoundReply) else ():
-        if not math.isfinite(value):
-            raise ReleaseError(f"metric '{name}' is not finite", "look at the site's own training log")
-
-
 def _permitted(reply: Sent, order: Order, door: Door, book: Book) -> tuple[Sent, list[str]]:
     """What may leave of a reply; and what may not, with the policy's key."""
     why = door.objections(order, book)
     if isinstance(reply, JoinReply | RoundReply):
         why += to_counts(door.policy, reply)
-    if why and isinstance(reply, JoinReply):
-        refusal = JoinRefusal(reply.site, "; ".join(why))
+    if why and isinstance(reply, JoinReply | JoinRefusal):
+        refusal = JoinRefusal(reply.site, "; ".join(why))  # in no words but the policy's
         door.tell(refusal.reason)
         return refusal, []
     require_none(why)
+    if isinstance(reply, JoinRefusal):
+        raise ReleaseError(
+            "a refusal to join, and nothing in the policy is a reason for it", "have the site asked again"
+        )
     checked: Sent = reply
     withheld: list[str] = []
     if isinstance(reply, RoundReply):

@@ -14,7 +14,7 @@ from typing import TypeGuard
 import torch
 
 from client.ledger.answered import Answered
-from client.ledger.chain import Spent
+from client.ledger.line import Spent
 from ra_core.config import PolicyConfig
 from ra_core.hashing import tensor_digest
 from ra_core.messages import CheckOrder, HistogramOrder, JoinOrder, ModelOrder, Order, RoundOrder, StageOrder

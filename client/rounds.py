@@ -15,7 +15,7 @@ from torch import Tensor
 
 from client.kept import Kept, own_layers, restore_layers
 from client.ledger.book import Ledger
-from client.ledger.chain import Spending
+from client.ledger.line import Spending
 from client.spending import spend
 from ra_core.config import PerceptualConfig, SiteConfig, StudyConfig
 from ra_core.data import ImageSet, SiteImages
@@ -81,7 +81,7 @@ class Site:
         )
 
     def answer(self, order: RoundOrder) -> RoundReply:
-        """Evaluate the received model on this site's validation images, train it and report the update.
+        """Evaluate the received model on validation images, where that may be told; train it and report the update.
 
         Raises:
             MessageError: the model's tensors are not the study's.
@@ -97,7 +97,7 @@ class Site:
         kept = self._restore(method, order)
         shared = shared_tensors(method, order.study.federation)
         before = {name: tensor.clone() for name, tensor in shared.items()}
-        metrics = {"validation_error": self._validation_error(method, order.study)}
+        metrics = {"validation_error": self._validation_error(method, order.study)} if self._tells(order.study) else {}
         update: dict[str, Codes] = {}
         spending = self._spend(order)
         if order.steps:
@@ -192,6 +192,10 @@ class Site:
             patients.setdefault(row.patient_id, []).append(index)
         noise, size = spending.releases.noise_multiplier, study.training.batch_size
         return PrivateSteps(list(patients.values()), study.dp, noise, size, self.randomness)
+
+    def _tells(self, study: StudyConfig) -> bool:
+        """Whether metrics may leave at all: what would stay in any case is not computed."""
+        return study.dp is None or "metrics" in self.config.policy.dp_tells
 
     def _validation_error(self, method: Method, study: StudyConfig) -> float:
         return validation_error(method, self.images.val, study.training.batch_size, self.runtime.device)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from client.ledger.book import Book
-from client.ledger.chain import Entry, Spending
+from client.ledger.line import Entry, Spending
 from ra_core.config import PolicyConfig, PrivacyConfig, StudyConfig
 from ra_core.errors import PrivacyBudgetError, ReleaseError
 from ra_core.messages import Order, RoundOrder, RoundReply, StageOrder

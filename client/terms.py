@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
-from client.ledger.chain import Spending, Spent
+from client.ledger.line import Spending, Spent
 from client.spending import beyond_budget, releases_of
 from ra_core.config import PolicyConfig, StudyConfig
 from ra_core.installed import package_hash

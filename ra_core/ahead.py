@@ -1,4 +1,7 @@
-"""Work ahead: the next item is made in a thread while the last one is used."""
+"""Work ahead: the next item is made in a thread while the last one is used.
+
+An item then takes the longer of making and using it in place of their sum; nothing where one core does both.
+"""
 
 from __future__ import annotations
 

@@ -136,6 +136,6 @@ def _check(name: str, array: Codes, shape: tuple[int, ...]) -> None:
         raise ValueError(f"'{name}' is {array.dtype}, not int32")
     if array.shape != shape:
         raise ValueError(f"'{name}' has shape {array.shape}, not {shape}")
-    # int64 first: the absolute value of the smallest int32 is no int32.
-    if array.size and int(np.abs(array.astype(np.int64)).max()) > _LARGEST_CODE:
+    # By both ends: the absolute value of the smallest int32 is no int32.
+    if array.size and max(int(array.max()), -int(array.min())) > _LARGEST_CODE:
         raise RangeError(f"'{name}' holds an update beyond {LARGEST_UPDATE}")

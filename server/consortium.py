@@ -15,7 +15,10 @@ from ra_core.config import SITE_NAME
 from ra_core.errors import ConfigError
 from ra_core.settings import BesideFile, Config, commented_yaml, load_config
 
-__all__ = ["Consortium", "ConsortiumConfig", "explained", "load_consortium"]
+__all__ = ["PORTS", "Consortium", "ConsortiumConfig", "explained", "load_consortium"]
+
+PORTS = ("health", "health_executor", "metrics", "dashboard")
+"""Names of the settings that are ports on loopback, beside that of `listen`."""
 
 _LABEL = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _DNS_NAME = re.compile(rf"({_LABEL}\.)*{_LABEL}", re.IGNORECASE)
@@ -85,9 +88,9 @@ class ConsortiumConfig(Config):
 
     @model_validator(mode="after")
     def _ports_differ(self) -> ConsortiumConfig:
-        ports = (split_address(self.listen)[1], self.health, self.health_executor, self.metrics, self.dashboard)
+        ports = (split_address(self.listen)[1], *(getattr(self, name) for name in PORTS))
         if len(set(ports)) < len(ports):
-            raise ValueError("listen, health, health_executor, metrics and dashboard need five different ports")
+            raise ValueError(f"listen, {', '.join(PORTS[:-1])} and {PORTS[-1]} need {len(ports)} different ports")
         return self
 
 

@@ -1,4 +1,7 @@
-"""Flower's control commands, as the operator's side calls them: `flwr ... --format json`, never by exit code."""
+"""What the operator's side asks of Flower: by its commands, `flwr ... --format json`, never by exit code.
+
+What is asked over and over goes to the SuperLink without a command (superlink.py).
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,16 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ra_core.daemons.environment import flower_environment, toml
 from ra_core.daemons.processes import executable
 from ra_core.errors import FlowerError
 from ra_core.files import write_atomically
 from server.consortium import Consortium
+
+if TYPE_CHECKING:
+    from server.superlink import SuperLink
 
 __all__ = ["CONNECTION", "Flower", "NodeState", "RunState", "control", "write_connection"]
 
@@ -136,8 +142,12 @@ class Flower:
         Raises:
             FlowerError: the SuperLink can't be reached.
         """
-        found = self.call("supernode", "list", self.connection)["nodes"]
-        return [NodeState(node["node-id"], node["status"], node["online-at"], node["offline-at"]) for node in found]
+        from server.superlink import moment  # noqa: PLC0415 - it takes a second, and many commands ask nothing
+
+        return [
+            NodeState(str(n.node_id), n.status, moment(n.last_activated_at), moment(n.last_deactivated_at))
+            for n in self._superlink().nodes().nodes_info
+        ]
 
     def submit(self, app: Path, run_config: Mapping[str, str], *options: str) -> int:
         """Start a run; the value is its number.
@@ -162,8 +172,12 @@ class Flower:
         Raises:
             FlowerError: the SuperLink can't be reached, or knows no such run.
         """
-        found = self.call("ls", self.connection, "--run-id", str(run))["runs"][0]
-        return RunState(found["status"], found["status-details"], found["fab-hash"])
+        found = self._superlink().run(run).run_dict
+        if run not in found:
+            raise FlowerError(f"the SuperLink knows no run {run}", self.hint)
+        state = found[run].status
+        status = ":".join(filter(None, (state.status, state.sub_status)))
+        return RunState(status, state.details, found[run].fab_hash)
 
     def stop(self, run: int) -> None:
         """End a run; sites finish the message that they are at.
@@ -181,6 +195,11 @@ class Flower:
         """
         done = self._command("log", str(run), self.connection, "--show")
         return done.stdout + done.stderr
+
+    def _superlink(self) -> SuperLink:
+        from server.superlink import SuperLink  # noqa: PLC0415 - likewise
+
+        return SuperLink(Path(self.env["FLWR_HOME"]), self.connection, self.hint)
 
     def _command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [executable("flwr"), *arguments]

@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
-from torch import Tensor
 
 from ra_core.artifact import Arm as Kind
 from ra_core.artifact import model_hash
 from ra_core.config import RuntimeConfig, StudyConfig
 from ra_core.console import Counter, graceful_stop
-from ra_core.data import ImageSet
+from ra_core.data import JoinedImages
 from ra_core.errors import ConfigError, ResumeError
 from ra_core.models.method import FittedMethod, Method
 from ra_core.models.registry import build_method
@@ -34,7 +33,6 @@ from simulation.engines import Node, OnProgress, answered
 __all__ = [
     "Arm",
     "Engine",
-    "Joined",
     "Reporter",
     "Trained",
     "hash_of",
@@ -122,23 +120,14 @@ def hash_of(method: Method) -> str:
     return model_hash(method) if method.shared_parts() else ""
 
 
-class Joined:
-    """Several sites' images as one set, one site after another."""
-
-    def __init__(self, sets: Sequence[ImageSet]) -> None:
-        self._places = [(images, index) for images in sets for index in range(len(images))]
-
-    def __len__(self) -> int:
-        """How many images there are."""
-        return len(self._places)
-
-    def images(self, indices: Sequence[int]) -> Tensor:
-        """Float32 (N, 1, S, S) in [0, 1]."""
-        return torch.cat([images.images([index]) for images, index in (self._places[i] for i in indices)])
-
-
 def train_alone(
-    arm: Arm, train: Joined, val: Joined, study: StudyConfig, runtime: Runtime, folder: Path, reporter: Reporter
+    arm: Arm,
+    train: JoinedImages,
+    val: JoinedImages,
+    study: StudyConfig,
+    runtime: Runtime,
+    folder: Path,
+    reporter: Reporter,
 ) -> Trained:
     """Train, or go on training, in one place.
 

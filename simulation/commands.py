@@ -111,7 +111,7 @@ def auroc_table(rows: Sequence[ResultRow]) -> Table:
 def _image_cache(cache: Path | None) -> Path:
     """Without what a killed run has left half-written."""
     images = (cache or cache_folder()) / "images"
-    sweep(images)
+    sweep(images, "**/")
     return images
 
 

@@ -1,4 +1,4 @@
-"""Finished runs as Markdown tables, methods by sites: what `docs/results.md` is made of."""
+"""Finished runs as Markdown tables, methods by sites. Studies make their own (`simulation.grid.page`)."""
 
 from __future__ import annotations
 

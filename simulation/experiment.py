@@ -19,6 +19,7 @@ from ra_core.baselines import evaluate_baselines
 from ra_core.calibration import Calibration, save_calibration
 from ra_core.calibration.calibrating import own_calibration
 from ra_core.config import StudyConfig
+from ra_core.data import JoinedImages
 from ra_core.errors import ConfigError, TooFewImagesError
 from ra_core.evaluation import CHOSEN_NOTE, Evaluation, evaluate
 from ra_core.files import write_atomically
@@ -30,7 +31,7 @@ from ra_core.scoring import Scorer
 from ra_core.table import Table
 from server.rounds.card import common
 from server.rounds.outcome import shortfalls
-from simulation.arms import Arm, Engine, Joined, Reporter, Trained, train_alone, train_federated
+from simulation.arms import Arm, Engine, Reporter, Trained, train_alone, train_federated
 from simulation.config import ExperimentConfig
 from simulation.engines import Node
 from simulation.places import Place, read_images
@@ -150,7 +151,7 @@ class Experiment:
         if arm.kind == "federated":
             nodes = [Node(p.name, p.file, p.root, folder / "sites", self.cache) for p in members]
             return train_federated(arm, nodes, self.study, self.config.runtime, folder, self.engine, self.reporter)
-        train, val = (Joined([getattr(place.images, split) for place in members]) for split in ("train", "val"))
+        train, val = (JoinedImages.of(getattr(place.images, split) for place in members) for split in ("train", "val"))
         return train_alone(arm, train, val, self.study, self.runtime, folder, self.reporter)
 
     def _evaluate(self, trained: Sequence[Trained]) -> _Found:

@@ -7,6 +7,7 @@ import admissions
 from ra_core.daemons.events import Events
 from ra_core.daemons.processes import free_ports
 from ra_core.errors import FlowerError
+from server.consortium import PORTS
 from server.flower import NodeState, RunState
 from server.provisioning.provision import provision
 from server.provisioning.registry import SiteRecord, save_site
@@ -23,10 +24,9 @@ def write_consortium(folder, **settings):
 
 def addresses():
     """Settings of a server on loopback, on ports that nobody has."""
-    port, *others = free_ports(5)
+    port, *others = free_ports(1 + len(PORTS))
     address = f"127.0.0.1:{port}"
-    ports = dict(zip(("health", "health_executor", "metrics", "dashboard"), others, strict=True))
-    return {"address": address, "listen": address} | ports
+    return {"address": address, "listen": address} | dict(zip(PORTS, others, strict=True))
 
 
 def provisioned(folder, **settings):

@@ -5,7 +5,7 @@ from answering import SITES, answering_app
 from flwr.app import Context, Message, RecordDict
 
 import client.app as client_app
-from client.ledger.chain import Entry
+from client.ledger.line import Entry
 from ra_core.config import RuntimeConfig, StudyConfig
 from ra_core.models.registry import build_method
 from ra_core.models.shared import shared_tensors

@@ -56,7 +56,7 @@ def test_no_finding_passes_and_names_what_was_not_audited(audit):
 @pytest.mark.parametrize(("answer", "code"), [(report(UNKNOWN), 0), ("", 1), ("no JSON", 1), (report(), 0)])
 def test_without_advisories_it_says_so_and_never_that_all_is_well(audit, answer, code):
     done = audit(answer, "must not be asked", code=code)
-    assert done.returncode == 0
+    assert done.returncode == 3
     assert "NOTHING WAS AUDITED" in done.stdout
     assert "of 0 packages" not in done.stdout
     assert "must not" not in done.stdout

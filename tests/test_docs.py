@@ -22,6 +22,8 @@ from server.cli import app as server_app
 from simulation.cli import app as simulation_app
 from simulation.grid import GridConfig
 from simulation.grid.arms import UNTRAINED
+from simulation.grid.page import Sites, StudyData
+from simulation.grid.page.chapters import chapters
 from simulation.grid.result import load
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -171,11 +173,48 @@ def plain(text):
     return re.sub(r"\s+", " ", text)
 
 
-def results_of(study):
-    """What docs/results.md says of a study, and the study's tables by the first cell of each row."""
+CHAPTER = re.compile(r"^## (.*)\n\n.*\n\n?((?:- .*\n)*)", re.MULTILINE)
+QUOTE = re.compile(r"^> \*\*(.*)\*\*\n>\n((?:> .*\n)+)", re.MULTILINE)
+QUOTED = (
+    "Which method finds most?",
+    "How far is federated from pooled?",
+    "Is another federated way better than plain averaging?",
+)
+
+
+def answers_of(study):
+    """The sentences of a study's tables by the question that they answer."""
+    text = (RESULTS / study / "tables.md").read_text(encoding="utf-8").replace("\\", "")
+    return {title: points.splitlines() for title, points in CHAPTER.findall(text)}
+
+
+@pytest.mark.parametrize("study", COMMITTED)
+def test_every_tables_have_all_chapters_of_the_page(study):
+    config = load_config(ROOT / f"simulation/studies/grid_{study}.yaml", GridConfig)
+    made = chapters(StudyData(config, Sites((), {}), (), (), ""))
+    titles = [chapter.title for chapter in made]
+    assert [title for title in answers_of(study) if title in titles] == titles
+
+
+@pytest.mark.parametrize("study", COMMITTED)
+def test_the_results_quote_the_verdicts_of_the_studys_tables_word_for_word(study):
+    answers, quoted = answers_of(study), dict[str, list[str]]()
+    for title, block in QUOTE.findall(section_of(study)):
+        lines = re.sub(r"\s+", " ", block.replace("> ", "")).strip()
+        quoted.setdefault(title, []).extend(re.split(r" (?=- )", lines))
+    assert quoted == {title: answers[title] for title in QUOTED if answers[title]}
+
+
+def section_of(study):
+    """What docs/results.md says of a study."""
     sections = SECTION.split((ROOT / "docs/results.md").read_text(encoding="utf-8"))
     (section,) = [text for text in sections if f"results/{study}/tables.md" in text]
-    rows = {}
+    return section
+
+
+def results_of(study):
+    """What docs/results.md says of a study, and the study's tables by the first cell of each row."""
+    section, rows = section_of(study), {}
     for line in (RESULTS / study / "tables.md").read_text(encoding="utf-8").splitlines():
         if line.startswith("| "):
             label = re.sub(r" \[[\d, ]+\]", "", plain(line.split("|")[1])).strip()

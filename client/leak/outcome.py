@@ -45,13 +45,14 @@ class Outcome(Config):
         changed: whether the site's training images are others in number than the model's card says; the attack then
             misses some, or counts some for trained on that were not.
         references: models without the patient that the likelihood ratio looks at; each of `steps`.
+        as_study: whether the study said how references are trained; else the program's usual settings did.
         seed: of references and intervals.
         confidence: coverage of the intervals.
         epsilon: differential privacy of the site's patients as the card has it; None without.
         loss_gap, likelihood_ratio, images_alone, found: as of `Findings`.
     """
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     model_hash: str
     site: str
     trained_patients: int
@@ -61,6 +62,7 @@ class Outcome(Config):
     changed: bool
     references: int
     steps: int
+    as_study: bool
     seed: int
     confidence: float
     epsilon: float | None
@@ -116,6 +118,8 @@ def told(outcome: Outcome, policy: PolicyConfig) -> Iterator[str]:
     yield f"images alone      AUROC {_number(o.images_alone)}  without the model: should hold 0.5"
     yield f"found             {_number(o.found)} of those trained on, at {FALSE_ALARMS:g} false alarms or fewer"
     yield f"{o.verdict}; 0.5 is a coin, intervals are {o.confidence:.0%} over patients"
+    if not o.as_study:
+        yield "careful: reference models were trained by the usual settings, which need not be the model's: add --study"
     if o.changed:
         yield "careful: the card has another number of training images here; who was trained on is not known for sure"
     if o.epsilon is not None:

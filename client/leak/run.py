@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from client.leak.outcome import Outcome, save_outcome, told
 from client.site import data_root, open_site
 from ra_core.artifact import Card, load_artifact
 from ra_core.config import SiteConfig, StudyConfig, TrainingConfig
 from ra_core.console import TerminalReporter
-from ra_core.data import ImageSet, SiteImages
+from ra_core.data import JoinedImages, SiteImages
 from ra_core.errors import ConfigError
 from ra_core.files import cache_folder
 from ra_core.membership import Crowd, Recipe, attack, confidences, reference_confidences
@@ -72,6 +68,7 @@ def run_leak(
         changed=_changed(card, name, len(images.train)),
         references=pairs,
         steps=recipe.training.steps,
+        as_study=study is not None,
         seed=seed,
         confidence=CONFIDENCE,
         epsilon=_epsilon(card, name),
@@ -97,20 +94,7 @@ def _crowd(images: SiteImages) -> Crowd:
     found += [(images.val, index) for index in range(len(images.val))]
     found += [(images.test, index) for index, row in enumerate(images.test.rows) if row.label == "healthy"]
     trained = np.arange(len(found)) < len(images.train)
-    return Crowd(_Found(found), [source.rows[index].patient_id for source, index in found], trained)
-
-
-@dataclass(frozen=True)
-class _Found:
-    """Images of several sets."""
-
-    places: Sequence[tuple[ImageSet, int]]
-
-    def __len__(self) -> int:
-        return len(self.places)
-
-    def images(self, indices: Sequence[int]) -> Tensor:
-        return torch.cat([source.images([index]) for source, index in (self.places[i] for i in indices)])
+    return Crowd(JoinedImages(found), [source.rows[index].patient_id for source, index in found], trained)
 
 
 def _changed(card: Card, site: str, images: int) -> bool:

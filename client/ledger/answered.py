@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from client.ledger.chain import Line, Scored
+from client.ledger.line import Line, Scored
 
 __all__ = ["Answered", "Hidden"]
 

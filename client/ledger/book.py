@@ -16,7 +16,8 @@ from filelock import FileLock, Timeout
 
 from client.ledger.answered import Answered
 from client.ledger.appending import append
-from client.ledger.chain import EMPTY, LONGEST_LINE, Entry, Head, Line, Spending, Spent, faulty, read_lines
+from client.ledger.chain import LONGEST_LINE, faulty, read_lines
+from client.ledger.line import EMPTY, Entry, Head, Line, Spending, Spent
 from ra_core.config import DIGEST
 from ra_core.daemons.events import moment
 from ra_core.errors import LedgerError

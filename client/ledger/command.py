@@ -12,7 +12,7 @@ from client.options import HERE
 
 if TYPE_CHECKING:
     from client.ledger.book import Ledger
-    from client.ledger.chain import Head
+    from client.ledger.line import Head
     from ra_core.config import SiteConfig
 
 __all__ = ["ledger"]
@@ -125,7 +125,7 @@ def report(
 
 
 def _head(length: int, head: str) -> Head:
-    from client.ledger.chain import EMPTY, Head  # noqa: PLC0415 - as above
+    from client.ledger.line import EMPTY, Head  # noqa: PLC0415 - as above
     from ra_core.config import DIGEST  # noqa: PLC0415
     from ra_core.errors import ConfigError  # noqa: PLC0415
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from client.ledger.chain import Line
+from client.ledger.line import Line
 from ra_core.words import counted
 
 __all__ = ["described", "told"]

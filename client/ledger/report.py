@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from client.ledger.book import Book
-from client.ledger.chain import Line, Spending
 from client.ledger.kinds import KINDS
+from client.ledger.line import Line, Spending
 from client.ledger.listing import described
 from ra_core.config import PolicyConfig, SiteConfig
 from ra_core.daemons.events import moment

@@ -6,6 +6,7 @@ from ra_core.data.dataset import ImageSet
 from ra_core.data.geometry import Geometry
 from ra_core.data.held import HeldImages
 from ra_core.data.image import Image, load_image, prepare
+from ra_core.data.joined import JoinedImages
 from ra_core.data.manifest import Label, Manifest, Row, Split, manifest_bytes
 from ra_core.data.readers import RawImage, Reading, open_source, read_pixels
 from ra_core.data.site_images import KnownBoxes, KnownMasks, SiteImages, halves
@@ -17,6 +18,7 @@ __all__ = [
     "HeldImages",
     "Image",
     "ImageSet",
+    "JoinedImages",
     "KnownBoxes",
     "KnownMasks",
     "Label",

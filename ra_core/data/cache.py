@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import os
+import re
+import shutil
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -12,10 +15,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ra_core.config import PreprocessingConfig
 from ra_core.errors import DataError
 from ra_core.files import write_atomically
 
-__all__ = ["ArrayCache", "content_hash", "keep_in_cache", "told_as_cache"]
+__all__ = ["KEPT", "ArrayCache", "content_hash", "forget_all_but_latest", "keep_in_cache", "part_of", "told_as_cache"]
+
+KEPT = 8
+"""Preprocessings that a site keeps files of: each study may have another, and its server alone chooses it."""
+
+_PART = re.compile("[0-9a-f]{16}")
 
 _DIGEST = hashlib.sha256().digest_size
 
@@ -57,14 +66,55 @@ def told_as_cache(folder: Path) -> Iterator[None]:
 
 
 def keep_in_cache(file: Path, content: bytes) -> None:
-    """Write a file of a cache, atomically: for its owner alone, and so is its folder where that is made.
+    """Write a file of a cache, atomically: for its owner alone, and so are its folders where they are made.
 
     Raises:
         OSError: the disk is full or the folder can't be written.
     """
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make(file.parent)
     with contextlib.suppress(FileNotFoundError):  # another process swept the folder meanwhile: kept the next time
         write_atomically(file, content, mode=0o600)
+
+
+def part_of(folder: Path, preprocessing: PreprocessingConfig) -> Path:
+    """Where a cache keeps what was made with one preprocessing.
+
+    Args:
+        folder: of the cache.
+        preprocessing: the study's.
+    """
+    return folder / preprocessing.digest()[:16]
+
+
+def forget_all_but_latest(folder: Path, preprocessing: PreprocessingConfig) -> None:
+    """Delete what a cache has of preprocessings that weren't used for longest, all but `KEPT`.
+
+    Args:
+        folder: of the cache.
+        preprocessing: that is used now; it stays.
+
+    Raises:
+        DataError: the folder can't be used.
+    """
+    used = part_of(folder, preprocessing)
+    with told_as_cache(folder):
+        _make(used)
+        os.utime(used)
+        parts = [path for path in folder.iterdir() if _PART.fullmatch(path.name) and path != used]
+        for part in sorted(parts, key=_last_used, reverse=True)[KEPT - 1 :]:
+            shutil.rmtree(part, ignore_errors=True)  # another process may be at it, too
+
+
+def _make(part: Path) -> None:
+    for folder in (part.parent, part):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def _last_used(part: Path) -> int:
+    try:
+        return part.stat().st_mtime_ns
+    except FileNotFoundError:  # another process was faster
+        return 0
 
 
 class ArrayCache:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ra_core.config import LimitsConfig, PreprocessingConfig
 from ra_core.data.boxes import parse_boxes
-from ra_core.data.cache import ArrayCache, content_hash
+from ra_core.data.cache import ArrayCache, content_hash, part_of
 from ra_core.data.geometry import Geometry, Place
 from ra_core.data.image import prepare
 from ra_core.data.manifest import Label, Row
@@ -78,7 +78,7 @@ class ImageSet:
         self.root = root
         self.preprocessing = preprocessing
         self._reading = Reading.of(preprocessing, limits)
-        self._cache = ArrayCache(cache) if cache else None
+        self._cache = ArrayCache(part_of(cache, preprocessing)) if cache else None
         images = [
             (row, frame)
             for row in rows

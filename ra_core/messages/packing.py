@@ -21,7 +21,8 @@ PACKED = "planes.zlib"
 """Type of a packed array, where Flower's own say `numpy.ndarray`."""
 
 MOST = 64
-"""How many times as large as its packed bytes an array may be: who reads one sets aside no more memory than that."""
+"""How many times as large as its packed bytes an array may be; who reads one sets aside twice that, its bytes in two
+orders."""
 
 _LEVEL = 1
 
@@ -62,4 +63,4 @@ def unpack(array: Array, dtype: np.dtype[Any]) -> NDArray[Any]:
     if len(planes) != size or rest or not stream.eof or stream.unused_data:
         raise ValueError("another size")
     values = np.frombuffer(planes, np.uint8).reshape(dtype.itemsize, -1).T.copy().view(dtype.newbyteorder("<"))
-    return values.astype(dtype).reshape(array.shape)
+    return values.astype(dtype, copy=False).reshape(array.shape)

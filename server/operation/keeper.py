@@ -24,9 +24,9 @@ from server.story.story import RunStory
 __all__ = ["Figures", "Keeper", "online_since"]
 
 LOOK_SECONDS = 2.0
-STATUS_SECONDS = 10.0
-NODES_SECONDS = 20.0
-"""Pauses between two looks at files, and between two questions to Flower, each of which costs a process."""
+STATUS_SECONDS = 5.0
+NODES_SECONDS = 5.0
+"""Pauses between two looks at files, and between two questions to Flower."""
 
 PENDING_SECONDS = 60.0
 """A run that waits longer for the executor, while no other runs, means that the executor is stuck."""

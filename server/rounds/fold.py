@@ -90,16 +90,16 @@ class Fold:
     def _bounded(self, reply: RoundReply) -> Mapping[str, Codes]:
         """The update, within the study's norms."""
         federation = self.order.study.federation
-        # Before it is shortened: what is out of range is not let in by that.
-        check_update(reply.update, self._weight(reply.n_images), self._combiner.count, self._shapes)
         # Moments of images are no update of weights: theirs is as large as the images are bright.
         if federation.max_update_norm is not None and not self.order.study.method.fitted:
             norm = update_norm(reply.update)
             if norm > federation.max_update_norm:
                 raise MessageError(f"its update's norm is {norm:.3g}, more than {federation.max_update_norm:g}")
-        return (
-            reply.update if federation.clip_update_norm is None else clipped(reply.update, federation.clip_update_norm)
-        )
+        if federation.clip_update_norm is None:
+            return reply.update
+        # What is out of range is not let in by being shortened.
+        check_update(reply.update, self._weight(reply.n_images), self._combiner.count, self._shapes)
+        return clipped(reply.update, federation.clip_update_norm)
 
     def record(self, absent: Mapping[str, str]) -> RoundRecord:
         """What happened.

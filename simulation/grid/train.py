@@ -12,7 +12,7 @@ from torch import Tensor
 from client.models import models
 from ra_core.artifact import load_artifact
 from ra_core.config import StudyConfig
-from ra_core.data import SiteImages
+from ra_core.data import JoinedImages, SiteImages
 from ra_core.errors import StateError
 from ra_core.models.method import FittedMethod, Method
 from ra_core.models.registry import build_method
@@ -21,7 +21,7 @@ from ra_core.rng import derive_seed
 from ra_core.runtime import Runtime
 from ra_core.training import LocalTrainer
 from server.rounds.outcome import shortfalls
-from simulation.arms import Arm, Joined, Reporter, Trained, hash_of, require_public, train_alone, train_federated
+from simulation.arms import Arm, Reporter, Trained, hash_of, require_public, train_alone, train_federated
 from simulation.engines import Node, run_in_process
 from simulation.grid.arms import ARMS
 from simulation.grid.cells import Cell
@@ -69,7 +69,9 @@ def train(cell: Cell, bench: Workbench, folder: Path, reporter: Reporter) -> Mod
     members = [place for place in bench.places if place.name in cell.variant.sites]
     kind = ARMS[cell.arm]
     if kind.federation is None:
-        train_set, val_set = (Joined([getattr(place.images, split) for place in members]) for split in ("train", "val"))
+        train_set, val_set = (
+            JoinedImages.of(getattr(place.images, split) for place in members) for split in ("train", "val")
+        )
         arm = Arm("pooled" if kind.members == "all" else "local", cell.variant.sites)
         return _one(train_alone(arm, train_set, val_set, cell.study, bench.machine, folder, reporter), bench)
     nodes = [Node(p.name, p.file, p.root, folder / "sites" / p.name, bench.cache) for p in members]

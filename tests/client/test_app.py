@@ -16,6 +16,7 @@ from client.ledger.book import Ledger
 from client.rounds import Site
 from client.site import open_site
 from ra_core.config import RuntimeConfig, SiteConfig, StudyConfig
+from ra_core.data import cache
 from ra_core.errors import StateError
 from ra_core.installed import package_hash
 from ra_core.messages import SITE_FAILED, DeliveryOrder, DeliveryReply, JoinOrder, JoinReply, RoundOrder, RoundReply
@@ -74,6 +75,16 @@ def test_a_site_that_joins_says_what_it_has_in_counts(hospitals):
     assert (found.anatomy, found.modality) == ("none", "OT")
     assert (found.n_images, found.n_patients, found.n_val, found.n_val_patients) == (11, 11, 5, 5)
     assert (found.n_used, found.n_declared) == (28, 28)
+
+
+def test_studies_that_prepare_images_in_ever_new_ways_fill_no_disk(hospitals, tmp_path, monkeypatch):
+    monkeypatch.setattr(cache, "KEPT", 2)
+    for size in (32, 64, 96, 128):
+        study = tiny_federation()
+        prepared = study.preprocessing.model_copy(update={"size": size})
+        sent = join_order(study=study.model_copy(update={"preprocessing": prepared}))
+        answer(hospitals[0].settings(ONE_THREAD), None, sent=sent, kind="query")
+    assert len(list((tmp_path / "cache").iterdir())) == 2
 
 
 @pytest.mark.parametrize(("sent", "kind"), [(join_order(), "query"), (order(tiny_federation()), "train")])

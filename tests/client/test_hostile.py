@@ -89,7 +89,8 @@ OVERBROAD = {
 
 
 @pytest.mark.parametrize("name", OVERBROAD)
-def test_an_overbroad_study_is_refused_at_joining_with_a_line(hospital, name):
+def test_an_overbroad_study_is_refused_at_joining_with_a_line_and_no_image_is_opened_for_it(hospital, name):
+    hospital.without_images()
     changes, reason = OVERBROAD[name]
     refusal = JoinRefusal.from_record(hospital.answer(join(study(**changes)), "query").content)
     assert reason in refusal.reason

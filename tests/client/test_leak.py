@@ -120,9 +120,12 @@ def test_references_are_trained_as_the_study_says_which_has_to_be_the_models(sit
             }
         )
     )
-    leak(site, model)
+    careful = "careful: reference models were trained by the usual settings"
+    assert careful in leak(site, model)
+    assert numbers(model)["as_study"] is False
     plain = numbers(model)["likelihood_ratio"]
-    leak(site, model, "--study", str(study), "--steps", "5")
+    assert careful not in leak(site, model, "--study", str(study), "--steps", "5")
+    assert numbers(model)["as_study"] is True
     assert numbers(model)["steps"] == 5
     assert numbers(model)["likelihood_ratio"] != plain
 

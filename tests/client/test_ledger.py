@@ -15,8 +15,9 @@ from typer.testing import CliRunner
 from client.cli import app
 from client.ledger import appending, book
 from client.ledger.book import Ledger
-from client.ledger.chain import EMPTY, LONGEST_LINE, Entry, Head
+from client.ledger.chain import LONGEST_LINE
 from client.ledger.kinds import KINDS
+from client.ledger.line import EMPTY, Entry, Head
 from client.policy import _KINDS
 from ra_core.errors import ConfigError, LedgerError
 from ra_core.messages import Stage

@@ -1,8 +1,9 @@
 """Hospitals whose files are full of names, in masked and private rounds in which things go wrong: none gets out.
 
 With histograms of scores and refused app bundles. `tests/system/test_no_identity.py` does the same over real processes,
-for plain rounds. Not looked at in either: a broken network, a server that is killed, resumed or stopped, a model
-published or withdrawn, and what `ra-client score`, `calibrate` and `drift` write, which stays at the site.
+and so does every other federation of `tests/system` at its end: with killed servers and sites, cut lines, bad answers,
+resumed, stopped and masked runs, and models published and withdrawn. Not looked at: what `ra-client score`, `calibrate`
+and `drift` write, which stays at the site.
 """
 
 import hashlib

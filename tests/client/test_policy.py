@@ -19,8 +19,9 @@ from replies import histogram_reply, join_reply, round_reply
 from client import terms
 from client.door import Door
 from client.ledger.book import Ledger
-from client.ledger.chain import Head, Spent
-from client.policy import ALLOWED_FIELDS, _narrowed, failed, release
+from client.ledger.line import Head, Spent
+from client.listed import ALLOWED_FIELDS
+from client.policy import _narrowed, failed, release
 from client.seat import Seat
 from ra_core.clipping import update_norm
 from ra_core.config import PolicyConfig, StudyConfig, TrainingConfig
@@ -258,6 +259,13 @@ class TestWhatThePolicyRefuses:
         settings = {"method": {"name": "pca"}, "training": {"steps": 1}, "federation": once}
         found = terms.objections(PolicyConfig(**policy), join_order(StudyConfig.model_validate(settings)), [])
         assert any(next(iter(policy)) in text for text in found)
+
+    def test_a_refusal_leaves_with_the_policys_own_words_or_not_at_all(self, door, let_out):
+        made_up = JoinRefusal("anna", "Doe, Jane has come back")
+        refused = JoinRefusal.from_record(let_out(made_up, door(parts=["decoder"]), join_order()))
+        assert refused.reason.startswith("policy.parts")
+        with pytest.raises(ReleaseError, match="nothing in the policy"):
+            let_out(made_up, door(), join_order())
 
     def test_all_reasons_are_told_at_once(self, door, let_out):
         refused = JoinRefusal.from_record(

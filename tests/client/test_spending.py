@@ -17,7 +17,7 @@ import client.app as client_app
 from client import rounds
 from client.door import Door
 from client.ledger.book import Ledger
-from client.ledger.chain import EMPTY
+from client.ledger.line import EMPTY
 from client.ledger.listing import told
 from client.ledger.report import make_report
 from client.policy import release
@@ -302,6 +302,14 @@ class TestTheAccount:
         assert not answered(hospitals, order(private_study())).has_error()
         assert answered(hospitals, order(plain_study())).error.reason == "ReleaseError at anna"
         assert not answered(hospitals, order(plain_study()), metrics="none").has_error()
+
+    def test_no_error_is_computed_that_stays_in_any_case(self, hospitals, ledger, monkeypatch):
+        computed = []
+        monkeypatch.setattr(rounds, "validation_error", lambda *_: computed.append(1) or 0.5)
+        answered(hospitals, order(private_study()))
+        assert computed == []
+        answered(hospitals, order(private_study()), dp_tells=["metrics"])
+        assert computed == [1]
 
     def test_a_repeated_round_and_another_run_only_add(self, hospitals, ledger):
         study = private_study()

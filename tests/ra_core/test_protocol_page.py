@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from client.policy import ALLOWED_METRICS
+from client.listed import ALLOWED_METRICS
 from ra_core import messages
 
 ROOT = Path(__file__).resolve().parents[2]

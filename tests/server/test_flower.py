@@ -1,11 +1,17 @@
 """Flower's control commands, called as a command of our own that stands in for `flwr`; real ones: tests/system."""
 
+import http.server
 import os
 import stat
+import threading
 import tomllib
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
+from flwr.proto.control_pb2 import ListNodesResponse, ListRunsRequest, ListRunsResponse
+from flwr.proto.node_pb2 import NodeInfo
+from flwr.proto.run_pb2 import Run, RunStatus
 
 from ra_core.errors import FlowerError
 from server import flower
@@ -39,11 +45,9 @@ def fake(tmp_path, monkeypatch):
     return make
 
 
-def test_a_node_is_registered_and_listed(fake, tmp_path):
+def test_a_node_is_registered(fake, tmp_path):
     assert fake("""echo '{"success": true, "node-id": 7}'""").register(Path("key.pub")) == 7
     assert (tmp_path / "asked").read_text() == f"supernode register key.pub {CONNECTION} --format json\n"
-    nodes = '[{"node-id": "7", "status": "online", "online-at": "now", "offline-at": "N/A", "owner-name": "x"}]'
-    assert fake(f"""echo '{{"success": true, "nodes": {nodes}}}'""").nodes() == [("7", "online", "now", "N/A")]
 
 
 def test_a_runs_settings_go_through_a_file(fake, tmp_path):
@@ -68,9 +72,78 @@ def test_a_command_that_hangs_is_given_up(fake, monkeypatch):
         fake("exec sleep 60").stop(3)
 
 
-@pytest.mark.parametrize(("status", "finished"), [("pending", False), ("running", False), ("finished:failed", True)])
-def test_a_runs_status(fake, status, finished):
-    runs = f'[{{"status": "{status}", "status-details": "why", "fab-hash": "ab"}}]'
-    state = fake(f"""echo '{{"success": true, "runs": {runs}}}'""").status(5)
-    assert state == (status, "why", "ab")
-    assert state.finished is finished
+class Stand(http.server.BaseHTTPRequestHandler):
+    """In a SuperLink's place; real ones: tests/system."""
+
+    answers: ClassVar = {}
+
+    def do_POST(self):
+        request = self.rfile.read(int(self.headers["content-length"]))
+        code, content = self.answers[self.path](request)
+        self.send_response(code)
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def asked(tmp_path, monkeypatch):
+    """A function that gives a SuperLink answers, by question; its value asks it."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # where nobody is
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Stand) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
+        write_connection(tmp_path, f"127.0.0.1:{server.server_port}")
+
+        def make(**answers):
+            paths = {f"/v1/control/{name.replace('_', '-')}": answer for name, answer in answers.items()}
+            monkeypatch.setattr(Stand, "answers", paths)
+            return Flower({"FLWR_HOME": str(tmp_path)}, hint="mend")
+
+        yield make
+        server.shutdown()
+
+
+def test_nodes_as_flowers_command_tells_them(asked):
+    came, went = "2026-01-02T03:04:05.678901+00:00", "2026-01-02T05:00:00+00:00"
+    there = NodeInfo(node_id=2**63 + 1, status="online", last_activated_at=came)
+    gone = NodeInfo(node_id=5, status="offline", last_activated_at=came, last_deactivated_at=went)
+    answer = ListNodesResponse(nodes_info=[there, gone, NodeInfo(node_id=6, status="registered")])
+    assert asked(list_nodes=lambda _: (200, answer.SerializeToString())).nodes() == [
+        (str(2**63 + 1), "online", "2026-01-02 03:04:05Z", "N/A"),
+        ("5", "offline", "2026-01-02 03:04:05Z", "2026-01-02 05:00:00Z"),
+        ("6", "registered", "N/A", "N/A"),
+    ]
+
+
+def runs(request):
+    """One that failed, and no other."""
+    number = ListRunsRequest.FromString(request).run_id
+    if number == 6:
+        return 404, b"no such run"
+    status = RunStatus(status="finished", sub_status="failed", details="why")
+    found = Run(run_id=number, fab_hash="ab", status=status if number == 5 else RunStatus(status="running"))
+    return 200, ListRunsResponse(run_dict={number: found} if number != 7 else {}).SerializeToString()
+
+
+def test_a_runs_status(asked):
+    flower = asked(list_runs=runs)
+    assert flower.status(5) == ("finished:failed", "why", "ab")
+    assert flower.status(4) == ("running", "", "ab")
+    assert (flower.status(5).finished, flower.status(4).finished) == (True, False)
+    for unknown in (6, 7):
+        with pytest.raises(FlowerError) as caught:
+            flower.status(unknown)
+        assert caught.value.hint == "mend"
+
+
+def test_a_superlink_that_cant_be_asked(asked, tmp_path):
+    with pytest.raises(FlowerError, match="no answer of the SuperLink to list-nodes: DecodeError"):
+        asked(list_nodes=lambda _: (200, b"no message")).nodes()
+    write_connection(tmp_path, "127.0.0.1:9")
+    with pytest.raises(FlowerError, match="list-nodes: ConnectError"):
+        asked().nodes()
+    (tmp_path / "config.toml").unlink()
+    with pytest.raises(FlowerError, match="list-nodes: FileNotFoundError"):
+        asked().nodes()

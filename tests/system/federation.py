@@ -11,6 +11,7 @@ import psutil
 import yaml
 from consortia import addresses
 from hospitals import tiny_federation, write_hospitals
+from planted import named, plant
 
 from client.member.station import MARKER as SITE
 from ra_core.daemons.events import read_events
@@ -55,11 +56,12 @@ def marked(marker, value, word=""):
 class Federation:
     """Everything of one consortium is under `folder`: `server/` has consortium.yaml, `sites/` one config a site.
 
-    Use it as a context: at its end, every process that it started is ended.
+    Use it as a context: at its end, every process that it started is ended. The sites' files and patients have names,
+    none of which may be at the server then, whatever went wrong in between.
     """
 
     def __init__(self, folder, site_root, names=("anna", "berta"), **settings):
-        self.folder, self.site_root, self.names = folder, site_root, names
+        self.folder, self.site_root, self.names = folder, plant(site_root, folder / "images"), names
         self.server_folder = folder / "server"
         self.server_folder.mkdir(parents=True)
         self.env = {name: value for name, value in os.environ.items() if name not in HIDDEN} | {
@@ -71,12 +73,12 @@ class Federation:
         }
         self.daemons = {}
         self.save(addresses() | {"name": "Test", "sites": list(names)} | settings)
-        self.nodes = {node.site: node for node in write_hospitals(site_root, folder / "sites", names)}
+        self.nodes = {node.site: node for node in write_hospitals(self.site_root, folder / "sites", names)}
 
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, failed, *_):
         for process in self.daemons.values():
             process.terminate()
         for process in self.daemons.values():
@@ -87,6 +89,14 @@ class Federation:
         end_all(SERVER, str(self.consortium.folder), grace=1)
         for name in self.names:
             end_all(SITE, str(self.state(name)), grace=1)
+        assert failed or named(self.outside()) == {}
+
+    def outside(self):
+        """What is the server's, by name: what its daemon printed, and every file with its name."""
+        log = self.folder / "server.log"
+        for path in (log, *sorted(self.server_folder.rglob("*"))):
+            content = path.read_bytes() if path.is_file() else b""
+            yield str(path.relative_to(self.folder)), path.name.encode() + b"\n" + content
 
     def save(self, settings):
         """Write consortium.yaml."""

@@ -1,6 +1,7 @@
 """Who a hospital's patients are, planted wherever it may stand in its files; and the search for it, in any disguise."""
 
 import base64
+import csv
 import re
 import shutil
 import zlib
@@ -62,6 +63,32 @@ def write_images(root):
     write_volume(healthy / f"{FILE}.nii.gz", np.stack([head((70, 60), number) for number in (91, 92, 93)]))
 
 
+def plant(site_root, root):
+    """A data root with the same pixels, splits and order of patients, whose files and patients have names; the root."""
+    header, *rows = list(csv.reader((site_root / "manifest.csv").open()))
+    (root / FOLDER).mkdir(parents=True)
+    copied = []
+    for row in rows:
+        known = dict(zip(header, row, strict=True))
+        for key in ("path", "lesion_mask"):
+            if known[key]:
+                known[key] = _copied(site_root / known[key], root)
+        copied.append([*(known | {"patient_id": f"{TAGS['PatientID']}-{known['patient_id']}"}).values()])
+    with (root / "manifest.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([header, *copied])
+    return root
+
+
+def _copied(picture, root):
+    """Write a PNG with names in its texts; its place in the root."""
+    text = PngInfo()
+    text.add_text("Patient", TAGS["PatientName"])
+    place = f"{FOLDER}/{FILE}-{picture.name}"
+    with Image.open(picture) as image:
+        image.save(root / place, pnginfo=text)
+    return place
+
+
 def write_volume(path, pictures):
     """A NIfTI file that names a patient in its header, twice, and in an extension."""
     volume = nib.Nifti1Image(as_nifti(pictures), np.eye(4))
@@ -69,6 +96,11 @@ def write_volume(path, pictures):
     volume.header["db_name"] = TAGS["PatientID"].encode()
     volume.header.extensions.append(nib.nifti1.Nifti1Extension("comment", TEXT.encode()))
     nib.save(volume, path)
+
+
+def named(contents):
+    """Which secrets are in contents, of those that have any; both by name."""
+    return {name: there for name, content in contents if (there := found(content, SECRETS))}
 
 
 def forms(secret):

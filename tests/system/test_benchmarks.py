@@ -1,21 +1,55 @@
 """The benchmarks of a federation run, and print what they promise; their numbers are not judged."""
 
 import json
+import os
 import re
+import runpy
 import shutil
 import sys
 import time
 from pathlib import Path
+from unittest.mock import patch
 
+import pytest
 from hospitals import SETTINGS
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+MACHINE = re.compile(r".+ \(.+\), \d+ threads? on \d+ cores; Python 3\.\S+, torch \S+.*; load .+ in 1, 5, 15 minutes\n")
+NUMBER = r" +-?[\d.]+"
+TINIEST = {
+    "scoring.py": (
+        "--quick --batch 2 --files 2 --repeats 1 --threads 1",
+        r"\| `model.score\(array\)`.* tiny( \| [\d.]+){3} \|\n(.*\n)+CLAHE: 0 of(.*\n)+\| tiny( \| [\d.]+){4} \|",
+    ),
+    "reading.py": ("--images 20 --work score", r"score: 20 images take 1\.00 times the memory of 20"),
+    "start_up.py": ("--quick --repeats 1", rf"{NUMBER} s  before the first step; goal 3\.0 s\n{NUMBER} s  until"),
+    "growth.py": ("--sites --mib 1", rf"MiB of weights   MiB over imports.*\n +1\.023{NUMBER}{NUMBER}"),
+    "traffic.py": ("--quick --rounds 1 --steps 1", r"model, float32: (.*\n)+  federation\.compress: .* the same bits"),
+    "simulated_round.py": ("--quick --rounds 1 --steps 1", rf"overhead{NUMBER} s, -?[\d.]+% of the round"),
+    "virtual_hospitals.py": ("--sites 1 --engine in-process", rf"\n +1({NUMBER}){{7}}  this benchmark"),
+}
+"""Arguments, and what is promised. federation.py is left out: two sites and a server need a minute to be up; its parts
+that stand alone are run by others."""
 
 
 def run(desk, script, *arguments):
     finished = desk.run(*arguments, program=(sys.executable, BENCHMARKS / script))
     assert finished.code == 0, finished.stderr
     return finished.stdout
+
+
+@pytest.mark.parametrize("script", TINIEST)
+def test_it_tells_the_machine_and_what_it_promises(script, weights_file, tmp_path, monkeypatch, capsys):
+    """In this process: loading torch is most of what each would need by itself."""
+    arguments, promised = TINIEST[script]
+    more = ["--weights", str(weights_file)] if script == "scoring.py" else []
+    monkeypatch.setattr(sys, "argv", [script, *arguments.split(), *more])
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    with patch.dict(os.environ, RA_CACHE=str(tmp_path)):  # some set variables
+        runpy.run_path(BENCHMARKS / script, run_name="__main__")
+    said = capsys.readouterr().out
+    assert MACHINE.match(said)
+    assert re.search(promised, said), said
 
 
 def test_the_server_works_through_all_simulated_sites_and_its_peak_is_told(desk):
@@ -41,6 +75,7 @@ def test_a_step_has_the_losses_of_the_step_as_it_is_written_down(desk):
     assert len(apart) == 2
     assert max(apart) <= 1e-4
     assert re.search(r"ours, fp32, channels-last +[\d.]+ ms +[\d.]+ GFLOP +\d+% of peak +[\d.]+ x", said)
+    assert re.search(r"ours, fp32, with its batch +[\d.]+ ms", said)
     assert "aten::convolution_backward" in said
     assert re.search(r"  private +[\d.]+ ms +[\d.]+ x", said)
 
@@ -48,7 +83,7 @@ def test_a_step_has_the_losses_of_the_step_as_it_is_written_down(desk):
 def test_a_masked_round_gives_the_plain_mean_with_and_without_dropouts(desk):
     """It ends badly where they differ."""
     said = run(desk, "masking.py", "--parameters", 1000, "--sites", 3, 6).splitlines()
-    rows = [[part.split() for part in line.split("|")] for line in said[2:-1]]
+    rows = [[part.split() for part in line.split("|")] for line in said[3:-1]]
     assert [row[0] for row in rows] == [["3", "3", "0"], ["6", "5", "0"], ["6", "5", "1"]]
     assert all(float(number) >= 0 for row in rows for part in row[1:] for number in part)
     assert said[-1].startswith("vector: 8,112 bytes masked, 4,000 bytes plain")
@@ -56,7 +91,7 @@ def test_a_masked_round_gives_the_plain_mean_with_and_without_dropouts(desk):
 
 def test_a_federation_is_attacked_by_a_site_and_all_numbers_are_told(desk):
     quick = ("--warmup", 2, "--rounds", 1, "--steps", 3, "--pairs", 1)
-    head, row = run(desk, "membership.py", "--patients", 10, *quick).splitlines()
+    _, head, row = run(desk, "membership.py", "--patients", 10, *quick).splitlines()
     assert head.split()[:3] == ["patients", "epsilon", "likelihood_ratio"]
     assert row.split()[:2] == ["10", "inf"]
     assert len(re.findall(r"\d\.\d{3} \(\d\.\d{3}-\d\.\d{3}\)", row)) == 4
@@ -95,7 +130,7 @@ def test_settings_are_judged_where_no_test_image_is(desk, weights_file, tmp_path
 def test_every_way_to_set_thresholds_is_told_for_every_scoring(desk):
     quick = ("--method", "pca", "--train", 16, "--patients", 215, "--repetitions", 3)
     said = run(desk, "calibration.py", *quick).splitlines()
-    assert said[0] == "pca trained on t1_a, t2_a, flair_a, ct_a; 5% asked; 3 repetitions"
+    assert said[1] == "pca trained on t1_a, t2_a, flair_a, ct_a; 5% asked; 3 repetitions"
     ways = ("pooled", "local", "shrunken", "K = 0.5 / rate", "K = 2 / rate", "location only", "empirical Bayes")
     for way in ways:
         rows = [line for line in said if line.startswith(f"{way:16}")]

@@ -1,7 +1,8 @@
 """A federation in which everything goes wrong at hospitals whose files are full of names: none of them gets out.
 
 In plain rounds: a refusal, an error in training, damaged files and a killed site. Masks, differential privacy,
-histograms of scores and refused bundles are in `tests/client/test_nobody_is_named.py`, in one process.
+histograms of scores and refused bundles are in `tests/client/test_nobody_is_named.py`, in one process. What else goes
+wrong in tests of this folder is searched for names too, at each federation's end (`federation.py`).
 """
 
 import shutil
@@ -11,7 +12,7 @@ import urllib.request
 import pytest
 import yaml
 from faulty import TRAINING, Faulty
-from planted import FILE, FOLDER, RAISED, SECRETS, TAGS, TEXT, found, write_images
+from planted import FILE, FOLDER, RAISED, SECRETS, TAGS, TEXT, found, named, write_images
 
 from ra_core.errors import DegradedError
 
@@ -73,18 +74,9 @@ def said(federation):
     return told
 
 
-def server_side(federation, said):
-    """All that is outside the sites, by name: printed, and every file of the operator's."""
-    yield "printed", "\n".join(said).encode()
-    yield "server.log", (federation.folder / "server.log").read_bytes()
-    for path in sorted(federation.server_folder.rglob("*")):
-        if path.is_file():
-            yield str(path.relative_to(federation.server_folder)), path.read_bytes()
-        yield f"name of {path.name}", path.name.encode()
-
-
-def leaks(federation, said):
-    return {name: there for name, content in server_side(federation, said) if (there := found(content, SECRETS))}
+def outside(federation, said):
+    """All that is outside the sites, by name."""
+    return [("printed", "\n".join(said).encode()), *federation.outside()]
 
 
 def refused(federation, run, site):
@@ -102,11 +94,11 @@ def test_the_faults_have_happened(federation, said):
 
 
 def test_no_identity_is_on_the_servers_side(federation, said):
-    assert leaks(federation, said) == {}
+    assert named(outside(federation, said)) == {}
 
 
 def test_all_that_is_there_was_looked_at(federation, said):
-    names = [name for name, _ in server_side(federation, said)]
+    names = [name for name, _ in outside(federation, said)]
     for wanted in (
         *("superlink.log", "superexec.log", "state.db", "daemon.jsonl", "first.safetensors", "sites/anna.json"),
         *(f"runs/{run}/{file}" for run in ("first", "second") for file in ("run.json", "events.jsonl", "flower.json")),

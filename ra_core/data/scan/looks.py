@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ra_core.config import LimitsConfig, PreprocessingConfig
-from ra_core.data.cache import keep_in_cache, told_as_cache
+from ra_core.data.cache import keep_in_cache, part_of, told_as_cache
 from ra_core.data.readers import READER_VERSION
 from ra_core.data.readers.refusal import Reason
 from ra_core.data.readers.source import Note
@@ -47,7 +47,7 @@ class Looks:
         asked = f"{preprocessing.digest()}/{limits.digest()}/{READER_VERSION}/{_VERSION}"
         self._root = root.absolute()
         self._salt = f"{self._root}\0{asked}"
-        self._file = folder / f"scan-{_sha256(self._salt)}.json" if folder else None
+        self._file = part_of(folder, preprocessing) / f"scan-{_sha256(self._salt)}.json" if folder else None
         self._before = _load(self._file) if self._file else {}
         self._new: dict[str, _Look] = {}
 

@@ -15,7 +15,18 @@ from simulation.report.cells import Cell
 from simulation.report.sections import QUESTIONS
 from simulation.report.words import capital
 
-__all__ = ["Card", "Point", "banner", "budget", "far_from_pooled", "headline", "helped", "inner", "introduction"]
+__all__ = [
+    "Card",
+    "Point",
+    "against",
+    "banner",
+    "budget",
+    "far_from",
+    "headline",
+    "helped",
+    "inner",
+    "introduction",
+]
 
 TAILS = {
     Verdict.better: "than",
@@ -148,8 +159,12 @@ def _standing(data: StudyData, asked: Asked, arm: str, rivals: Sequence[str]) ->
     if strongest:
         one = data.answers.versus_shortcut(a, strongest, asked.metric, data.trained)
         found[f"the strongest shortcut ({strongest})"] = one
-    by_verdict = _by_verdict(found)
-    return [(verdict, f"{TAILS[verdict]} {listed(names)}") for verdict, names in by_verdict.items()]
+    return against(found)
+
+
+def against(found: Mapping[str, Paired | None]) -> list[tuple[Verdict, str]]:
+    """What something is better than, worse than and so on, from its differences to others by their names."""
+    return [(verdict, f"{TAILS[verdict]} {listed(names)}") for verdict, names in _by_verdict(found).items()]
 
 
 def _by_verdict(found: Mapping[str, Paired | None]) -> dict[Verdict, list[str]]:
@@ -199,12 +214,12 @@ def _harm(data: StudyData, harmed: Sequence[str], others: Mapping[str, int], unt
     return " ".join(told)
 
 
-def far_from_pooled(data: StudyData) -> list[Point]:
-    """Of RA: each federated way to train against pooled."""
-    points = []
+def far_from(data: StudyData, arm: str) -> list[Point]:
+    """Of RA: each federated way to train against another way."""
+    points, ways = [], [way for way in FEDERATED if way != arm]
     for asked in measured(data, (AUROC, PIXEL)):
-        pooled = (data.subject, "pooled")
-        found = {a: data.answers.versus((data.subject, a), pooled, asked.metric, data.trained) for a in FEDERATED}
+        other = (data.subject, arm)
+        found = {a: data.answers.versus((data.subject, a), other, asked.metric, data.trained) for a in ways}
         told = [(verdict, f"with {listed(arms)}") for verdict, arms in _by_verdict(found).items()]
         if told:
             points.append(Point(f"{asked.title}, {data.subject}", "", told))

@@ -1,4 +1,6 @@
 import hashlib
+import itertools
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +25,7 @@ from ra_core.data import (
     load_image,
     prepare,
 )
+from ra_core.data.cache import KEPT, forget_all_but_latest, part_of
 from ra_core.data.readers.unpack import Part
 from ra_core.errors import DataError
 from ra_core.settings import load_config
@@ -111,7 +114,7 @@ def test_the_cache_follows_content_settings_and_reader(
 )
 def test_a_damaged_entry_is_computed_again(root: Path, loads: list[str], damage: Callable[[bytes], bytes]) -> None:
     first = make(root).images([0])
-    (entry,) = (root / "cache").iterdir()
+    (entry,) = (root / "cache").rglob("*.npy")
     entry.write_bytes(damage(entry.read_bytes()))
     assert torch.equal(make(root).images([0]), first)
     assert torch.equal(make(root).images([0]), first)
@@ -121,7 +124,7 @@ def test_a_damaged_entry_is_computed_again(root: Path, loads: list[str], damage:
 def test_cache_names_reveal_nothing_and_only_the_owner_may_look(root: Path) -> None:
     images = make(root)
     images.prepare()
-    entries = list((root / "cache").iterdir())
+    entries = list(part_of(root / "cache", CONFIG).iterdir())
     assert len(entries) == 3
     for entry in entries:
         assert len(entry.stem) == 64
@@ -129,7 +132,28 @@ def test_cache_names_reveal_nothing_and_only_the_owner_may_look(root: Path) -> N
         assert entry.stem not in {content_hash(root / r.path) for r in images.rows}
         assert entry.stat().st_mode & 0o077 == 0
         assert np.load(entry, allow_pickle=False).shape == (1, 32, 32)
-    assert (root / "cache").stat().st_mode & 0o077 == 0
+    for folder in (root / "cache", entries[0].parent):
+        assert folder.stat().st_mode & 0o077 == 0
+
+
+def test_files_of_the_preprocessings_used_last_are_kept_and_no_other_file_is_touched(root: Path) -> None:
+    folder = root / "cache"
+
+    def use(size: int) -> None:
+        made = PreprocessingConfig(size=size)
+        forget_all_but_latest(folder, made)
+        ImageSet([row("0.png")], root, made, folder).images([0])
+        os.utime(part_of(folder, made), (next(clock),) * 2)
+
+    clock = itertools.count(1)
+    sizes = [32 * number for number in range(1, KEPT + 3)]
+    use(sizes[0])
+    (folder / "of somebody else").mkdir()
+    for size in [*sizes[1:KEPT], sizes[0], *sizes[KEPT:]]:
+        use(size)
+    left = {part_of(folder, PreprocessingConfig(size=size)) for size in [sizes[0], *sizes[3:]]}
+    assert set(folder.iterdir()) == left | {folder / "of somebody else"}
+    assert all(len(list(part.iterdir())) == 1 for part in left)
 
 
 def test_an_interrupted_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

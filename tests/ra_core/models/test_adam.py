@@ -1,4 +1,4 @@
-"""Adam without torch's compiler: the same bits, and nothing of the compiler is loaded for a step."""
+"""Adam without torch's compiler: the same bits, and nothing of the compiler is loaded for a step of RA."""
 
 import subprocess
 import sys
@@ -11,17 +11,20 @@ from ra_core.models.adam import Adam
 STEP = """
 import sys
 import torch
-from ra_core.config import RuntimeConfig
-from ra_core.models.adam import Adam
+from ra_core.config import RuntimeConfig, TrainingConfig
+from ra_core.data import HeldImages
+from ra_core.models.configs import RAConfig
+from ra_core.models.registry import build_method
 from ra_core.runtime import Runtime
+from ra_core.training import LocalTrainer
 
-Runtime.resolve(RuntimeConfig(threads=1), "fp32")
-weight = torch.nn.Parameter(torch.ones(3))
-optimizer = Adam([weight], fused=True)
-weight.square().sum().backward()
-optimizer.step()
-optimizer.load_state_dict(optimizer.state_dict())
-optimizer.zero_grad()
+runtime = Runtime.resolve(RuntimeConfig(threads=1), "fp32")
+images = HeldImages(torch.rand(2, 1, 32, 32))
+method = build_method(RAConfig(channels=(4, 4), latent=4, warmup_steps=0), 32, 0)
+trainer = LocalTrainer(method, images, images, TrainingConfig(batch_size=2), runtime, 0)
+trainer.run(1)
+trainer.restore(trainer.tensors(), trainer.facts())
+assert trainer.step == 1
 assert torch.are_deterministic_algorithms_enabled()
 print(*sys.modules)
 """

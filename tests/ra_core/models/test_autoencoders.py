@@ -5,7 +5,7 @@ from functools import cache
 import pytest
 import torch
 
-from client.policy import ALLOWED_METRICS
+from client.listed import ALLOWED_METRICS
 from ra_core.config import AugmentationConfig, RuntimeConfig, TrainingConfig
 from ra_core.data import HeldImages
 from ra_core.models.configs import (

@@ -135,6 +135,30 @@ def test_every_gap_to_pooled_is_that_of_its_cells(page, mean):
         assert told(cell) == pytest.approx(expected, abs=6e-4)
 
 
+def test_every_gap_to_plain_averaging_is_that_of_its_cells(page, mean):
+    found = [*columns(page, f"Each federated way minus plain averaging (fedavg), {MEAN}")]
+    assert {row for row, _, _ in found} == {f"RA, {arm}" for arm in FEDERATED if arm != "fedavg"}
+    for row, column, cell in found:
+        what = COLUMNS[column]
+        expected = mean("RA", row.removeprefix("RA, "), *what) - mean("RA", "fedavg", *what)
+        assert told(cell) == pytest.approx(expected, abs=6e-4)
+
+
+@pytest.mark.parametrize("arm", ["pooled", "fedavg", "local"])
+def test_the_verdicts_of_the_differences_are_told_in_words(written, page, arm):
+    [chapter] = re.findall(r"## Which method finds most\?\n(.*?)\n\*\*", (written / TABLES).read_text(), re.DOTALL)
+    sentences = dict(re.findall(r"^- (.*?): (.*)\.$", chapter, re.MULTILINE))
+    for column in ("Image AUROC", "Pixel AUPRC", "Image AUROC, plain residual", "Image AUROC, paper's scoring"):
+        expected, found = set(), set()
+        for row, name, cell in columns(page, f"{arm}: RA minus the method, {MEAN}"):
+            if name == column and told(cell) is not None:
+                expected.add((re.search(r"[▲▼=≡?] (.*)$", cell)[1], row.replace(":", "")))
+        for part in sentences[f"{column}, RA, {arm}"].replace(" (classical)", "").split("; "):
+            verdict, names = re.fullmatch(r"(.*?) (?:than|to|as|against) (.*)", part).groups()
+            found |= {(verdict.lower(), name) for name in re.split(", | and ", names)}
+        assert found == expected
+
+
 def test_rounds_of_its_own_are_held_against_the_pooled_model_of_the_same_settings(study, tmp_path, mean):
     ra = study.config.methods["RA"]
     methods = {**study.config.methods, "VAE": ra.model_copy(update={"rounds": 77, "keep_optimizer": True})}
@@ -459,6 +483,7 @@ def test_all_questions_are_answered_in_order(page):
         "methods",
         "federation",
         "pooled",
+        "averaging",
         "outside",
         "growing",
         "lesions",

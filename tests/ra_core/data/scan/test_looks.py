@@ -55,14 +55,14 @@ def test_a_changed_file_or_question_is_looked_at_anew(file):
 @pytest.mark.parametrize("content", ["", "{", "[]", "[1]", '{"a": 1}'])
 def test_a_damaged_file_is_none(file, content):
     looked(file)
-    (stored,) = (file.parent / "cache").iterdir()
+    (stored,) = (file.parent / "cache").rglob("*.json")
     stored.write_text(content)
     assert looked(file) == 1
 
 
 def test_it_is_its_owners_alone_and_holds_no_name(file):
     looked(file)
-    (stored,) = (file.parent / "cache").iterdir()
+    (stored,) = (file.parent / "cache").rglob("*.json")
     assert stored.stat().st_mode & 0o777 == 0o600
     assert stored.parent.stat().st_mode & 0o777 == 0o700
     assert "secret" not in stored.name + stored.read_text()
@@ -70,7 +70,7 @@ def test_it_is_its_owners_alone_and_holds_no_name(file):
 
 
 def kept_looks(file):
-    (stored,) = (file.parent / "cache").iterdir()
+    (stored,) = (file.parent / "cache").rglob("*.json")
     return len(json.loads(stored.read_text()))
 
 
@@ -104,7 +104,7 @@ def test_sites_under_one_root_add_to_each_other_even_at_once(file):
 
 def test_one_damaged_look_is_looked_at_anew(file):
     looked(file)
-    (stored,) = (file.parent / "cache").iterdir()
+    (stored,) = (file.parent / "cache").rglob("*.json")
     content = json.loads(stored.read_text())
     for damage in (None, [], ["x"], [next(iter(content.values()))[0], [[{}], [], []]]):
         stored.write_text(json.dumps(dict.fromkeys(content, damage)))
@@ -121,7 +121,7 @@ def test_a_folder_that_another_process_swept_is_no_error(file, monkeypatch):
     with monkeypatch.context() as swept:
         swept.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(FileNotFoundError))
         kept.keep()
-    assert not list((file.parent / "cache").iterdir())
+    assert not list((file.parent / "cache").rglob("*.json"))
     kept.keep()
     assert kept_looks(file) == 1
 
@@ -136,7 +136,7 @@ def test_a_scan_that_was_stopped_goes_on(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         scan(tmp_path / "root", ScanRules(), STUDY, stop, cache=tmp_path / "cache")
-    (stored,) = (tmp_path / "cache").iterdir()
+    (stored,) = (tmp_path / "cache").rglob("*.json")
     assert len(json.loads(stored.read_text())) == 3
     save_noise(tmp_path / "root" / "0.png", 9)
     with pytest.raises(KeyboardInterrupt):
@@ -145,7 +145,7 @@ def test_a_scan_that_was_stopped_goes_on(tmp_path):
             ScanRules(),
             STUDY,
             lambda *_: (_ for _ in ()).throw(KeyboardInterrupt),
-            cache=stored.parent,
+            cache=tmp_path / "cache",
         )
     assert len(json.loads(stored.read_text())) == 3  # what was there stays
     assert len(scan(tmp_path / "root", ScanRules(), STUDY, cache=tmp_path / "cache").accepted) == 4

@@ -1,0 +1,35 @@
+"""What benchmarks of steps and of scoring share: seconds in turns, operations, and the machine's most of these."""
+
+import statistics
+
+import torch
+from torch.utils.benchmark import Timer
+from torch.utils.flop_counter import FlopCounterMode
+
+
+def in_turns(works, given):
+    """Median seconds of each by name; all are called once in each round, so that load of the machine hits all.
+
+    The timer waits for a GPU's work.
+    """
+    timers = {name: Timer("work()", globals={"work": work}, num_threads=given.threads) for name, work in works.items()}
+    taken = [{name: timer.timeit(1).median for name, timer in timers.items()} for _ in range(given.repeats)]
+    return {name: statistics.median(row[name] for row in taken) for name in timers}
+
+
+def counted(work):
+    """What it gives, and its floating-point operations of matrix products and convolutions."""
+    with FlopCounterMode(display=False) as counter:
+        found = work()
+    return found, counter.get_total_flops()
+
+
+def peak(precision, given):
+    """The most operations a second that a product of two matrices reaches here."""
+    kind = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+    side = 256 if given.quick else 2048 if given.device == "cpu" else 8192
+    a, b = torch.rand(2, side, side, device=given.device).to(kind)
+    timer = Timer("torch.mm(a, b)", globals={"torch": torch, "a": a, "b": b}, num_threads=given.threads)
+    reached = 2 * side**3 / min(timer.timeit(1).median for _ in range(5))
+    print(f"product of two {side} x {side} matrices, {precision}: {reached / 1e9:.0f} GFLOP/s")
+    return reached
