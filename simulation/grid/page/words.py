@@ -187,11 +187,11 @@ def helped(data: StudyData) -> list[Point]:
         harmed, others, untold, found = [], Counter[str](), dict[str, None](), []
         for name, arm in models:
             by_site = _site_by_site(data, asked, (name, arm), (name, "local"))
-            hurt = [f"{site} ({arm}: {inner(one)})" for site, one in by_site.items() if one.is_harm]
-            if name == data.subject:
-                harmed += hurt
-            else:
+            hurt = [site for site, one in by_site.items() if one.is_harm]
+            if name != data.subject:
                 others[name] += len(hurt)
+            elif hurt:
+                harmed.append(f"{listed(hurt)} ({arm})")
             untold |= dict.fromkeys(site for site, one in by_site.items() if not one.can_be_judged)
             if (name, arm) == (data.subject, "fedavg"):
                 found = [(verdict, f"at {listed(sites)}") for verdict, sites in _by_verdict(by_site).items()]
@@ -205,7 +205,7 @@ def _harm(data: StudyData, harmed: Sequence[str], others: Mapping[str, int], unt
     told = [f"Too few patients to tell at {listed(untold)}."] if untold else []
     nobody = "no other site" if untold else "no site"
     if harmed or others:
-        told.append(f"Significantly harmed with {data.subject}: {listed(harmed) if harmed else nobody}.")
+        told.append(f"Significantly harmed with {data.subject}: {'; '.join(harmed) or nobody}.")
     elif len(untold) < len(data.trained):
         told.append(f"{capital(nobody)} is significantly harmed, by any method in any federated way to train.")
     if others:
