@@ -4,6 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 OUT ?= out
 FAST := -m "not system" --numprocesses 2 --dist loadfile
+SYSTEM := tests/system
 
 .PHONY: install demo test coverage test-system test-night check audit bench bench-long clean
 
@@ -24,11 +25,11 @@ test: install ## fast tests, two at a time
 coverage: install ## the same, and which lines and branches they reach: half as long again
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(FAST) --cov --cov-report=term
 
-test-system: install ## tests over real processes
-	$(BIN)/python -m pytest -m "system and not night"
+test-system: install ## tests over real processes, two files at a time: tests of a file share what it started
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SYSTEM) -m "not night" --numprocesses 2 --dist loadfile
 
 test-night: install ## those that wait for minutes: killed servers and sites, bad answers, broken networks
-	$(BIN)/python -m pytest -m night
+	$(BIN)/python -m pytest $(SYSTEM) -m night
 
 check: install ## style, types, who may import whom, and what is unsafe
 	$(BIN)/ruff check .

@@ -1,11 +1,14 @@
 """A consortium on disk, and a stand-in for Flower's control commands, for the tests of the operator's side."""
 
+import contextlib
 import datetime as dt
+import itertools
+import os
+import socket
 
 import admissions
 
 from ra_core.daemons.events import Events
-from ra_core.daemons.processes import free_ports
 from ra_core.errors import FlowerError
 from server.consortium import PORTS
 from server.flower import NodeState, RunState
@@ -14,6 +17,9 @@ from server.provisioning.registry import SiteRecord, save_site
 
 SITES = ("anna", "berta")
 WHEN = "2026-01-02T03:04:05Z"
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+FIRST_PORT, SHARE, BLOCKS = 20_000, 4_000, 3
+_places = itertools.count(os.getpid())
 
 
 def write_consortium(folder, **settings):
@@ -24,9 +30,25 @@ def write_consortium(folder, **settings):
 
 def addresses():
     """Settings of a server on loopback, on ports that nobody has."""
-    port, *others = free_ports(1 + len(PORTS))
+    port, *others = own_ports(1 + len(PORTS))
     address = f"127.0.0.1:{port}"
     return {"address": address, "listen": address} | dict(zip(PORTS, others, strict=True))
+
+
+def own_ports(count):
+    """Ports on loopback that are still free when a server starts, some time later.
+
+    Another worker has others, and the system, which has its own from 32768 on, gives none to who connects meanwhile.
+    """
+    ports = (FIRST_PORT + WORKER % BLOCKS * SHARE + place % SHARE for place in _places)
+    return list(itertools.islice(filter(_free, ports), count))
+
+
+def _free(port):
+    with socket.socket() as probe, contextlib.suppress(OSError):
+        probe.bind(("127.0.0.1", port))
+        return True
+    return False
 
 
 def provisioned(folder, **settings):

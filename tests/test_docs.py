@@ -1,15 +1,13 @@
 """What the pages promise about files and numbers is true."""
 
-import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import typer
 import yaml
+from fenced import FENCED, fenced
 
 from client.cli import app as client_app
 from ra_core import errors
@@ -30,7 +28,6 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
 ROW = re.compile(r"^\| (\d+) \| (?:`(\w+)` )?\|", re.MULTILINE)
 LINK = re.compile(r"\]\(([^)\s#]+)(?:#[^)\s]*)?\)")
-FENCED = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`([^`\n]+)`")
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 JOINING = ROOT / "docs/joining.md"
@@ -65,10 +62,6 @@ def test_every_error_class_is_public():
 def test_relative_links_lead_somewhere(page):
     targets = [target for target in LINK.findall(page.read_text(encoding="utf-8")) if "://" not in target]
     assert [target for target in targets if not (page.parent / target).exists()] == []
-
-
-def fenced(page, language):
-    return [content for name, content in FENCED.findall(page.read_text(encoding="utf-8")) if name == language]
 
 
 def command_lines(page):
@@ -120,32 +113,6 @@ def test_every_reason_and_note_is_told():
 def test_the_settings_on_the_page_are_settings():
     settings = yaml.safe_load("".join(fenced(JOINING, "yaml")))
     assert SiteConfig.model_validate(settings, context={"folder": ROOT}).data.folder is not None
-
-
-@pytest.mark.system
-def test_the_page_leads_to_a_green_check(tmp_path):
-    """Its blocks marked `sh`, as they stand; the others install, or take minutes."""
-    for program in PROGRAMS:
-        package = {"ra-simulate": "simulation"}.get(program, program.removeprefix("ra-"))
-        tool = tmp_path / "tools" / program
-        tool.parent.mkdir(exist_ok=True)
-        tool.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "from {package}.cli import main; main()" "$@"\n')
-        tool.chmod(0o755)
-    path = f"{tmp_path / 'tools'}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(  # noqa: S603 - our own page
-        ["/bin/bash", "-euc", "".join(fenced(JOINING, "sh"))],
-        cwd=tmp_path,
-        env=os.environ | {"PATH": path, "RA_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=900,  # a hang; it takes half a minute on a free machine
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "exit code 18\n" in done.stdout
-    red, _, green = done.stderr.partition("error: ")
-    assert "may not join" in red
-    assert "may join" in green
 
 
 RESULTS = ROOT / "docs/results"

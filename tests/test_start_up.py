@@ -22,3 +22,19 @@ def test_the_help_waits_for_nothing_heavy(program):
 
 def test_a_round_s_process_waits_for_what_it_uses_only():
     assert not NOT_IN_A_ROUND & loaded("client.app")
+
+
+def test_a_perceptual_network_waits_for_no_compiler_which_is_there_for_whoever_asks():
+    program = """
+import sys
+from ra_core.perceptual.network import _untrained
+
+_untrained("alex")
+assert "torchvision" in sys.modules
+assert not [name for name in sys.modules if name.startswith(("torch._dynamo", "torch._inductor", "sympy"))]
+asked = sys.modules["torchvision.ops.roi_align"].is_compile_supported("cpu")
+from torch._dynamo.utils import is_compile_supported
+assert asked == is_compile_supported("cpu")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)  # noqa: S603
+    assert done.returncode == 0, done.stderr

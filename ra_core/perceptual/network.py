@@ -21,6 +21,7 @@ from ra_core.config import PerceptualConfig
 from ra_core.errors import WeightsError
 from ra_core.hashing import tensor_digest
 from ra_core.perceptual.weights import load_backbone
+from ra_core.perceptual.without_compiler import without_compiler
 
 if TYPE_CHECKING:
     import lpips
@@ -125,7 +126,8 @@ def _exact_float32(device: torch.device) -> Iterator[None]:
 
 def _untrained(name: str) -> lpips.LPIPS:
     """LPIPS with its learned heads, which ship with the package, and a backbone that is still to be filled."""
-    import lpips  # noqa: PLC0415 - it takes seconds, and `--help` doesn't need it
+    with without_compiler():
+        import lpips  # noqa: PLC0415 - it takes a second, and `--help` doesn't need it
 
     # what torchvision draws all the same must not shift what the run draws
     with torch.random.fork_rng(devices=[]), _NothingDrawn(), warnings.catch_warnings():

@@ -30,7 +30,7 @@ STUDY = {
     "evaluation": {"bootstrap": 100, "gallery": 2, "reference_images": 8},
 }
 SIMULATE = (sys.executable, "-m", "simulation.cli")
-PATIENCE = 300
+PATIENCE = 900
 """Seconds after which a process is taken for hung."""
 
 

@@ -80,11 +80,12 @@ def ray_processes():
 
 
 @pytest.fixture
-def nothing_left(tmp_path):
-    before = ray_processes()
-    yield
+def nothing_left(tmp_path, monkeypatch):
+    with tempfile.TemporaryDirectory(prefix="") as own:  # a short name: Ray's sockets bear no long paths
+        monkeypatch.setattr(tempfile, "tempdir", own)
+        yield
+        assert not ray_processes()
     assert not processes._marked("RA_SIMULATION", str(tmp_path / "run" / "nodes.json"))
-    assert not ray_processes() - before
     assert not psutil.Process().children(recursive=True)
 
 

@@ -7,11 +7,11 @@ import subprocess
 
 import pytest
 from admissions import public_key
+from consortia import own_ports
 from federation import Federation, wait_until
 
 from ra_core.address import split_address
 from ra_core.daemons.environment import flower_environment
-from ra_core.daemons.processes import free_ports
 from ra_core.errors import FlowerError
 from server.flower import Flower, control, write_connection
 from server.provisioning.nginx import LOG
@@ -88,7 +88,7 @@ def federation(site_root, tmp_path_factory):
     if NGINX is None:
         pytest.skip("nginx isn't installed")
     folder = tmp_path_factory.mktemp("nginx")
-    public = f"127.0.0.1:{free_ports(1)[0]}"
+    public = f"127.0.0.1:{own_ports(1)[0]}"
     with Federation(folder / "federation", site_root, names=("anna",), address=public) as federation:
         federation.provision()
         federation.start_server()
