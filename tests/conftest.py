@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 from PIL import Image
 
 from ra_core.config import StudyConfig
@@ -16,6 +17,8 @@ from ra_core.runtime import Runtime
 
 principal.SIDE = 16  # components of 64 x 64 pixels take seconds, and hundreds of tests have rows of PCA
 os.fsync = lambda handle: None  # no test pulls the plug, and thousands of waits for the disk take a minute
+settings.register_profile("unhurried", deadline=None)  # a busy machine fails no test
+settings.load_profile("unhurried")
 torch.set_num_threads(1)  # the tests' tensors are tiny: a second thread costs more than it gives
 HEADER = "path,site,anatomy,modality,split,label,pathology,patient_id,region_mask,source,lesion_mask"
 

@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -44,9 +45,20 @@ WHOLE = {
 """Where a file is read whole without a bound, and why nobody else has a say in how large it is."""
 
 
-def calls(path: Path) -> Iterator[tuple[str, ast.Call]]:
+@cache
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    """Of a file's syntax tree; each file is looked at a dozen times."""
+    return tuple(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+
+
+@cache
+def calls(path: Path) -> tuple[tuple[str, ast.Call], ...]:
     """Each call with what is called: "eval", "yaml.load", ".read"."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    return tuple(_calls(path))
+
+
+def _calls(path: Path) -> Iterator[tuple[str, ast.Call]]:
+    for node in nodes(path):
         if isinstance(node, ast.Call):
             if isinstance(node.func, ast.Name):
                 yield node.func.id, node
@@ -64,8 +76,7 @@ def where(*names: str) -> list[str]:
 
 
 def imported(path: Path) -> set[str]:
-    tree = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-    names = [node for node in tree if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = [node for node in nodes(path) if isinstance(node, ast.Import | ast.ImportFrom)]
     return {
         alias.name.partition(".")[0] if isinstance(node, ast.Import) else (node.module or "").partition(".")[0]
         for node in names

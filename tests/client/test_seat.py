@@ -6,7 +6,7 @@ import pytest
 from federating import answer_of, first_model, note_joined, train_hospitals
 from filelock import FileLock, Timeout
 from hospitals import tiny_federation
-from summing import NAMES, change, pins_of, secure, secure_hospitals, write_keyring
+from summing import NAMES, change, pins_of, plain, secure, secure_hospitals, write_keyring
 
 from client.ledger.book import Ledger
 from client.seat import Seat
@@ -107,10 +107,10 @@ class TestNothingLeavesUnmasked:
         """A study without secure aggregation, but the same model: its update would be the very one that was hidden."""
         hospitals = secure_hospitals(site_root, tmp_path)
         train_hospitals(hospitals, secure(rounds=1))
-        plain = tiny_federation(rounds=1, join_seconds=2.0)
+        unmasked = plain(rounds=1, join_seconds=2.0)
         with pytest.raises(QuorumError, match="anna: its policy refuses: seed: figures with seed 0 have left under"):
-            train_hospitals(hospitals, plain)
-        order = RoundOrder(study=plain, model=first_model(plain), **FACTS | ROUND)
+            train_hospitals(hospitals, unmasked)
+        order = RoundOrder(study=unmasked, model=first_model(unmasked), **FACTS | ROUND)
         assert answer_of(hospitals[0].settings(ONE_THREAD), order).error.reason == "ReleaseError at anna"
         assert "spending" not in {line.kind for line in lines(tmp_path)}
         assert lines(tmp_path)[-1].what["withheld"][0].count("have left under masks") == 2, "by its seed, and its model"

@@ -23,7 +23,7 @@ PIXEL = {"pixel_auroc", "pixel_auprc", "oracle_dice", "dice"}
 
 
 @pytest.fixture(autouse=True)
-def made_small(monkeypatch, untrained_perceptual):
+def made_small(monkeypatch, untrained_perceptual, undrawn):
     monkeypatch.setattr(features, "pretrained", lambda *_: untrained_perceptual)
 
 

@@ -10,7 +10,7 @@ from ra_core.data.geometry import Geometry
 from ra_core.data.preprocess import foreground, preprocess, scale_foreground
 
 CONFIG = PreprocessingConfig(size=32)
-SHAPES = st.tuples(st.integers(2, 40), st.integers(2, 40))
+SHAPES = st.tuples(st.integers(2, 20), st.integers(2, 20))
 PICTURES = arrays(np.float32, SHAPES, elements=st.integers(-1000, 3000).map(float)).filter(lambda x: x.min() < x.max())
 FEW = settings(max_examples=40, deadline=None)
 

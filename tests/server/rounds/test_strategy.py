@@ -34,7 +34,7 @@ def test_a_round_is_the_weighted_mean_of_the_updates():
 
 
 def test_24_orders_of_reply_give_the_same_bits():
-    results = {digest(federate(order=order).model) for order in itertools.permutations(range(4))}
+    results = {digest(federate(order=order, rounds=1).model) for order in itertools.permutations(range(4))}
     assert len(results) == 1
 
 
