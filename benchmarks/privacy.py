@@ -3,7 +3,8 @@
 Trains a method of a study by a federation of its trained sites, once for each epsilon and once without, and prints for
 each the noise, the error on healthy validation images, and AUROC and AUPRC between those and the same with synthetic
 anomalies, as `recipe.py` does: means over the kinds of anomaly and the sites. The latest model is judged each time, as
-under privacy no error tells which is the best. The sites' own policies hold. No test image is read.
+under privacy no error tells which is the best. The sites' own policies hold. No test image is read. The first row is of
+no model: the same black picture for every image, by which a scoring that knows the site's healthy images still scores.
 """
 
 import argparse
@@ -49,6 +50,7 @@ def main():
     print(
         f"{'epsilon':>8}{'noise':>8}{'error':>9}{'image AUROC':>13}{'pixel AUPRC':>13}{'minutes':>9}  {given.scoring}"
     )
+    print(blank(studies[0], trained, scorer, machine, given))
     for study in studies:
         print(row(study, trained, scorer, machine, given))
 
@@ -88,6 +90,20 @@ def asked(config, given, epsilon):
         raise ConfigError(f"--set, --dp: {first_problem(error, 'settings')}", "change it") from None
 
 
+def blank(study, trained, scorer, machine, given):
+    """The line of a model that draws nothing."""
+    method = build_method(study.method, study.preprocessing.size, study.seed).eval()
+    method.reconstruct = torch.zeros_like
+    return f"{'no model':>16}{numbers(method, study, trained, scorer, machine, given)}"
+
+
+def numbers(method, study, trained, scorer, machine, given):
+    """Of a line: error, AUROC and AUPRC, means over the sites."""
+    judged = [judge(method, scorer, place.images, study, machine) for place in trained]
+    auroc, auprc = np.mean([found[given.scoring] for _, found in judged], axis=0)
+    return f"{np.mean([error for error, _ in judged]):9.5f}{auroc:13.4f}{auprc:13.4f}"
+
+
 def row(study, trained, scorer, machine, given):
     """A line of the table: one federation, trained and judged."""
     began = time.monotonic()
@@ -98,13 +114,11 @@ def row(study, trained, scorer, machine, given):
         progress = run_in_process(study, nodes, runtime, folder / "run", lambda *_: None)
     method = build_method(study.method, study.preprocessing.size, study.seed)
     load_shared(method, study.federation, {key: torch.from_numpy(array) for key, array in progress.model.items()})
-    judged = [judge(method.eval(), scorer, place.images, study, machine) for place in trained]
-    error = np.mean([error for error, _ in judged])
-    auroc, auprc = np.mean([numbers[given.scoring] for _, numbers in judged], axis=0)
-    told = [numbers for record in progress.records for numbers in record.privacy.values()]
+    told = [spent for record in progress.records for spent in record.privacy.values()]
     epsilon, noise = (max(t[0] for t in told), max(t[2] for t in told)) if told else (math.inf, 0)
     minutes = (time.monotonic() - began) / 60
-    return f"{epsilon:8.3g}{noise:8.3g}{error:9.5f}{auroc:13.4f}{auprc:13.4f}{minutes:9.1f}"
+    judged = numbers(method.eval(), study, trained, scorer, machine, given)
+    return f"{epsilon:8.3g}{noise:8.3g}{judged}{minutes:9.1f}"
 
 
 if __name__ == "__main__":
