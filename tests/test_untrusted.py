@@ -40,6 +40,7 @@ WHOLE = {
     "server/provisioning/": "written by our own commands, in the consortium's folder",
     "server/rounds/account.py": "written by our own app, in the consortium's folder",
     "server/rounds/once.py": "likewise",
+    "server/superlink.py": "Flower's settings, which we wrote",
     "simulation/": "the researcher's own machine and files",
 }
 """Where a file is read whole without a bound, and why nobody else has a say in how large it is."""

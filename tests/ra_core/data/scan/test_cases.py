@@ -215,7 +215,7 @@ class TestPrivacy:
         folder, told = case("15")
         caplog.set_level(logging.DEBUG)
         found = scan(folder, ScanRules(), STUDY, cache=tmp_path)
-        (cached,) = tmp_path.iterdir()
+        (cached,) = (path for path in tmp_path.rglob("*") if path.is_file())
         printed = capfd.readouterr()
         texts = [printed.out, printed.err, caplog.text, cached.name, cached.read_text(), repr(found)]
         texts += [str(warning.message) for warning in recwarn] + [entry.message for entry in found.entries]
