@@ -1,5 +1,6 @@
 """The benchmarks of a federation run, and print what they promise; their numbers are not judged."""
 
+import contextlib
 import json
 import os
 import re
@@ -38,6 +39,19 @@ def run(desk, script, *arguments):
     return finished.stdout
 
 
+@contextlib.contextmanager
+def own_modules():
+    """Within, a benchmark's imports are of benchmarks: tests have files of the same names."""
+    names = {path.stem for path in BENCHMARKS.glob("*.py")}
+    others = {name: sys.modules.pop(name) for name in names & sys.modules.keys()}
+    try:
+        yield
+    finally:
+        for name in names & sys.modules.keys():
+            del sys.modules[name]
+        sys.modules.update(others)
+
+
 @pytest.mark.parametrize("script", TINIEST)
 def test_it_tells_the_machine_and_what_it_promises(script, weights_file, tmp_path, monkeypatch, capsys):
     """In this process: loading torch is most of what each would need by itself."""
@@ -45,7 +59,7 @@ def test_it_tells_the_machine_and_what_it_promises(script, weights_file, tmp_pat
     more = ["--weights", str(weights_file)] if script == "scoring.py" else []
     monkeypatch.setattr(sys, "argv", [script, *arguments.split(), *more])
     monkeypatch.syspath_prepend(BENCHMARKS)
-    with patch.dict(os.environ, RA_CACHE=str(tmp_path)):  # some set variables
+    with patch.dict(os.environ, RA_CACHE=str(tmp_path)), own_modules():  # some set variables
         runpy.run_path(BENCHMARKS / script, run_name="__main__")
     said = capsys.readouterr().out
     assert MACHINE.match(said)
