@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 OUT ?= out
-FAST := -m "not system" --numprocesses 2 --dist loadfile
 SYSTEM := tests/system
+FAST := --ignore=$(SYSTEM) --numprocesses 2 --dist loadfile
 
 .PHONY: install demo test coverage test-system test-night check audit bench bench-long clean
 
@@ -64,7 +64,7 @@ bench-long: install ## those that take hours; the last one needs a C++ compiler
 	$(BIN)/ra-simulate cohort --size 64 --out $(BENCH)
 	cp simulation/studies/grid_virtual_methods.yaml $(BENCH)
 	$(BIN)/python benchmarks/privacy.py $(BENCH)/grid_virtual_methods.yaml --data $(BENCH) --method RA --rounds 10 \
-	    --steps 20 --set warmup_steps=160 --epsilon inf 50 8
+	    --steps 20 --set warmup_steps=160 --epsilon inf 50 8 2
 	$(BIN)/python benchmarks/membership.py --patients 40
 	$(BIN)/python benchmarks/membership.py --patients 12 --warmup 800 --rounds 41 --pairs 2
 	$(BIN)/python benchmarks/step.py --compile

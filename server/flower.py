@@ -142,12 +142,7 @@ class Flower:
         Raises:
             FlowerError: the SuperLink can't be reached.
         """
-        from server.superlink import moment  # noqa: PLC0415 - it takes a second, and many commands ask nothing
-
-        return [
-            NodeState(str(n.node_id), n.status, moment(n.last_activated_at), moment(n.last_deactivated_at))
-            for n in self._superlink().nodes().nodes_info
-        ]
+        return self._superlink().nodes()
 
     def submit(self, app: Path, run_config: Mapping[str, str], *options: str) -> int:
         """Start a run; the value is its number.
@@ -172,12 +167,7 @@ class Flower:
         Raises:
             FlowerError: the SuperLink can't be reached, or knows no such run.
         """
-        found = self._superlink().run(run).run_dict
-        if run not in found:
-            raise FlowerError(f"the SuperLink knows no run {run}", self.hint)
-        state = found[run].status
-        status = ":".join(filter(None, (state.status, state.sub_status)))
-        return RunState(status, state.details, found[run].fab_hash)
+        return self._superlink().status(run)
 
     def stop(self, run: int) -> None:
         """End a run; sites finish the message that they are at.
@@ -197,7 +187,7 @@ class Flower:
         return done.stdout + done.stderr
 
     def _superlink(self) -> SuperLink:
-        from server.superlink import SuperLink  # noqa: PLC0415 - likewise
+        from server.superlink import SuperLink  # noqa: PLC0415 - it takes a second, and many commands ask nothing
 
         return SuperLink(Path(self.env["FLWR_HOME"]), self.connection, self.hint)
 

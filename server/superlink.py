@@ -13,16 +13,16 @@ from typing import TypeVar
 
 import httpx
 from flwr.proto.control_pb2 import ListNodesRequest, ListNodesResponse, ListRunsRequest, ListRunsResponse
+from flwr.supercore.protobuf.constants import PROTOBUF_MEDIA_TYPE
 from google.protobuf.message import DecodeError, Message
 
 from ra_core.errors import FlowerError
+from server.flower import NodeState, RunState
 
-__all__ = ["SuperLink", "moment"]
+__all__ = ["SuperLink"]
 
 ANSWER_SECONDS = 30.0
 """Longest wait for an answer."""
-
-KIND = "application/protobuf"
 
 _Answer = TypeVar("_Answer", bound=Message)
 
@@ -41,21 +41,31 @@ class SuperLink:
     connection: str
     hint: str = ""
 
-    def nodes(self) -> ListNodesResponse:
+    def nodes(self) -> list[NodeState]:
         """All nodes that were ever registered.
 
         Raises:
             FlowerError: it can't be reached.
         """
-        return self._asked("list-nodes", ListNodesRequest(), ListNodesResponse())
+        found = self._asked("list-nodes", ListNodesRequest(), ListNodesResponse()).nodes_info
+        return [
+            NodeState(
+                str(node.node_id), node.status, _moment(node.last_activated_at), _moment(node.last_deactivated_at)
+            )
+            for node in found
+        ]
 
-    def run(self, number: int) -> ListRunsResponse:
-        """A run.
+    def status(self, run: int) -> RunState:
+        """What has become of a run.
 
         Raises:
             FlowerError: it can't be reached, or knows no such run.
         """
-        return self._asked("list-runs", ListRunsRequest(run_id=number), ListRunsResponse())
+        found = self._asked("list-runs", ListRunsRequest(run_id=run), ListRunsResponse()).run_dict
+        if run not in found:
+            raise FlowerError(f"the SuperLink knows no run {run}", self.hint)
+        state = found[run].status
+        return RunState(":".join(filter(None, (state.status, state.sub_status))), state.details, found[run].fab_hash)
 
     def _asked(self, question: str, request: Message, answer: _Answer) -> _Answer:
         try:
@@ -65,7 +75,7 @@ class SuperLink:
             response = httpx.post(
                 f"{'https' if ca else 'http'}://{place['address']}/v1/control/{question}",
                 content=request.SerializeToString(),
-                headers={"content-type": KIND, "accept": KIND},
+                headers={"content-type": PROTOBUF_MEDIA_TYPE, "accept": PROTOBUF_MEDIA_TYPE},
                 verify=ssl.create_default_context(cafile=ca) if ca else False,
                 trust_env=False,  # a proxy of the house is not for a server of this machine
                 timeout=ANSWER_SECONDS,
@@ -77,6 +87,6 @@ class SuperLink:
         return answer
 
 
-def moment(told: str) -> str:
+def _moment(told: str) -> str:
     """A time of Flower's as its command writes it, `YYYY-MM-DD HH:MM:SSZ`; "N/A" where it tells none."""
     return f"{told[:19].replace('T', ' ')}Z" if told else "N/A"

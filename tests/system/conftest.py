@@ -34,13 +34,6 @@ PATIENCE = 900
 """Seconds after which a process is taken for hung."""
 
 
-def pytest_collection_modifyitems(items):
-    """Every test of this folder is a system test: its place says so, once."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.system)
-
-
 @dataclass(frozen=True)
 class Finished:
     """What a process left behind."""
