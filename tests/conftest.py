@@ -12,6 +12,7 @@ from PIL import Image
 
 from ra_core.config import StudyConfig
 from ra_core.models import principal
+from ra_core.models.features import pretrained
 from ra_core.perceptual import Perceptual
 from ra_core.runtime import Runtime
 
@@ -61,6 +62,14 @@ def untrained_perceptual():
         torch.manual_seed(0)
         net = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False)
     return Perceptual(net, torch.device("cpu"))
+
+
+@pytest.fixture
+def nothing_loaded():
+    """A process that has loaded no perceptual network yet, and leaves none to the tests after this one."""
+    pretrained.cache_clear()
+    yield
+    pretrained.cache_clear()
 
 
 class _Levels(torch.nn.Module):

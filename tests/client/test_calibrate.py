@@ -343,7 +343,7 @@ def test_a_reference_for_another_rate_or_scoring_is_not_used(large, tmp_path, ot
 # --- choosing, warning, refusing
 
 
-def test_the_scoring_is_chosen_on_synthetic_anomalies(large, model, monkeypatch, untrained_perceptual):
+def test_the_scoring_is_chosen_on_synthetic_anomalies(large, model, monkeypatch, untrained_perceptual, nothing_loaded):
     monkeypatch.setattr(Perceptual, "load", lambda *_: untrained_perceptual)
     said = calibrate(large, model)
     found = kept(model)

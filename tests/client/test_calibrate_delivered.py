@@ -21,7 +21,7 @@ NAMES = ("anna", "berta", "clara")
 
 
 @pytest.fixture
-def network(monkeypatch, untrained_perceptual):
+def network(monkeypatch, untrained_perceptual, nothing_loaded):
     """What all find where they ask for a perceptual network; the list has whom they asked for."""
     asked = []
     monkeypatch.setattr(Perceptual, "load", lambda config, _: asked.append(config.net) or untrained_perceptual)

@@ -8,7 +8,6 @@ from ra_core.data import HeldImages
 from ra_core.errors import WeightsError
 from ra_core.models.ae_perceptual import PerceptualAE, relative_difference
 from ra_core.models.configs import PerceptualAEConfig
-from ra_core.models.features import pretrained
 from ra_core.models.method import StepState
 from ra_core.models.registry import build_method
 from ra_core.models.shared import shared_tensors
@@ -89,10 +88,9 @@ def test_the_pretrained_network_is_no_part_of_it(tiny_study, runtime, network):
     assert not any(parameter.requires_grad for parameter in network._net.parameters())
 
 
-def test_scoring_needs_no_weights_and_training_says_so(tiny_study, runtime, monkeypatch, tmp_path):
+def test_scoring_needs_no_weights_and_training_says_so(tiny_study, runtime, monkeypatch, tmp_path, nothing_loaded):
     monkeypatch.setenv("RA_CACHE", str(tmp_path))
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    pretrained.cache_clear()  # another test may have given one
     t = trainer(tiny_study, runtime, net="squeeze")
     assert t.method.reconstruct(pictures()).shape == (4, 1, SIZE, SIZE)
     with pytest.raises(WeightsError, match="squeeze"):

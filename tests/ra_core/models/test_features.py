@@ -80,17 +80,16 @@ def test_a_network_needed_in_training_alone_counts_too(monkeypatch, untrained_pe
     assert features_hash(PerceptualAEConfig()) == features.network_hash(RAConfig()) == ""
 
 
-def test_where_to_get_a_methods_network_names_no_setting(monkeypatch, tmp_path):
+def test_where_to_get_a_methods_network_names_no_setting(monkeypatch, tmp_path, nothing_loaded):
     monkeypatch.setenv("RA_CACHE", str(tmp_path))
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    features.pretrained.cache_clear()
     with pytest.raises(WeightsError, match="no pretrained weights of 'alex'") as caught:
         features.features_hash(PaDiMConfig())
     assert "ra-simulate weights" in caught.value.hint
     assert "perceptual.weights" not in caught.value.hint
 
 
-def test_a_network_first_loaded_in_inference_mode_lets_gradients_through(monkeypatch, untrained_perceptual):
+def test_a_network_first_loaded_in_inference_mode_lets_gradients_through(monkeypatch, nothing_loaded):
     from ra_core.models.configs import PerceptualConfig
     from ra_core.perceptual import Perceptual
 
@@ -100,14 +99,10 @@ def test_a_network_first_loaded_in_inference_mode_lets_gradients_through(monkeyp
         return Perceptual(lpips.LPIPS(net="alex", pnet_rand=True, verbose=False), torch.device(device))
 
     monkeypatch.setattr(Perceptual, "load", load)
-    features.pretrained.cache_clear()
-    try:
-        with torch.inference_mode():
-            features.pretrained(PerceptualConfig(), "cpu")
-        x = pictures(1).requires_grad_()
-        features.pretrained(PerceptualConfig(), "cpu").features(x)[0].sum().backward()
-    finally:
-        features.pretrained.cache_clear()
+    with torch.inference_mode():
+        features.pretrained(PerceptualConfig(), "cpu")
+    x = pictures(1).requires_grad_()
+    features.pretrained(PerceptualConfig(), "cpu").features(x)[0].sum().backward()
     assert x.grad.abs().max() > 0
 
 
