@@ -96,7 +96,7 @@ def train(trained, study, machine, folder, given, reporter):
     """The model, by one of the two ways."""
     sites = tuple(place.name for place in trained)
     if given.federate is None:
-        images = [JoinedImages.of(getattr(place.images, split) for place in trained) for split in ("train", "val")]
+        images = JoinedImages.train_and_val([place.images for place in trained])
         return train_alone(Arm("pooled", sites), *images, study, machine, folder, reporter)
     nodes = [Node(p.name, p.file, p.root, folder / "sites" / p.name, given.cache) for p in trained]
     runtime = RuntimeConfig(threads=given.threads)

@@ -151,7 +151,7 @@ class Experiment:
         if arm.kind == "federated":
             nodes = [Node(p.name, p.file, p.root, folder / "sites", self.cache) for p in members]
             return train_federated(arm, nodes, self.study, self.config.runtime, folder, self.engine, self.reporter)
-        train, val = (JoinedImages.of(getattr(place.images, split) for place in members) for split in ("train", "val"))
+        train, val = JoinedImages.train_and_val([place.images for place in members])
         return train_alone(arm, train, val, self.study, self.runtime, folder, self.reporter)
 
     def _evaluate(self, trained: Sequence[Trained]) -> _Found:

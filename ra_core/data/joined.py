@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ra_core.data.dataset import ImageSet
+from ra_core.data.site_images import SiteImages
 
 __all__ = ["JoinedImages"]
 
@@ -27,6 +28,11 @@ class JoinedImages:
     def of(cls, sets: Iterable[ImageSet]) -> JoinedImages:
         """All images of the sets, one set after another."""
         return cls([(images, index) for images in sets for index in range(len(images))])
+
+    @classmethod
+    def train_and_val(cls, sites: Sequence[SiteImages]) -> tuple[JoinedImages, JoinedImages]:
+        """All images of the sites that a model trains on, and all that choose its step."""
+        return cls.of(site.train for site in sites), cls.of(site.val for site in sites)
 
     def __len__(self) -> int:
         """How many images there are."""

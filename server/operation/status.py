@@ -24,6 +24,9 @@ from server.story.story import RunStory
 
 __all__ = ["runs_of", "runs_table", "status_lines", "status_of"]
 
+STARTING_SECONDS = 60
+"""So long after the daemon's start, what does not answer is thought to be starting."""
+
 
 def status_of(consortium: Consortium) -> dict[str, Any]:
     """Everything, as JSON values.
@@ -57,8 +60,9 @@ def status_lines(status: dict[str, Any]) -> Iterator[str]:
     yield f"{status['consortium']}, {status['address']}"
     if daemon:
         yield f"daemon: runs since {daemon.get('started', 'just now')} (process {daemon['pid']})"
+        silent = "starts" if _just_started(daemon) else "does not answer; the daemon restarts it"
         for name, well in status["serving"].items():
-            yield f"{name}: {'serves' if well else 'does not answer; the daemon restarts it'}"
+            yield f"{name}: {'serves' if well else silent}"
     else:
         yield "daemon: does not run; `ra-server start` starts it"
     if status["trouble"]:
@@ -80,6 +84,13 @@ def runs_table(runs: list[dict[str, Any]]) -> Table:
         rounds = f"{run['rounds_done']}/{run['rounds_asked'] or '?'}"
         table.add_row(run["name"], run["state"], rounds, error, ", ".join(run["sites"]), "; ".join(why))
     return table
+
+
+def _just_started(daemon: dict[str, Any]) -> bool:
+    started = daemon.get("started")
+    if started is None:
+        return True
+    return (dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(started)).total_seconds() < STARTING_SECONDS
 
 
 def _nodes(consortium: Consortium) -> tuple[list[NodeState], str]:

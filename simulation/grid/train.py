@@ -69,9 +69,7 @@ def train(cell: Cell, bench: Workbench, folder: Path, reporter: Reporter) -> Mod
     members = [place for place in bench.places if place.name in cell.variant.sites]
     kind = ARMS[cell.arm]
     if kind.federation is None:
-        train_set, val_set = (
-            JoinedImages.of(getattr(place.images, split) for place in members) for split in ("train", "val")
-        )
+        train_set, val_set = JoinedImages.train_and_val([place.images for place in members])
         arm = Arm("pooled" if kind.members == "all" else "local", cell.variant.sites)
         return _one(train_alone(arm, train_set, val_set, cell.study, bench.machine, folder, reporter), bench)
     nodes = [Node(p.name, p.file, p.root, folder / "sites" / p.name, bench.cache) for p in members]

@@ -79,6 +79,16 @@ def test_a_superlink_that_answers_nothing_is_a_trouble_and_no_end(consortium, mo
     assert "trouble: `flwr supernode` failed: no" in list(status_lines(found))
 
 
+@pytest.mark.parametrize(("ago", "told"), [(5, "starts"), (90, "does not answer; the daemon restarts it")])
+def test_what_does_not_answer_yet_is_no_fault(consortium, monkeypatch, ago, told):
+    started = (dt.datetime.now(dt.UTC) - dt.timedelta(seconds=ago)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    monkeypatch.setattr(module, "running", lambda _: {"pid": 7, "started": started})
+    monkeypatch.setattr(module, "serving", lambda _: False)
+    lines = list(status_lines(status_of(consortium)))
+    assert f"superlink: {told}" in lines
+    assert "superlink: serves" not in lines
+
+
 def test_certificates_that_end_soon_are_named(tmp_path):
     consortium = provisioned(tmp_path, certificate_days=20)
     assert any(line.startswith("certificate: server.crt expires on") for line in status_lines(status_of(consortium)))
