@@ -104,13 +104,14 @@ def memory(pid="self"):
 
 @contextlib.contextmanager
 def looking(at, pause):
-    """Within, `at` is called again and again in a thread, with a pause of seconds in between."""
+    """Within, `at` is called at once, and then again and again in a thread, with a pause of seconds in between."""
     ended = threading.Event()
 
     def look_again():
         while not ended.wait(pause):
             at()
 
+    at()
     thread = threading.Thread(target=look_again)
     thread.start()
     try:

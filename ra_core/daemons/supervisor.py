@@ -72,7 +72,7 @@ class Supervisor:
         Raises:
             OSError: a program or its log can't be opened.
         """
-        end_all(self._marker, self._value)
+        end_all(self._marker, self._value, GRACE_SECONDS)
         try:
             while not stop():
                 for child in self._children.values():
@@ -80,7 +80,7 @@ class Supervisor:
                 tick()
                 time.sleep(TICK_SECONDS)
         finally:
-            end_all(self._marker, self._value)
+            end_all(self._marker, self._value, GRACE_SECONDS)
             for child in self._children.values():
                 child.reap()
 

@@ -1,14 +1,15 @@
 """The app bundle carries no code, from a checkout and from the installed package alike."""
 
+import contextlib
 import hashlib
-import subprocess
 import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
+from flwr.cli.app import app as flwr
+from typer.testing import CliRunner
 
-from ra_core.daemons.processes import executable
 from server.bundle import bundle_hash, write_app
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,9 +28,9 @@ def written(tmp_path_factory):
 
 def built(app, folder):
     """The bundle that Flower's own command makes of an app."""
-    command = [executable("flwr"), "build", "--app", str(app)]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603
-    assert not done.returncode, done.stderr
+    with contextlib.chdir(folder):
+        done = CliRunner().invoke(flwr, ["build", "--app", str(app)])
+    assert not done.exit_code, done.output
     (bundle,) = folder.glob("*.fab")
     return bundle
 

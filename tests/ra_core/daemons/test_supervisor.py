@@ -82,7 +82,7 @@ def test_all_children_and_their_children_end(desk):
 
 
 def test_one_that_takes_no_hint_is_killed(desk, monkeypatch):
-    monkeypatch.setattr("ra_core.daemons.processes.GRACE_SECONDS", 0.5)
+    monkeypatch.setattr(supervisor, "GRACE_SECONDS", 0.5)
     log = desk.folder / "a.log"
     desk.supervise([desk.python("a", STUBBORN)], lambda _: log.exists() and "up" in log.read_text())
     assert desk.left() == []
