@@ -84,9 +84,9 @@ def tell(what, values):
             seconds = time.perf_counter() - begun
             print(f"  {layout:9s} {name}: {len(packed):10,} bytes, {len(packed) / len(raw):4.0%}, {seconds:5.2f} s")
     begun = time.perf_counter()
-    sent = pack(values)
+    sent = pack({"all": values}, compress=True)
     packed = time.perf_counter()
-    same = np.array_equal(unpack(sent, values.dtype), values)
+    same = np.array_equal(unpack(sent, values.dtype)["all"], values)
     read = time.perf_counter() - packed
     bits = "the same" if same else "OTHER"
     print(f"  federation.compress: {len(sent.data):,} bytes, {bits} bits; {packed - begun:.2f} s and {read:.2f} s back")

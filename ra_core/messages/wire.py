@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from io import BytesIO
 from typing import Any, Self, get_type_hints
 
 import numpy as np
@@ -16,7 +14,7 @@ from pydantic import ValidationError
 from ra_core.config import DIGEST, SITE_NAME, StudyConfig
 from ra_core.errors import VersionError
 from ra_core.installed import package_hash
-from ra_core.messages.packing import PACKED, pack, plain, unpack
+from ra_core.messages.packing import pack, unpack
 
 __all__ = ["SITE_FAILED", "MessageError", "Model", "ModelOrder", "Order", "Reply", "arrays", "numpy_arrays"]
 
@@ -27,6 +25,7 @@ SITE_FAILED = 1000
 """Code of a site's own error reply. Its reason is "KIND at SITE", no more: texts may name files or patients."""
 
 _LONGEST_TEXT = 1 << 20
+_ALL = "all"  # name of the one array that a part has
 
 
 class MessageError(ValueError):
@@ -174,14 +173,13 @@ class Reply:
 
 
 def arrays(found: Mapping[str, NDArray[Any]], compress: bool = False) -> ArrayRecord:
-    """Arrays by name, as Flower sends them.
+    """Arrays by name, as Flower sends them: all as one.
 
     Args:
         found: by name.
-        compress: without loss, those that become smaller by it.
+        compress: without loss, where they become smaller by it.
     """
-    as_sent = pack if compress else plain
-    return ArrayRecord({name: as_sent(array) for name, array in found.items()})
+    return ArrayRecord({_ALL: pack(found, compress)})
 
 
 def numpy_arrays(record: RecordDict, part: str, dtype: np.dtype[Any]) -> dict[str, NDArray[Any]]:
@@ -191,15 +189,12 @@ def numpy_arrays(record: RecordDict, part: str, dtype: np.dtype[Any]) -> dict[st
         MessageError: there is no such part, or an array is of another type or can't be read.
     """
     found = record.array_records.get(part)
-    if found is None:
+    if found is None or set(found) != {_ALL}:
         raise MessageError(f"'{part}' holds no arrays")
-    read = {}
-    for name, array in found.items():
-        try:
-            read[name] = unpack(array, dtype) if array.stype == PACKED else _decode(array.data, dtype)
-        except Exception:  # of many kinds: NumPy evaluates and tokenizes what stands in the header
-            raise MessageError(f"an array of '{part}' can't be read, or is not {dtype}") from None
-    return read
+    try:
+        return unpack(found[_ALL], dtype)
+    except Exception:  # of many kinds: each library on the way has its own
+        raise MessageError(f"the arrays of '{part}' can't be read, or one is not {dtype}") from None
 
 
 def _plain(kind: type) -> dict[str, type]:
@@ -227,19 +222,3 @@ def _fields(record: RecordDict, part: str, expected: Mapping[str, type]) -> dict
         if type(value) is not kind or (isinstance(value, str) and len(value) > _LONGEST_TEXT):
             raise MessageError(f"'{part}.{name}' is not of type {kind.__name__}, or too long")
     return dict(found)
-
-
-def _decode(data: bytes, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """What `numpy.save` wrote. `numpy.load` would set aside whatever memory a header asks for before it looks further.
-
-    Raises:
-        Exception: another format or type, or not as many values as the shape says.
-    """
-    file = BytesIO(data)
-    if np.lib.format.read_magic(file) != (1, 0):
-        raise ValueError("another version of the format")
-    shape, fortran, found = np.lib.format.read_array_header_1_0(file)
-    values = memoryview(data)[file.tell() :]
-    if found != dtype or fortran or len(values) != math.prod(shape) * dtype.itemsize:
-        raise ValueError("another type, order or size")
-    return np.frombuffer(values, dtype).reshape(shape).copy()

@@ -97,7 +97,7 @@ def sent(monkeypatch):
                 for part, record in [*content.config_records.items(), *content.metric_records.items()]
             }
             contents.append(json.dumps(told, ensure_ascii=False).encode())
-            contents.extend(a.numpy().tobytes() for part in content.array_records.values() for a in part.values())
+            contents.extend(a.data for part in content.array_records.values() for a in part.values())
         return answer
 
     monkeypatch.setattr(in_process, "client_app", app)

@@ -1,4 +1,5 @@
 import io
+import json
 import math
 import random
 from dataclasses import replace
@@ -10,6 +11,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 from hypothesis import given
 from hypothesis import strategies as st
 from replies import check_reply, delivery_reply, histogram_reply, join_refusal, join_reply, round_reply
+from safetensors.numpy import save
 
 from ra_core.config import SITE_NAME, StudyConfig
 from ra_core.errors import VersionError
@@ -27,6 +29,7 @@ from ra_core.messages import (
     RoundReply,
     arrays,
 )
+from ra_core.messages.packing import PACKED, PLAIN
 from ra_core.thresholds.histogram import CELLS, Histogram
 
 STUDY = StudyConfig.model_validate({"federation": {"local_steps": 10}})
@@ -261,14 +264,8 @@ def test_what_is_no_name(name):
 
 def with_bytes(data):
     record = reply().to_record()
-    record["update"] = ArrayRecord({"encoder.w": Array("int32", (2, 3), "numpy.ndarray", data)})
+    record["update"] = ArrayRecord({"all": Array("uint8", (len(data),), PLAIN, data)})
     return record
-
-
-def saved(array):
-    file = io.BytesIO()
-    np.save(file, array)
-    return file.getvalue()
 
 
 @given(st.binary(max_size=300))
@@ -280,24 +277,59 @@ def test_bytes_that_are_no_array_are_refused(data):
 @given(st.randoms(use_true_random=False), st.integers(1, 8))
 def test_a_damaged_array_is_refused_or_another_array(rng: random.Random, count):
     """Never another exception, never other than int32 of the size of the bytes."""
-    data = bytearray(saved(np.arange(6, dtype=np.int32).reshape(2, 3)))
+    data = bytearray(save({"encoder.w": np.arange(6, dtype=np.int32).reshape(2, 3)}))
     for _ in range(count):
         data[rng.randrange(len(data))] = rng.randrange(256)
     try:
-        found = RoundReply.from_record(with_bytes(bytes(data))).update["encoder.w"]
+        (found,) = RoundReply.from_record(with_bytes(bytes(data))).update.values()
     except MessageError:
         return
     assert (found.dtype, found.size) == (np.int32, 6)
 
 
+PLACE = {"dtype": "I32", "shape": [2, 3], "data_offsets": [0, 24]}
+
+
 @pytest.mark.parametrize(
     "header",
-    ["(" * 9000, "-" * 9000 + "1", "{'descr': '<i4', 'fortran_order': False, 'shape': (1" + "0" * 5000 + ",)}"],
+    [
+        "[" * 9000,
+        '{"w":' * 9000,
+        json.dumps({"w": PLACE | {"shape": [2, 4]}}),
+        json.dumps({"w": PLACE | {"shape": [2**62, 2**62]}}),
+        json.dumps({"w": PLACE | {"shape": [-2, -3]}}),
+        json.dumps({"w": PLACE | {"data_offsets": [0, 2**62]}}),
+        json.dumps({"w": PLACE | {"data_offsets": [24, 0]}}),
+        json.dumps({"w": PLACE, "v": PLACE}),
+        json.dumps({"w": PLACE | {"dtype": "F32"}}),
+        json.dumps({"w": PLACE | {"dtype": "O"}}),
+        json.dumps({"w": {"shape": [2, 3]}}),
+    ],
 )
 def test_a_header_made_to_break_its_reader_is_refused(header):
-    text = header.encode() + b"\n"
+    text = header.encode()
+    text += b" " * (-len(text) % 8)
     with pytest.raises(MessageError):
-        RoundReply.from_record(with_bytes(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text))
+        RoundReply.from_record(with_bytes(len(text).to_bytes(8, "little") + text + bytes(24)))
+
+
+def test_a_pickle_is_no_array():
+    file = io.BytesIO()
+    np.save(file, np.array([{}], dtype=object), allow_pickle=True)
+    for kind in (PLAIN, PACKED, "numpy.ndarray"):
+        record = reply().to_record()
+        record["update"] = ArrayRecord({"all": Array("object", (1,), kind, file.getvalue())})
+        with pytest.raises(MessageError):
+            RoundReply.from_record(record)
+
+
+def test_one_part_has_one_array_of_flowers():
+    """Each more would cost requests and entries in a database at every stop on the way."""
+    record = reply().to_record()
+    assert len(record["update"]) == 1
+    record["update"]["another"] = record["update"]["all"]
+    with pytest.raises(MessageError, match="'update' holds no arrays"):
+        RoundReply.from_record(record)
 
 
 def test_nothing_but_the_three_parts():

@@ -16,7 +16,8 @@ from ra_core.config import PolicyConfig, StudyConfig
 from ra_core.errors import MaskingError, QuorumError
 from ra_core.fixed_point import RESOLUTION
 from ra_core.installed import package_hash
-from ra_core.messages import RoundOrder
+from ra_core.messages import RoundOrder, arrays
+from ra_core.messages.wire import numpy_arrays
 from ra_core.privacy.accounting import Releases, epsilon_of
 from server.rounds.account import Account
 from server.rounds.card import model_card
@@ -179,8 +180,7 @@ class TestWhatTheServerLearns:
         assert isinstance(content, RecordDict)
         assert set(content) == {"facts", "masked"}
         assert not {"n_images", "metrics", "update"} & set(content["facts"])
-        words = content["masked"]["vector"].numpy()
-        assert words.dtype == np.uint64
+        words = numpy_arrays(content, "masked", np.dtype(np.uint64))["vector"]
         assert abs(np.unpackbits(words.view(np.uint8)).mean() - 0.5) < 0.01
 
     def test_the_ledger_says_what_was_under_the_masks_and_holds_no_share(self, done, seen, folder):
@@ -197,7 +197,7 @@ class TestWhatTheServerLearns:
         assert masked["metrics"].keys() == {"validation_error"}
         assert masked["norm"] > 0
         assert len(masked["facts"]["said"]["vector"]) == 44
-        assert masked["bytes"] > seen["anna", "mask"]["masked"]["vector"].numpy().nbytes
+        assert masked["bytes"] > numpy_arrays(seen["anna", "mask"], "masked", np.dtype(np.uint64))["vector"].nbytes
         revealed = json.loads(seen["anna", "reveal"]["facts"]["message"])
         assert found[5].what["facts"]["said"]["seeds"] == sorted(revealed["seeds"]) == list(NAMES)
         ledger = Ledger.of(folder / "state", "anna").file.read_text()
@@ -237,10 +237,10 @@ class TestDisagreement:
 
         def meddle(site, stage, message, answer):
             if stage == "deal":
-                relayed = message.content["relayed"]
-                forged = json.loads(relayed["berta"].numpy().tobytes())
-                forged["identity"] = 43 * "A" + "="
-                message.content["relayed"] = altered(relayed, berta=json.dumps(forged).encode())
+                relayed = numpy_arrays(message.content, "relayed", np.dtype(np.uint8))
+                forged = json.loads(relayed["berta"].tobytes()) | {"identity": 43 * "A" + "="}
+                relayed["berta"] = np.frombuffer(json.dumps(forged).encode(), np.uint8)
+                message.content["relayed"] = arrays(relayed)
             return answer()
 
         with pytest.raises(QuorumError, match="anna: deal: reports MaskingError and blames 'berta'"):
@@ -252,9 +252,9 @@ class TestDisagreement:
 
         def meddle(site, stage, message, answer):
             if stage == "mask" and site == "dora":
-                model = message.content["model"]
-                name = next(iter(model))
-                message.content["model"] = altered(model, **{name: model[name].numpy() + 1})
+                model = numpy_arrays(message.content, "model", np.dtype(np.float32))
+                model[next(iter(model))] += 1
+                message.content["model"] = arrays(model)
             return answer()
 
         done = train_hospitals(hospitals, secure(**ONCE), app=between(meddle))
@@ -264,8 +264,8 @@ class TestDisagreement:
         def meddle(site, stage, message, answer):
             sent = answer()
             if stage == "mask" and site == "dora":
-                vector = sent.content["masked"]["vector"].numpy() + np.uint64(1)
-                sent.content["masked"] = altered(sent.content["masked"], vector=vector)
+                masked = numpy_arrays(sent.content, "masked", np.dtype(np.uint64))
+                sent.content["masked"] = arrays({"vector": masked["vector"] + np.uint64(1)})
             return sent
 
         done = train_hospitals(hospitals, secure(**ONCE), app=between(meddle))
@@ -308,15 +308,6 @@ class TestDisagreement:
             train_hospitals(hospitals, secure(**ONCE), on_masking=asked.append)
         assert "goes on from the last checkpoint" in raised.value.hint
         assert asked == []
-
-
-def altered(record, **arrays):
-    from ra_core.messages import arrays as as_record
-
-    found = {name: array.numpy() for name, array in record.items()}
-    for name, content in arrays.items():
-        found[name] = np.frombuffer(content, np.uint8) if isinstance(content, bytes) else content
-    return as_record(found)
 
 
 class TestARunThatWasBrokenOff:
