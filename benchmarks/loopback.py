@@ -7,16 +7,15 @@ import time
 
 import numpy as np
 import yaml
-from consortia import addresses
 from cryptography.hazmat.primitives.serialization import load_ssh_public_key
 from PIL import Image
 from reading import head
 
 from ra_core.daemons.health import serving
-from ra_core.daemons.processes import end_all, executable, last_lines
+from ra_core.daemons.processes import end_all, executable, free_ports, last_lines
 from ra_core.data.manifest import manifest_bytes
 from ra_core.keys import fingerprint
-from server.consortium import load_consortium
+from server.consortium import PORTS, load_consortium
 from server.flower import control
 from server.operation.daemon import health_addresses
 from server.operation.keeper import online_since
@@ -35,7 +34,10 @@ class Loopback:
         self.folder, self.sites, self.started = folder, sites, []
         env = {name: value for name, value in os.environ.items() if name not in HIDDEN}
         self.env = env | {"RA_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
-        settings = addresses() | {"name": "Loopback", "sites": list(sites)}
+        port, *others = free_ports(1 + len(PORTS))
+        address = f"127.0.0.1:{port}"
+        settings = {"name": "Loopback", "address": address, "listen": address, "sites": list(sites)}
+        settings |= dict(zip(PORTS, others, strict=True))
         (folder / "consortium.yaml").write_text(yaml.safe_dump(settings))
         self.consortium = load_consortium(folder / "consortium.yaml")
 

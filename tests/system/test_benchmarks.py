@@ -1,5 +1,6 @@
 """The benchmarks of a federation run, and print what they promise; their numbers are not judged."""
 
+import ast
 import contextlib
 import json
 import os
@@ -14,7 +15,8 @@ from unittest.mock import patch
 import pytest
 from hospitals import SETTINGS
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+TESTS = Path(__file__).resolve().parents[1]
+BENCHMARKS = TESTS.parent / "benchmarks"
 MACHINE = re.compile(r".+ \(.+\), \d+ threads? on \d+ cores; Python 3\.\S+, torch \S+.*; load .+ in 1, 5, 15 minutes\n")
 NUMBER = r" +-?[\d.]+"
 TINIEST = {
@@ -50,6 +52,16 @@ def own_modules():
         for name in names & sys.modules.keys():
             del sys.modules[name]
         sys.modules.update(others)
+
+
+@pytest.mark.parametrize("path", sorted(BENCHMARKS.glob("*.py")), ids=lambda path: path.name)
+def test_a_benchmark_needs_nothing_of_the_tests(path):
+    """Pytest finds the tests' own modules; who runs a benchmark by itself does not."""
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    named = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    named |= {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
+    tests = {path.stem for path in (*TESTS.glob("*.py"), *TESTS.glob("system/*.py"))}
+    assert named & tests <= {path.stem for path in BENCHMARKS.glob("*.py")}
 
 
 @pytest.mark.parametrize("script", TINIEST)
