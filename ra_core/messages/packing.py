@@ -1,9 +1,9 @@
 """Arrays on their way: all those of a part of a message as one of Flower's, packed without loss where a study asks.
 
 Flower sends each of its arrays by itself, with requests and entries in a database at each of three stops; a model has
-80. As one they took 17 of 44 seconds' overhead off a round of two sites on two cores (docs/performance.md). The one
-holds what a safetensors file does: a header of names, types, shapes and places, then the values. Reading it runs
-nothing.
+80. As one they took 17 of 44 seconds' overhead off a round of two sites on two cores
+(docs/running_a_consortium.md). The one holds what a safetensors file does: a header of names, types, shapes and places,
+then the values. Reading it runs nothing.
 
 Changes of weights are small numbers, so that their high bytes are nearly all alike. To pack them, the first bytes of
 all values are put together, then all second ones, and so on; zlib (RFC 1950) at its fastest level finds what repeats.

@@ -267,3 +267,18 @@ def test_reconstruction_is_deterministic():
     model = build_method(RAConfig(**TINY), 32, 0).eval()
     with torch.inference_mode():
         assert torch.equal(model.reconstruct(pictures()), model.reconstruct(pictures()))
+
+
+def test_it_overfits_a_handful_of_images(tiny_study, runtime):
+    """Four smooth pictures: after 150 steps the error is a fraction of what predicting the mean picture costs."""
+    x = torch.nn.functional.interpolate(pictures(4, 4), size=(32, 32), mode="bilinear")
+    training = tiny_study.training.model_copy(update={"steps": 200, "validate_every": 200})
+    training = training.model_copy(
+        update={"augmentation": type(training.augmentation)(rotate_degrees=0, shift=0, scale=0)}
+    )
+    config = RAConfig(channels=(8, 16, 16), latent=16, warmup_steps=150, warmup_learning_rate=3e-3)
+    t = LocalTrainer(build_method(config, 32, 0), HeldImages(x), HeldImages(x), training, runtime, 0)
+    t.run(200)
+    with torch.inference_mode():
+        error = (t.method.eval().reconstruct(x) - x).square().mean()
+    assert error < 0.3 * (x - x.mean(0)).square().mean()
