@@ -19,13 +19,16 @@ LONGEST_LINE = 1 << 24
 """Bytes; a line about a model of ten thousand tensors has a tenth of it."""
 
 
-def read_lines(file: BinaryIO) -> Iterator[Line]:
+def read_lines(file: BinaryIO, head: Head = EMPTY) -> Iterator[Line]:
     """The lines of a ledger, each checked against the one before it. What follows the last whole line is left unread.
+
+    Args:
+        file: at the place where the lines begin.
+        head: of the lines before that place.
 
     Raises:
         LedgerError: the first line that isn't what was written, by its number.
     """
-    head = EMPTY
     while (text := file.readline(LONGEST_LINE)).endswith(b"\n"):
         line = _line(text, head.length + 1)
         if (line.number, line.previous) != (head.length + 1, head.hash):

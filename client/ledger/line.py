@@ -125,12 +125,17 @@ class Line(Entry):
     @cached_property
     def hash(self) -> str:
         """Over all of it."""
-        return hashlib.sha256(_json(self._fields())).hexdigest()
+        return hashlib.sha256(self._json).hexdigest()
 
     @cached_property
     def content(self) -> bytes:
         """As it stands in the file."""
-        return _json(self._fields() | {"hash": self.hash}) + b"\n"
+        return b'{"hash":"%b",%b\n' % (self.hash.encode(), self._json[1:])  # no other key sorts before it
+
+    @cached_property
+    def _json(self) -> bytes:
+        found = {field.name: getattr(self, field.name) for field in fields(self)}
+        return json.dumps(found, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
     @property
     def spent(self) -> Spent | None:
@@ -178,10 +183,3 @@ class Line(Entry):
         """Names of files that were set aside and that it tells of."""
         found = [self.what] if self.kind == "torn" else self.what.get("aside", [])
         return [str(told["file"]) for told in found]
-
-    def _fields(self) -> dict[str, Any]:
-        return {field.name: getattr(self, field.name) for field in fields(self)}
-
-
-def _json(found: Mapping[str, Any]) -> bytes:
-    return json.dumps(found, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from client.cli import app
-from client.ledger import appending, book
+from client.ledger import appending, book, chain
 from client.ledger.book import Ledger
 from client.ledger.chain import LONGEST_LINE
 from client.ledger.kinds import KINDS
@@ -102,6 +102,29 @@ def test_any_cut_is_found(whole, data):
     found.file.write_bytes(content[: data.draw(st.integers(0, len(content) - 1))])
     with pytest.raises(LedgerError, match="knows of 4 lines"):
         check(found)
+
+
+def test_what_a_process_has_checked_it_takes_apart_anew_only_when_bytes_have_changed(tmp_path, monkeypatch):
+    found, taken, line_of = written(tmp_path), [], chain._line
+    monkeypatch.setattr(chain, "_line", lambda text, number: taken.append(number) or line_of(text, number))
+    head = check(found)
+    assert taken == []
+    book._known.clear()  # as in another process
+    assert (check(found), taken) == (head, [1, 2, 3, 4])
+    found.file.write_bytes(found.file.read_bytes().replace(b'"n_images":9', b'"n_images":8', 1))
+    with pytest.raises(LedgerError, match="line 1 is not what was written"):
+        check(found)
+
+
+def test_what_another_process_has_added_is_read_on(tmp_path):
+    context = multiprocessing.get_context("fork")
+    found = written(tmp_path)
+    other = context.Process(target=_many, args=(tmp_path, 3))
+    other.start()
+    other.join(60)
+    with found.opened() as opened:
+        assert (opened.head.length, len(opened.spent)) == (7, 7)
+        assert [line.hash for line in opened.lines()] == opened.hashes
 
 
 def test_a_ledger_written_anew_is_found(tmp_path):
