@@ -82,6 +82,7 @@ class Loopback:
             settings = yaml.safe_load(path.read_text())
             settings["secure_aggregation"]["sites"] = pins
             path.write_text(yaml.safe_dump(settings))
+            self.call(self.kit(site), "ra-client", "ledger", "begin", "site.yaml")
 
     def kit(self, site):
         return self.consortium.kits / site

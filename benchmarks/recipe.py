@@ -18,6 +18,7 @@ import yaml
 from looks import this_machine
 from pydantic import ValidationError
 from sklearn.metrics import average_precision_score, roc_auc_score
+from twins import TWINS
 
 from ra_core.config import RuntimeConfig, StudyConfig
 from ra_core.console import TerminalReporter
@@ -47,18 +48,19 @@ def main():
     trained = [place for place in places if place.trained and (not given.site or place.name in given.site)]
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="ra-") as folder:
-        model = train(trained, study, machine, Path(folder), given, reporter)
+        model = train(trained, study, machine, given.keep or Path(folder), given, reporter)
     minutes = (time.monotonic() - began) / 60
     changed = " ".join(f"{key}={value}" for key, value in given.set + given.train + (given.federate or []))
     print(f"{given.method} {changed}: {model.selection}, {minutes:.1f} minutes, seed {study.seed}")
     scorer = Scorer(Perceptual.load(study.perceptual, machine.device))
     reporter.say("synthetic anomalies on validation images")
-    found = [judge(model.method, scorer, place.images, study, machine) for place in trained]
-    print(f"healthy validation error {np.mean([error for error, _ in found]):.5f}")
-    print(f"\n{'scoring':28}{'image AUROC':>12}{'pixel AUPRC':>12}")
-    for name in found[0][1]:
-        auroc, auprc = np.mean([numbers[name] for _, numbers in found], axis=0)
-        print(f"{name:28}{auroc:12.4f}{auprc:12.4f}")
+    for twin in given.twins:
+        found = [judge(model.method, scorer, p.images, study, machine, twin, given.scorings) for p in trained]
+        print(f"\n{twin} twin, healthy validation error {np.mean([error for error, _ in found]):.5f}")
+        print(f"{'scoring':28}{'image AUROC':>12}{'pixel AUPRC':>12}")
+        for name in found[0][1]:
+            auroc, auprc = np.mean([numbers[name] for _, numbers in found], axis=0)
+            print(f"{name:28}{auroc:12.4f}{auprc:12.4f}")
 
 
 def arguments():
@@ -70,6 +72,10 @@ def arguments():
     parser.add_argument("--train", **pairs, help="keys of `training` to change")
     federated = pairs | {"default": None}
     parser.add_argument("--federate", **federated, help="by federated averaging; keys of `federation` to change")
+    parser.add_argument("--seed", type=int, default=0, help="of training")
+    parser.add_argument("--twins", nargs="+", default=["own"], choices=TWINS, help="which to judge; see twins.py")
+    parser.add_argument("--scorings", nargs="+", help="only these, by name")
+    parser.add_argument("--keep", type=Path, help="folder for the checkpoint: the same command trains once")
     parser.add_argument("--site", nargs="*", help="only these sites")
     parser.add_argument("--data", type=Path, help="data root")
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "ra-recipe")
@@ -82,7 +88,7 @@ def asked(given):
     config = load_config(given.study, GridConfig)
     if given.method not in config.methods:
         raise ConfigError(f"--method: '{given.method}' is none of the study", f"it has {', '.join(config.methods)}")
-    study = config.study_of(given.method, "pooled" if given.federate is None else "fedavg", 0)
+    study = config.study_of(given.method, "pooled" if given.federate is None else "fedavg", given.seed)
     changes = {"method": given.set, "training": given.train, "federation": given.federate or []}
     changed = {part: getattr(study, part).model_dump() | dict(pairs) for part, pairs in changes.items()}
     try:
@@ -109,11 +115,14 @@ def pair(text):
     return key, yaml.safe_load(value)
 
 
-def judge(method, scorer, images, study, machine):
+def judge(method, scorer, images, study, machine, twin="own", names=()):
     """Error on validation images, and by scoring (AUROC, AUPRC), means over the kinds of anomaly."""
+    if twin != "own":  # a detector makes none
+        method = TWINS[twin](method, images, study, machine, MEASURING_SEED)
+    scorings = [s for s in method.scorings if not names or s.name in names]
     size = study.evaluation.batch_size
     chosen = reference_images(len(images.train), study.evaluation, MEASURING_SEED)
-    site = SiteScorer.fit(method, scorer, method.scorings, batches(images.train, size, chosen), machine.device)
+    site = SiteScorer.fit(method, scorer, scorings, batches(images.train, size, chosen), machine.device)
     x, others = images.val.images(range(len(images.val))), images.train.images(chosen[:64])
     healthy = site.scores(x.split(size))
     labels = np.repeat([0, 1], len(x))

@@ -80,7 +80,15 @@ class Door:
             *beyond_updates(self.policy, order, book.answered, len(book.spent)),
             *other_scores(self.policy, order, book.answered, book.spent),
             *self.seat.objections(order),
+            *self._to_a_ledger_unsaid(book),
         ]
+
+    def _to_a_ledger_unsaid(self, book: Book) -> list[str]:
+        # What has left under masks is known by the ledger alone: with an empty one in its place the same figures would
+        # leave again, in another sum or in the clear.
+        if self.seat.keyring is None or book.begun:
+            return []
+        return ["secure_aggregation: nobody has said that nothing left before this ledger: `ra-client ledger begin`"]
 
     def tell(self, why: str) -> None:
         """Tell the site that something stayed here; a full disk may be the reason, so that it need not succeed."""

@@ -44,7 +44,7 @@ def objections(
         order: that came.
         spent: updates that have left so far.
         spendings: of privacy so far.
-        begun: whether the site has said that its account of privacy begins with this ledger.
+        begun: whether the site has said that nothing was spent before this ledger.
     """
     return [
         *_to_software(policy),

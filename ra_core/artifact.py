@@ -6,7 +6,7 @@ fit. What a site keeps beside the model to score with it is in `calibration/`. N
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +28,7 @@ from ra_core.privacy.statement import PrivacyStatement
 from ra_core.settings import Config, first_problem
 from ra_core.storage import load_tensors, save_tensors
 from ra_core.thresholds.record import FederatedCalibration
+from ra_core.words import printable
 
 __all__ = [
     "Arm",
@@ -45,6 +46,9 @@ __all__ = [
 Arm = Literal["local", "federated", "pooled"]
 """How a model was trained: on one site's images, by a federation, or on all images in one place."""
 
+
+LONGEST_TEXT = 1000
+"""Characters of a text of a card."""
 
 COPY_AGAIN = "copy the whole model folder again"
 
@@ -102,6 +106,14 @@ class Card(Config):
     calibration: FederatedCalibration | None = None
 
     @model_validator(mode="after")
+    def _texts_do_nothing_to_a_terminal(self) -> Card:
+        """A server writes them, and people at a hospital read them."""
+        for text in _texts(self.model_dump(mode="json")):
+            if len(text) > LONGEST_TEXT or not text.isprintable():
+                raise ValueError(f"a text is too long or can't be printed: {printable(text)[:40]!r}")
+        return self
+
+    @model_validator(mode="after")
     def _features_are_told_where_there_are_any(self) -> Card:
         if isinstance(self.method, FeatureSettings) != bool(self.features):
             raise ValueError(f"features {self.features[:12]!r} can't be those of {self.method.name}")
@@ -114,6 +126,18 @@ class Artifact:
 
     method: Method
     card: Card
+
+
+def _texts(found: Any) -> Iterator[str]:
+    """All texts within what JSON gives, names of fields among them."""
+    if isinstance(found, str):
+        yield found
+    elif isinstance(found, dict):
+        yield from found
+        yield from _texts(list(found.values()))
+    elif isinstance(found, list):
+        for one in found:
+            yield from _texts(one)
 
 
 def model_hash(method: Method) -> str:

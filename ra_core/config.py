@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -280,13 +280,20 @@ class ServerOptimizerConfig(Config):
     tau: float = Field(1e-3, gt=0, description="adam: smallest divisor; the larger, the less it adapts to each weight")
 
 
+PartName = Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,39}$")]
+"""Of a method's part; a site's people read it in what their policy refuses."""
+
+
 class FederationConfig(Config):
     """How hospitals train together: rounds x local_steps optimizer steps. Without effect on `ra-simulate train`."""
 
     rounds: int = Field(20, ge=1, description="times the model goes out to the sites and comes back")
     local_steps: int = Field(200, ge=1, description="optimizer steps a site takes each round")
-    parts: tuple[str, ...] | None = Field(
-        None, min_length=1, description="parts that are shared, the rest stays at each site; null: all are"
+    parts: tuple[PartName, ...] | None = Field(
+        None,
+        min_length=1,
+        max_length=16,
+        description="parts that are shared, others stay at each site; null: all are",
     )
     local_norms: bool = Field(False, description="keep the parameters of norm layers at each site (FedBN)")
     proximal_mu: float = Field(

@@ -19,6 +19,7 @@ class SecureAggregationConfig(Config):
     )
     metrics: tuple[Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,39}$")], ...] = Field(
         ("validation_error",),
+        max_length=32,
         description="means that every site gives, masked; without validation_error the latest model is taken",
     )
     stage_seconds: float = Field(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-__all__ = ["asked", "counted", "duration", "listed", "percent", "ranges", "rounded_up"]
+__all__ = ["asked", "counted", "duration", "listed", "percent", "printable", "ranges", "rounded_up"]
 
 
 def duration(seconds: float) -> str:
@@ -41,6 +41,11 @@ def asked(rate: float) -> str:
 def rounded_up(bound: float, digits: int) -> str:
     """With so many digits, never less than it is: 0.0001 is "0.001" with three."""
     return f"{math.ceil(bound * 10**digits) / 10**digits:.{digits}f}"
+
+
+def printable(text: str) -> str:
+    """One line that does nothing to a terminal: whatever steers it, or turns the direction of writing, is a "?"."""
+    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def ranges(numbers: Sequence[int]) -> str:

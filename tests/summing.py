@@ -8,6 +8,8 @@ from flwr.app import Error, Message
 from hospitals import tiny_federation, write_hospitals
 
 import client.app as client_app
+from client.ledger.book import Ledger
+from client.ledger.line import EMPTY
 from client.member.keys import make_signing_key
 from ra_core.keys import fingerprint
 
@@ -42,6 +44,12 @@ def pins_of(folder, names=NAMES):
     return found
 
 
+def begin_ledger(hospital):
+    """As `ra-client ledger begin`."""
+    with Ledger.of(hospital.state, hospital.site).opened() as book:
+        book.begin(EMPTY, "p" * 64)
+
+
 def write_keyring(hospital, folder, pins):
     change(hospital, secure_aggregation={"signing_key": str(folder / f"{hospital.site}.signing"), "sites": pins})
 
@@ -52,6 +60,7 @@ def secure_hospitals(site_root, folder, names=NAMES, policies=None):
     pins = pins_of(folder, names)
     for hospital in hospitals:
         write_keyring(hospital, folder, pins)
+        begin_ledger(hospital)
     return hospitals
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from client.delivery import assembled
-from client.histograms.terms import why_no_histograms, why_no_tests, why_too_small
+from client.histograms.terms import why_no_histograms, why_no_tests, why_too_few, why_too_small
 from client.rounds import Site
 from ra_core.config import CalibrationConfig, PerceptualConfig, StudyConfig
 from ra_core.data import ImageSet
@@ -36,12 +36,12 @@ def histogram(site: Site, order: HistogramOrder) -> HistogramReply:
         StateError: layers of this site belong to the model, and are lost.
         WeightsError: the scoring needs a perceptual network that this machine doesn't have.
     """
-    study = order.study
-    found, why, network = _NONE, _why_none(site, study), ""
+    study, network = order.study, ""
+    asked, half = _asked(study), halves(site.images.calibration)[0]
+    found, why = _NONE, _why_none(site, study) or why_too_few(site.config.policy, _patients(half))
     if not why:
-        scorer = Scores(site, order)
-        network = scorer.network
-        found, why = scorer.histogram(halves(site.images.calibration)[0])
+        scorer = Scores(site, order, asked)
+        found, network = scorer.histogram(half), scorer.network
     return HistogramReply(
         site=site.config.data.site,
         study_digest=study.digest(),
@@ -60,15 +60,17 @@ def check(site: Site, order: CheckOrder) -> CheckReply:
         As `histogram`.
     """
     study = order.study
-    why = _why_none(site, study)
-    why_tests = why or why_no_tests(site.config.policy, study)
+    asked, half = _asked(study), halves(site.images.calibration)[1]
+    none = _why_none(site, study)
+    why = none or why_too_few(site.config.policy, _patients(half))
+    classes = _by_class(site.images.test, asked)
+    why_tests = none or _why_no_tests(site, study, classes)
     second, healthy, anomalous = np.zeros(0), _NONE, _NONE
-    scorer = None if why else Scores(site, order)
-    if scorer:
-        second = scorer.of(halves(site.images.calibration)[1])
+    scorer = None if why and why_tests else Scores(site, order, asked)
+    if scorer and not why:
+        second = scorer.of(half)
     if scorer and not why_tests:
-        (healthy, beyond), (anomalous, too) = map(scorer.histogram, _by_class(site.images.test, scorer.config))
-        why_tests = beyond or too if len(site.images.test) else "it has no test images"
+        healthy, anomalous = map(scorer.histogram, classes)
 
     def above(place: int) -> int:
         return ABSENT if place == ABSENT or why else int((second > EDGES[place]).sum())
@@ -97,17 +99,16 @@ class Scores:
     Args:
         site: whose images they are.
         order: with the model.
+        config: what the study asks for.
 
     Attributes:
-        config: what the study asks for.
         network: SHA-256 of the perceptual network; empty where the scoring needs none.
     """
 
-    def __init__(self, site: Site, order: HistogramOrder | CheckOrder) -> None:
-        study = order.study
-        self.config = _asked(study)
+    def __init__(self, site: Site, order: HistogramOrder | CheckOrder, config: CalibrationConfig) -> None:
+        study, self._unit = order.study, config.unit
         method = assembled(order, site.state).to(site.runtime.device)
-        scoring = self.config.scoring_of(method.scorings)
+        scoring = config.scoring_of(method.scorings)
         perceptual = None
         if scoring.is_perceptual:  # from where this machine has it: an order names no path here
             perceptual = pretrained(PerceptualConfig(net=study.perceptual.net), str(site.runtime.device))
@@ -119,23 +120,35 @@ class Scores:
         self._name = scoring.name
 
     def of(self, images: ImageSet) -> NDArray[np.float64]:
-        """One score a patient, (K,), at least 0."""
+        """One score a patient, (K,), in [0, EDGES[-1]]."""
         if not len(images):
             return np.zeros(0)
         found = self._scorer.scores(batches(images, self._size))[self._name]
-        return patient_scores(found, [row.patient_id for row in images.rows], images.names, self.config.unit)
+        # Beyond the highest published edge, or no number: an error or a reason would tell of a single patient.
+        within = np.where(found < EDGES[-1], found, EDGES[-1])
+        return patient_scores(within, [row.patient_id for row in images.rows], images.names, self._unit)
 
-    def histogram(self, images: ImageSet) -> tuple[Histogram, str]:
-        """Of one score a patient; and why there is none, empty where there is one."""
-        found = self.of(images)
-        if (found > EDGES[-1]).any():
-            return _NONE, "scores lie above the highest published edge"
-        return Histogram.of(found), ""
+    def histogram(self, images: ImageSet) -> Histogram:
+        """Of one score a patient."""
+        return Histogram.of(self.of(images))
 
 
 def _why_none(site: Site, study: StudyConfig) -> str:
-    policy, patients = site.config.policy, {row.patient_id for row in site.images.train.rows}
-    return why_no_histograms(policy, study) or why_too_small(policy, len(patients))
+    policy = site.config.policy
+    return why_no_histograms(policy, study) or why_too_small(policy, _patients(site.images.train))
+
+
+def _why_no_tests(site: Site, study: StudyConfig, classes: Iterable[ImageSet]) -> str:
+    policy = site.config.policy
+    if why := why_no_tests(policy, study):
+        return why
+    if not len(site.images.test):
+        return "it has no test images"
+    return next((why for images in classes if len(images) and (why := why_too_few(policy, _patients(images)))), "")
+
+
+def _patients(images: ImageSet) -> int:
+    return len({row.patient_id for row in images.rows})
 
 
 def _asked(study: StudyConfig) -> CalibrationConfig:

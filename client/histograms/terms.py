@@ -10,13 +10,12 @@ from ra_core.config import PolicyConfig, StudyConfig
 from ra_core.messages import ABSENT, CheckReply, HistogramReply
 from ra_core.thresholds import Histogram
 
-__all__ = ["least_count", "narrowed", "why_no_histograms", "why_no_tests", "why_too_small"]
+__all__ = ["least_count", "narrowed", "why_no_histograms", "why_no_tests", "why_too_few", "why_too_small"]
 
 _NONE = Histogram(())
 _WAYS = ("shrunken", "local", "pooled")
 """Thresholds in the order in which their counts are let out, as long as the cells between them stay large enough."""
 
-_TOO_FEW = "it has fewer patients than its policy lets out (policy.min_count, policy.min_cell)"
 _TOO_FINE = "its policy lets no such small counts out (policy.min_count, policy.min_cell)"
 
 
@@ -28,6 +27,15 @@ def least_count(policy: PolicyConfig) -> int:
 def why_too_small(policy: PolicyConfig, trained_on: int) -> str:
     """Why a site with so many patients in training tells nothing about scores; empty where it isn't too small."""
     return "" if trained_on >= policy.min_patients else "it has fewer patients in training (policy.min_patients)"
+
+
+def why_too_few(policy: PolicyConfig, patients: int) -> str:
+    """Why nothing is told of the scores of so few patients; empty where they are enough.
+
+    It is asked before any of them is scored: a server makes the model, and chooses by it which scores are out of range.
+    """
+    enough = patients >= least_count(policy)
+    return "" if enough else "it has fewer patients than its policy lets out (policy.min_count, policy.min_cell)"
 
 
 def why_no_histograms(policy: PolicyConfig, study: StudyConfig) -> str:
@@ -60,9 +68,7 @@ def narrowed(
 
 
 def _scores(reply: HistogramReply, study: StudyConfig, policy: PolicyConfig) -> tuple[HistogramReply, list[str]]:
-    why = reply.withheld or why_no_histograms(policy, study)
-    if not why and _is_small(reply.n, policy):
-        why = _TOO_FEW
+    why = reply.withheld or why_no_histograms(policy, study) or why_too_few(policy, reply.n)
     if why:
         return replace(reply, n=0, withheld=why, scores=_NONE), [f"histogram: {why}"]
     return replace(reply, scores=_coarse(reply.scores, policy)), []
@@ -70,9 +76,7 @@ def _scores(reply: HistogramReply, study: StudyConfig, policy: PolicyConfig) -> 
 
 def _counts(reply: CheckReply, study: StudyConfig, policy: PolicyConfig) -> tuple[dict[str, Any], list[str]]:
     """Counts above thresholds are those of cells between them: each cell is empty or large enough."""
-    why = reply.withheld or why_no_histograms(policy, study)
-    if not why and _is_small(reply.n, policy):
-        why = _TOO_FEW
+    why = reply.withheld or why_no_histograms(policy, study) or why_too_few(policy, reply.n)
     counts = {way: getattr(reply, f"above_{way}") for way in _WAYS}
     told: dict[str, int] = {}
     for way, count in counts.items() if not why else ():
@@ -88,15 +92,11 @@ def _counts(reply: CheckReply, study: StudyConfig, policy: PolicyConfig) -> tupl
 def _tests(reply: CheckReply, study: StudyConfig, policy: PolicyConfig) -> tuple[dict[str, Any], list[str]]:
     why = reply.withheld_test or why_no_tests(policy, study)
     both = {"healthy": reply.healthy, "anomalous": reply.anomalous}
-    if not why and any(found.n and _is_small(found.n, policy) for found in both.values()):
-        why = _TOO_FEW
+    if not why:
+        why = next((few for found in both.values() if found.n and (few := why_too_few(policy, found.n))), "")
     if why:
         return dict.fromkeys(both, _NONE) | {"withheld_test": why}, [f"histograms of test patients: {why}"]
     return {name: _coarse(found, policy) for name, found in both.items()}, []
-
-
-def _is_small(n: int, policy: PolicyConfig) -> bool:
-    return n < least_count(policy)
 
 
 def _coarse(found: Histogram, policy: PolicyConfig) -> Histogram:

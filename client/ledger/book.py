@@ -207,7 +207,7 @@ class Book:
 
     @property
     def begun(self) -> bool:
-        """Whether the site has said that its account of privacy begins with this ledger."""
+        """Whether the site has said that nothing has left before this ledger, but what a lost one knew."""
         return bool(self.replaced)
 
     @property
@@ -260,7 +260,7 @@ class Book:
             sync_folder(self.ledger.folder)
 
     def begin(self, lost: Head, policy: str) -> None:
-        """Note that the account of privacy begins with this ledger, and what was set aside for it.
+        """Note that the account of what has left begins with this ledger, and what was set aside for it.
 
         Args:
             lost: end of a ledger in whose place it is; `EMPTY` where there was none.

@@ -80,13 +80,16 @@ def begin(
     length: Annotated[int, typer.Option(min=0, help="Lines of a ledger that is lost: `ledgers` in run.json.")] = 0,
     head: Annotated[str, typer.Option(help="Hash of the last of them.")] = "",
 ) -> None:
-    """Say that no privacy of these images was spent before this ledger: a budget (`policy.dp_epsilon`) needs that.
+    """Say that nothing of these images has left before this ledger.
 
-    An empty ledger would else be a full budget again: on a new disk, in another state folder, under another name of the
-    site, in a second config for the same images. Where a ledger is lost or damaged and no copy is left, name its end as
-    the consortium's operator has it with `--length` and `--head`: what it had spent is then in no account any more, so
-    lower `dp_epsilon` and `rounds_total` by it. What can't be used stays beside the new ledger under a name that begins
-    with *lost*, and the ledger keeps the statement. A run that goes on has to be joined again: the operator resumes it.
+    A budget (`policy.dp_epsilon`) and keys for secure aggregation need that. An empty ledger would else be a full
+    budget again, and figures that left under masks would leave once more: on a new disk, in another state folder,
+    under another name of the site, in a second config for the same images. Where a ledger is lost or damaged and no
+    copy is left, name its end as the consortium's operator has it with `--length` and `--head`. What it knew is
+    then known no more. Spent privacy and rounds: lower `dp_epsilon` and `rounds_total` by them. Seeds of masked
+    runs: join no run with one of them, masked or not (`policy.secure_aggregation_required` keeps all figures under
+    masks). What can't be used stays beside the new ledger under a name that begins with *lost*, and the ledger
+    keeps the statement. A run that goes on has to be joined again: the operator resumes it.
     """
     from client.ledger.report import state_of  # noqa: PLC0415 - as above
     from ra_core.errors import ConfigError  # noqa: PLC0415

@@ -22,6 +22,6 @@ KINDS: Mapping[str, str] = {
     "delivery": "receipts for a finished model: its hash",
     "error": "notices of a failure: its kind and the site's name, no more",
     "spending": "notes of privacy spent, before a round was computed that may have left or not",
-    "begin": "statements that the account of privacy begins with this ledger, or that it is in place of a lost one",
+    "begin": "statements that the account begins with this ledger, or that it is in place of a lost one",
     "torn": "notes about a line that a crash left unfinished; its message never left",
 }

@@ -86,7 +86,7 @@ class Entry:
         kind: of message: join, refusal, round, closing, histogram, check, delivery, error; with secure aggregation
             masked and masked_closing in place of round and closing, and announce, deal, confirm, reveal; or a note of
             the ledger itself: torn, or spending, privacy that is spent before a round is computed, or begin, the site's
-            word that nothing was spent before this ledger but what a lost one had.
+            word that nothing has left before this ledger but what a lost one knew.
         what: what the message holds, as `client.ledger.contents` says, and of an update `trained`, the fields of
             `Trained`; of a note, what it is about.
         policy: SHA-256 of the policy that let it out.

@@ -6,13 +6,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from client.ledger.line import Line
-from ra_core.words import counted
+from ra_core.words import counted, printable
 
 __all__ = ["described", "told"]
 
 
 def told(line: Line) -> str:
     """One line for people: number, time, message, run, round, size, norm, and what was kept back."""
+    return printable(_told(line))
+
+
+def _told(line: Line) -> str:
     if line.kind == "torn":
         return f"{line.number}  {line.time}  torn  {line.what['bytes']} bytes set aside as {line.what['file']}"
     if spending := line.spending:
@@ -21,10 +25,10 @@ def told(line: Line) -> str:
         return f"{line.number}  {line.time}  spending  {run}  {times} releases at a rate of {rate:g}, noise {noise:g}"
     if lost := line.replaced:
         place = (
-            f"in place of one of {counted(lost.length, 'line')}, lost" if lost.length else "nothing was spent before it"
+            f"in place of one of {counted(lost.length, 'line')}, lost" if lost.length else "nothing has left before it"
         )
         aside = f"; set aside: {', '.join(line.noted)}" if line.noted else ""
-        return f"{line.number}  {line.time}  begin  the account of privacy begins with this ledger: {place}{aside}"
+        return f"{line.number}  {line.time}  begin  the account begins with this ledger: {place}{aside}"
     what = line.what
     run = f"{line.run or 'unknown run'}, round {line.round}" if line.round else line.run or "unknown run"
     parts = [str(line.number), line.time, line.kind, run, f"{what['bytes']} bytes"]

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from client.ledger.report import Report
 from ra_core.pages import page_bytes, page_environment
+from ra_core.words import printable
 
 __all__ = ["as_page", "as_text"]
 
@@ -20,7 +21,7 @@ def as_text(report: Report) -> Iterator[str]:
         if section.text:
             yield section.text
         if section.header:
-            yield from (" | ".join(row) for row in (section.header, *section.rows))
+            yield from (printable(" | ".join(row)) for row in (section.header, *section.rows))
             if not section.rows:
                 yield "none"
 

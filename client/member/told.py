@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ra_core.words import printable
+
 __all__ = ["line", "trouble_of"]
 
 Event = Mapping[str, Any]
@@ -17,7 +19,7 @@ def line(event: Event) -> str:
         event: as `daemon.jsonl` has it.
     """
     words = _WORDS.get(event["event"])
-    return words(event) if words else ""
+    return printable(words(event)) if words else ""
 
 
 def trouble_of(events: Sequence[Event]) -> str:

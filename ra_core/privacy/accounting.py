@@ -87,11 +87,14 @@ def noise_for(epsilon: float, delta: float, sampling_rate: float, times: int) ->
     def fits(noise: float) -> bool:
         return epsilon_of([Releases(sampling_rate, noise, times)], delta) <= epsilon
 
-    if not fits(MOST_NOISE):
-        raise ConfigError(
-            f"dp.epsilon: no noise keeps {times} releases within {epsilon:g}", "ask for a larger epsilon or fewer steps"
-        )
-    low, high = LEAST_NOISE, MOST_NOISE
+    low, high = LEAST_NOISE, 2 * LEAST_NOISE
+    while not fits(high):  # upwards: at a rate near one half the series behind much noise takes many seconds
+        if high == MOST_NOISE:
+            raise ConfigError(
+                f"dp.epsilon: no noise keeps {times} releases within {epsilon:g}",
+                "ask for a larger epsilon or fewer steps",
+            )
+        low, high = high, min(2 * high, MOST_NOISE)
     while high > 1.0005 * low:
         middle = math.sqrt(low * high)
         low, high = (low, middle) if fits(middle) else (middle, high)

@@ -9,7 +9,7 @@ from ra_core.thresholds.figures import Binned
 from ra_core.thresholds.record import Achieved, FederatedCalibration, SiteThresholds
 from ra_core.thresholds.told import more_than_asked, told_of_all
 from ra_core.words import counted, percent
-from server.story.fields import printable
+from server.story.fields import shown
 
 __all__ = ["CalibrationView", "ThresholdLine", "calibration_view"]
 
@@ -71,18 +71,18 @@ def _pooled(found: FederatedCalibration) -> Iterator[str]:
 
 
 def _absent(name: str, found: FederatedCalibration) -> ThresholdLine:
-    return ThresholdLine(printable(name), "", NOTHING, NOTHING, NOTHING, (printable(found.absent[name]),))
+    return ThresholdLine(shown(name), "", NOTHING, NOTHING, NOTHING, (shown(found.absent[name]),))
 
 
 def _line(site: SiteThresholds, auroc: Binned | None, found: FederatedCalibration) -> ThresholdLine:
     own = "" if site.local.value is None else f"its own: {site.local.value:.4g}"
     return ThresholdLine(
-        name=printable(site.site),
+        name=shown(site.site),
         patients=f"{site.local.n:,}",
         threshold=("none" if site.shrunken is None else f"{site.shrunken:.4g}", own),
         above=_above(site.achieved.get("shrunken")),
         auroc=_number(auroc),
-        notes=tuple(printable(note) for note in _notes(site, auroc, found)),
+        notes=tuple(shown(note) for note in _notes(site, auroc, found)),
     )
 
 

@@ -20,7 +20,7 @@ from server.rounds.joining import Joining
 from server.rounds.orders import Orders, model_digest
 from server.rounds.post import Post
 from server.rounds.progress import Progress
-from server.rounds.roster import TOO_LATE, Roster, Tell, printable, reported
+from server.rounds.roster import TOO_LATE, Roster, Tell, reason_of, reported
 
 __all__ = ["Calibrating"]
 
@@ -122,7 +122,7 @@ class Calibrating:
                 if why := _of_another(reply, {"site": site} | expected) or problem(site, reply):
                     raise MessageError(why)
             except MessageError as error:
-                absent[site] = printable(str(error))
+                absent[site] = reason_of(error)
                 continue
             replies[site] = reply
             del absent[site]

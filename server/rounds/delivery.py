@@ -9,7 +9,7 @@ from server.rounds.joining import Joining
 from server.rounds.orders import Orders, model_digest
 from server.rounds.post import Post
 from server.rounds.progress import Progress
-from server.rounds.roster import TOO_LATE, Roster, Tell, printable, reported
+from server.rounds.roster import TOO_LATE, Roster, Tell, reason_of, reported
 
 __all__ = ["deliver"]
 
@@ -67,5 +67,5 @@ def _problem(message: Message, site: str, expected: str, progress: Progress) -> 
         if reply.model_hash != expected:
             raise MessageError("has stored another model")
     except MessageError as error:
-        return printable(str(error))
+        return reason_of(error)
     return ""

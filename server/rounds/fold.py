@@ -18,7 +18,7 @@ from ra_core.messages import MaskedReply, MessageError, RoundOrder, RoundReply
 from server.rounds.aggregation import Combiner, TrimmedMean
 from server.rounds.orders import model_digest
 from server.rounds.progress import LedgerHead, RoundRecord
-from server.rounds.roster import TOO_LATE, counts_problem, printable, reported
+from server.rounds.roster import TOO_LATE, counts_problem, reason_of, reported
 
 __all__ = ["Fold", "privacy_problem", "record_of"]
 
@@ -60,7 +60,7 @@ class Fold:
             if self.order.steps:
                 self._combiner.add(self._bounded(reply), self._weight(reply.n_images))
         except ValueError as error:  # MessageError and RangeError are
-            self._rejected[site] = printable(str(error))
+            self._rejected[site] = reason_of(error)
             return self._rejected[site]
         self._replies[site] = replace(reply, update={})
         return ""

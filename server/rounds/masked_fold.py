@@ -28,7 +28,7 @@ from ra_core.messages import MaskedReply, MessageError, RoundOrder, StageReply
 from server.rounds.fold import privacy_problem, record_of
 from server.rounds.orders import model_digest
 from server.rounds.progress import LedgerHead, RoundRecord
-from server.rounds.roster import TOO_LATE, printable, reported
+from server.rounds.roster import TOO_LATE, reason_of, reported
 
 __all__ = ["Asked", "MaskedFold"]
 
@@ -83,7 +83,7 @@ class MaskedFold:
 
     def drop(self, stage: Asked, site: str, reason: str = TOO_LATE) -> None:
         """Note that a site fell out."""
-        self.why[site] = printable(f"{stage}: {reason}")
+        self.why[site] = reason_of(f"{stage}: {reason}")
 
     def said(self, stage: Asked) -> dict[str, bytes]:
         """Messages of a stage by site, to be relayed."""

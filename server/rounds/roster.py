@@ -15,9 +15,9 @@ from ra_core.config import SITE_NAME, StudyConfig
 from ra_core.fixed_point import LARGEST_TOTAL_COUNT
 from ra_core.installed import package_hash
 from ra_core.messages import CRASHED, SITE_FAILED, JoinRefusal, JoinReply, MessageError, RoundReply
-from ra_core.words import listed
+from ra_core.words import listed, printable
 
-__all__ = ["TOO_LATE", "Roster", "Tell", "counts_problem", "printable", "read_pins", "reported"]
+__all__ = ["TOO_LATE", "Roster", "Tell", "counts_problem", "read_pins", "reason_of", "reported"]
 
 MOST_IMAGES = 10_000_000
 """No hospital has more healthy images for one study; a site that claims more would own the weighted mean."""
@@ -111,11 +111,13 @@ class Roster:
         return {node: self.names[node] for node in sorted(connected) if node in self.names}
 
     def why_absent(self, site: str) -> str:
-        """Why a site isn't there."""
-        reasons = [found.reason for found in self._refusals.values() if found.who == site]
+        """Why a site isn't there: who has said no is asked again, and its reason holds until another answer comes."""
+        refusals = [] if site in self.joined else [found for found in self._refusals.values() if found.who == site]
+        if lasting := [found.reason for found in refusals if not found.passing]:
+            return lasting[0]
         if any(self._registered.get(node) == site for node in self.silent):
             return TOO_LATE
-        return reasons[0] if reasons and site not in self.joined else NOT_CONNECTED
+        return refusals[0].reason if refusals else NOT_CONNECTED
 
     def strangers(self) -> dict[str, str]:
         """Reasons of nodes that were refused and are of no known site of this study."""
@@ -138,7 +140,7 @@ class Roster:
             name, foreign = reply.site, reply.site not in self.sites
             self._check(node, reply)
         except MessageError as error:
-            self._refuse(node, _Refusal(self._who(node, name), printable(str(error)), foreign, passing))
+            self._refuse(node, _Refusal(self._who(node, name), reason_of(error), foreign, passing))
             return
         self._refusals.pop(node, None)
         self.names[node], self.joined[reply.site] = reply.site, reply
@@ -228,6 +230,6 @@ def _is_passing(error: Error) -> bool:
     return error.code != SITE_FAILED or reported(error)[1] == f"reports {CRASHED}"
 
 
-def printable(text: str) -> str:
-    """A reason that can be shown: parts of it come from a site."""
-    return "".join(character if character.isprintable() else "?" for character in text[:LONGEST_REASON])
+def reason_of(what: object) -> str:
+    """Why something is no good, so that it can be shown: parts of it come from a site."""
+    return printable(str(what)[:LONGEST_REASON])

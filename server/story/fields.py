@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-__all__ = ["Fields", "printable"]
+from ra_core.words import printable
+
+__all__ = ["Fields", "shown"]
 
 LONGEST = 240
 """Characters of a text that are shown."""
@@ -30,7 +32,7 @@ class Fields:
 
     def text(self, name: str) -> str:
         """A text that can be printed, on one line, cut where it is too long; "" where there is none."""
-        return printable(self._found.get(name))
+        return shown(self._found.get(name))
 
     def count(self, name: str) -> int | None:
         """A whole number from 0."""
@@ -56,14 +58,14 @@ class Fields:
     def names(self, name: str) -> tuple[str, ...]:
         """The texts of a list, each once."""
         value = self._found.get(name)
-        texts = [printable(item) for item in value[:MOST]] if isinstance(value, list) else []
+        texts = [shown(item) for item in value[:MOST]] if isinstance(value, list) else []
         return tuple(dict.fromkeys(text for text in texts if text))
 
     def texts(self, name: str) -> dict[str, str]:
         """A mapping of texts."""
         value = self._found.get(name)
         pairs = list(value.items())[:MOST] if isinstance(value, Mapping) else []
-        return {printable(key): printable(item) for key, item in pairs if printable(key)}
+        return {shown(key): shown(item) for key, item in pairs if shown(key)}
 
     def part(self, name: str) -> Fields:
         """An object within; an empty one where there is none."""
@@ -80,10 +82,9 @@ class Fields:
             return None
 
 
-def printable(value: object) -> str:
-    """Without control characters, those that turn the direction of writing among them, and halves of characters."""
+def shown(value: object) -> str:
+    """A text on one line, printable and cut where it is too long; "" for whatever else."""
     if not isinstance(value, str):
         return ""
-    line = " ".join(value[: 4 * LONGEST].split())
-    text = "".join(character if character.isprintable() else "?" for character in line)
+    text = printable(" ".join(value[: 4 * LONGEST].split()))
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"

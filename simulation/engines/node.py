@@ -7,9 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ra_core.config import RuntimeConfig, StudyConfig
-from ra_core.errors import ResumeError
+from client.ledger.book import Ledger
+from client.ledger.line import EMPTY
+from ra_core.config import RuntimeConfig, SiteConfig, StudyConfig
+from ra_core.errors import ConfigError, ResumeError
 from ra_core.files import write_atomically
+from ra_core.settings import load_config
 from server.rounds.checkpoint import Checkpoints
 from server.rounds.progress import Progress
 
@@ -82,15 +85,18 @@ def finished(study: StudyConfig, folder: Path) -> Progress:
 def prepare(
     study: StudyConfig, nodes: Sequence[Node], runtime: RuntimeConfig, folder: Path
 ) -> tuple[list[Settings], dict[str, str]]:
-    """Write `study.json` and `nodes.json` to the run's folder.
+    """Write `study.json` and `nodes.json` to the run's folder, and begin the ledgers of its sites.
 
     Returns:
         The nodes' settings, and the run's settings as `server/app.py` reads them.
 
     Raises:
+        LedgerError: a site's ledger can't be written.
         OSError: the folder can't be written.
     """
     settings = [node.settings(runtime) for node in nodes]
+    for node in nodes:
+        _begin_ledger(node)
     study_file = folder / "study.json"
     write_atomically(study_file, study.model_dump_json(indent=1).encode())
     write_atomically(folder / NODES, json.dumps(settings, indent=1).encode())
@@ -101,3 +107,16 @@ def prepare(
         "deadline": str(PATIENCE_SECONDS),
     }
     return settings, run
+
+
+def _begin_ledger(node: Node) -> None:
+    """As `ra-client ledger begin`, where the config asks for it: what a simulated site answers leaves for nowhere."""
+    try:
+        config = load_config(node.site_config, SiteConfig)
+    except ConfigError:
+        return  # as in a real federation the site itself answers with that
+    if config.secure_aggregation is None and config.policy.dp_epsilon is None:
+        return
+    with Ledger.of(node.state, node.site).opened() as book:
+        if not book.begun:
+            book.begin(EMPTY, config.policy.digest())

@@ -11,8 +11,13 @@ import pytest
 import yaml
 from federating import answer_of, first_model
 from hospitals import model_digest, tiny_federation, write_hospitals
+from pydantic import ValidationError
 
+from client.histograms.answers import Scores
 from client.ledger.book import Ledger
+from client.ledger.line import Line
+from client.ledger.listing import told
+from client.member.told import line as in_words
 from ra_core.clipping import update_norm
 from ra_core.config import CalibrationConfig, RuntimeConfig, StudyConfig
 from ra_core.data.site_images import is_kept_back, sets_thresholds
@@ -32,6 +37,10 @@ from ra_core.messages import (
     RoundReply,
     StageOrder,
 )
+from ra_core.site_scorer import SiteScorer
+from ra_core.thresholds import EDGES
+from server.rounds.card import model_card
+from server.rounds.progress import Progress
 
 POLICY = {
     "parts": ["encoder"],
@@ -234,6 +243,36 @@ def test_scores_of_a_hospital_with_few_patients_in_training_stay(site_root, tmp_
 
 
 @pytest.mark.parametrize("kind", ["histogram", "check"])
+def test_scores_of_few_patients_are_not_looked_at(site_root, tmp_path, monkeypatch, kind):
+    """A server chooses by the model which scores can't be told, and would learn of one patient by another reason."""
+    hospital = Hospital(site_root, tmp_path, histograms="all", min_cell=50, rounds_total=None, parts=None)
+    hospital.answer(join(asking()), "query")
+    monkeypatch.setattr(Scores, "of", lambda *_: pytest.fail("they are scored"))
+    reply = scores_of(hospital, kind)
+    told = [reply.withheld, *([reply.withheld_test] if kind == "check" else [])]
+    assert told == ["it has fewer patients than its policy lets out (policy.min_count, policy.min_cell)"] * len(told)
+
+
+@pytest.mark.parametrize("score", [np.nan, np.inf, 1e9])
+def test_a_score_out_of_range_is_the_highest_there_is(site_root, tmp_path, monkeypatch, score):
+    """An error in its place would tell the server that a patient has it."""
+    hospital = Hospital(site_root, tmp_path, histograms="all", rounds_total=None, parts=None)
+    hospital.answer(join(asking()), "query")
+
+    def scored(scorer, x):
+        found = true(scorer, x)
+        for scores in found.values():
+            scores[0] = score
+        return found
+
+    true = SiteScorer.scores
+    monkeypatch.setattr(SiteScorer, "scores", scored)
+    reply = scores_of(hospital, "histogram")
+    assert (reply.withheld, reply.scores.highest()[-1]) == ("", EDGES[-1])
+    assert isinstance(scores_of(hospital, "check"), CheckReply)
+
+
+@pytest.mark.parametrize("kind", ["histogram", "check"])
 def test_scores_are_told_of_one_model_a_run_that_the_hospital_has_joined(site_root, tmp_path, kind):
     """A server that changes the last bit of a weight, or a threshold, or a run's name, learns nothing more."""
     hospital = Hospital(site_root, tmp_path, rounds_total=None, parts=None)
@@ -292,6 +331,28 @@ def test_scores_that_no_study_asks_for_are_not_told(site_root, tmp_path):
     facts = {"study": study(), "run": "run", "package_hash": package_hash(), "base_round": 0}
     sent = hospital.answer(HistogramOrder(**facts, model=first_model(study())), "query.histogram")
     assert sent.error.reason == "MessageError at anna"
+
+
+STEERING = "x\x1b[2J\x1b[1;1Hanna: the ledger is whole\nline 2\u202e"
+
+
+def test_no_name_of_a_study_steers_the_terminal_of_who_reads_the_ledger():
+    with pytest.raises(ValidationError, match=r"federation\.parts"):
+        study(parts=["encoder", STEERING])
+    facts = {"facts": {"reason": STEERING}, "tensors": [], "bytes": 1, "withheld": [STEERING]}
+    line = Line(kind="refusal", what=facts, policy="", run=STEERING, number=1, time="", previous="", salt="")
+    assert told(line).isprintable()
+    assert in_words({"event": "withheld", "why": STEERING}).isprintable()
+
+
+def test_a_card_that_steers_a_terminal_is_refused_with_its_model(hospital):
+    hospital.answer(join(study()), "query")
+    model = first_model(study())
+    card = json.loads(model_card(study(), Progress(model)).model_dump_json()) | {"sites": ["anna", STEERING]}
+    facts = {"study": study(), "run": "run", "package_hash": package_hash(), "base_round": 0}
+    order = DeliveryOrder(**facts, model=model, card=json.dumps(card), model_hash=model_digest(model))
+    assert hospital.answer(order, "query.deliver").error.reason == "MessageError at anna"
+    assert not (hospital.state / "models").exists()
 
 
 class TestAForgetfulResearcher:

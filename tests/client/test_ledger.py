@@ -378,9 +378,9 @@ class TestCommands:
             opened.acknowledge(opened.head)
             assert opened.ledger.acknowledged.length == 8
         told = self.run("show", site[0], "--last", 2).output.splitlines()
-        assert "nothing was spent before it" in told[0]
+        assert "nothing has left before it" in told[0]
         assert "in place of one of 50 lines, lost" in told[1]
-        assert "2 | statements that the account of privacy begins" in self.run("report", site[0]).output
+        assert "2 | statements that the account begins" in self.run("report", site[0]).output
         with pytest.raises(ConfigError, match="belong together"):
             self.run("begin", site[0], "--length", 3)
 

@@ -1,12 +1,13 @@
 """A site's seat in masked rounds: what it refuses, what it keeps, and that no figures leave it without masks."""
 
+import shutil
 import stat
 
 import pytest
 from federating import answer_of, first_model, note_joined, train_hospitals
 from filelock import FileLock, Timeout
 from hospitals import tiny_federation
-from summing import NAMES, change, pins_of, plain, secure, secure_hospitals, write_keyring
+from summing import NAMES, begin_ledger, change, pins_of, plain, secure, secure_hospitals, write_keyring
 
 from client.ledger.book import Ledger
 from client.seat import Seat
@@ -35,8 +36,9 @@ def joining(hospital, study):
 
 
 def lines(tmp_path, site="anna"):
+    """What has left: without the statement that each ledger begins with."""
     with Ledger.of(tmp_path / "state", site).opened() as book:
-        return list(book.lines())
+        return [line for line in book.lines() if line.kind != "begin"]
 
 
 def stage_order(stage="announce", relayed=None, **changes):
@@ -115,6 +117,19 @@ class TestNothingLeavesUnmasked:
         assert "spending" not in {line.kind for line in lines(tmp_path)}
         assert lines(tmp_path)[-1].what["withheld"][0].count("have left under masks") == 2, "by its seed, and its model"
 
+    @pytest.mark.parametrize("again", [plain(rounds=1), secure(rounds=1)], ids=["in the clear", "in another sum"])
+    def test_a_site_that_has_lost_its_ledger_answers_nothing_before_its_people_have_said_so(
+        self, site_root, tmp_path, again
+    ):
+        """What has left under masks stands in the ledger alone, and a server need not tell that it knew of one."""
+        anna, *_ = hospitals = secure_hospitals(site_root, tmp_path)
+        train_hospitals(hospitals, secure(rounds=1))
+        shutil.rmtree(Ledger.of(anna.state, "anna").folder)
+        lack = "secure_aggregation: nobody has said that nothing left before this ledger: `ra-client ledger begin`"
+        assert joining(anna, again) == lack
+        begin_ledger(anna)
+        assert joining(anna, again).site == "anna"
+
     @pytest.mark.parametrize(
         ("changes", "reason"),
         [
@@ -154,7 +169,7 @@ class TestASiteSpeaksOnce:
 
     def test_what_it_keeps_is_for_nobody_else(self, seat):
         assert isinstance(seat.speak(stage_order()), StageReply)
-        assert [path.name for path in seat.file.parent.iterdir()] == ["masking.json"]
+        assert sorted(path.name for path in seat.file.parent.iterdir()) == ["ledger", "masking.json"]
         assert stat.S_IMODE(seat.file.stat().st_mode) == 0o600
 
     def test_it_keeps_before_the_answer_leaves(self, seat, monkeypatch):

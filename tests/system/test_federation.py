@@ -146,7 +146,8 @@ def test_a_site_withdraws_and_the_study_is_trained_again_without_it(federation, 
     assert "'study': answers of berta are in round 1–3" in said  # the closing exchange is one
     model = federation.run() / "model"
     assert load_artifact(model).card.withdrawn == ("berta",)
-    assert "berta" in federation.server("publish", "study", code=ConfigError.exit_code)
+    publish = ("publish", "study", "--out", federation.folder / "study.ra")
+    assert "berta" in federation.server(*publish, code=ConfigError.exit_code)
     assert wait_until(federation.daemons["berta"].poll, "berta's daemon has ended")
 
     again = federation.result("study-without-berta")

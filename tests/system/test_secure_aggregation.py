@@ -30,6 +30,7 @@ def federation(site_root, tmp_path):
         pins = {name: fingerprint(load_ssh_public_key(path.read_bytes())) for name, path in keys.items()}
         for name in NAMES:
             federation.change_site(name, secure_aggregation={"signing_key": f"{name}.signing", "sites": pins})
+            federation.client("ledger", "begin", f"{name}.yaml")
         yield federation
 
 

@@ -3,12 +3,14 @@
 import pytest
 from answering import SITES, answering_app, good_join
 from federating import KilledError, Told, federate, start, study
-from flwr.app import Error
+from flwr.app import Error, Message, RecordDict
 from replies import join_refusal
 
 from ra_core.errors import QuorumError
+from ra_core.messages import SITE_FAILED
 from server.rounds import joining
 from server.rounds.progress import Progress
+from server.rounds.roster import Roster
 from server.rounds.strategy import FederatedAveraging
 from simulation.engines import InProcessGrid
 
@@ -131,6 +133,14 @@ def test_a_node_that_does_not_answer_is_waited_for_once(monkeypatch, keys_tell, 
     done = run.run(Progress(start()))
     assert {tuple(record.missing.items()) for record in done.records} == {(("dora", reason),)}
     assert grid.asked.count(("query", 3)) == 1
+
+
+def test_who_has_said_no_and_is_asked_again_is_absent_for_that_reason():
+    roster = Roster(study(), SITES, KEYS, Told())
+    order = Message(RecordDict(), dst_node_id=1003, message_type="query")
+    roster.take(1003, Message(Error(SITE_FAILED, "PermissionError at dora"), reply_to=order))
+    roster.silent.add(1003)
+    assert roster.why_absent("dora") == "reports PermissionError"
 
 
 KEYS = {1000 + place: site for place, site in enumerate(SITES)}
