@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from looks import this_machine
+from matplotlib.figure import Figure
 from pydantic import ValidationError
 from recipe import judge, pair
 
@@ -50,9 +51,16 @@ def main():
     print(
         f"{'epsilon':>8}{'noise':>8}{'error':>9}{'image AUROC':>13}{'pixel AUPRC':>13}{'minutes':>9}  {given.scoring}"
     )
-    print(blank(studies[0], trained, scorer, machine, given))
+    nothing = judged(black(studies[0]), studies[0], trained, scorer, machine, given)
+    print(f"{'no model':>16}{line(nothing)}")
+    rows = []
     for study in studies:
-        print(row(study, trained, scorer, machine, given))
+        model, (epsilon, noise), minutes = federated(study, trained, given)
+        numbers = judged(model, study, trained, scorer, machine, given)
+        print(f"{epsilon:8.3g}{noise:8.3g}{line(numbers)}{minutes:9.1f}", flush=True)
+        rows.append((epsilon, numbers))
+    if given.picture:
+        draw(given.picture, rows, nothing)
 
 
 def arguments():
@@ -65,6 +73,7 @@ def arguments():
     parser.add_argument("--rounds", type=int, help="rounds in place of the study's")
     parser.add_argument("--steps", type=int, help="steps of a round in place of the study's")
     parser.add_argument("--scoring", default="signed_residual_top", help="the scoring that is judged")
+    parser.add_argument("--picture", type=Path, help="PNG file to draw the curve into")
     parser.add_argument("--data", type=Path, help="data root")
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "ra-recipe")
     parser.add_argument("--threads", type=int, default=1)
@@ -90,22 +99,27 @@ def asked(config, given, epsilon):
         raise ConfigError(f"--set, --dp: {first_problem(error, 'settings')}", "change it") from None
 
 
-def blank(study, trained, scorer, machine, given):
-    """The line of a model that draws nothing."""
+def black(study):
+    """A model that draws nothing."""
     method = build_method(study.method, study.preprocessing.size, study.seed).eval()
     method.reconstruct = torch.zeros_like
-    return f"{'no model':>16}{numbers(method, study, trained, scorer, machine, given)}"
+    return method
 
 
-def numbers(method, study, trained, scorer, machine, given):
-    """Of a line: error, AUROC and AUPRC, means over the sites."""
-    judged = [judge(method, scorer, place.images, study, machine) for place in trained]
-    auroc, auprc = np.mean([found[given.scoring] for _, found in judged], axis=0)
-    return f"{np.mean([error for error, _ in judged]):9.5f}{auroc:13.4f}{auprc:13.4f}"
+def judged(method, study, trained, scorer, machine, given):
+    """Error, AUROC and AUPRC, means over the sites."""
+    found = [judge(method, scorer, place.images, study, machine) for place in trained]
+    auroc, auprc = np.mean([numbers[given.scoring] for _, numbers in found], axis=0)
+    return np.mean([error for error, _ in found]), auroc, auprc
 
 
-def row(study, trained, scorer, machine, given):
-    """A line of the table: one federation, trained and judged."""
+def line(numbers):
+    error, auroc, auprc = numbers
+    return f"{error:9.5f}{auroc:13.4f}{auprc:13.4f}"
+
+
+def federated(study, trained, given):
+    """The latest model of one federation, (epsilon, noise) of the site that spent most, and the minutes it took."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="ra-") as name:
         folder = Path(name)
@@ -115,10 +129,25 @@ def row(study, trained, scorer, machine, given):
     method = build_method(study.method, study.preprocessing.size, study.seed)
     load_shared(method, study.federation, {key: torch.from_numpy(array) for key, array in progress.model.items()})
     told = [spent for record in progress.records for spent in record.privacy.values()]
-    epsilon, noise = (max(t[0] for t in told), max(t[2] for t in told)) if told else (math.inf, 0)
-    minutes = (time.monotonic() - began) / 60
-    judged = numbers(method.eval(), study, trained, scorer, machine, given)
-    return f"{epsilon:8.3g}{noise:8.3g}{judged}{minutes:9.1f}"
+    spent = (max(t[0] for t in told), max(t[2] for t in told)) if told else (math.inf, 0)
+    return method.eval(), spent, (time.monotonic() - began) / 60
+
+
+def draw(path, rows, nothing):
+    """The curve: what a smaller epsilon costs, beside no privacy and no model."""
+    figure = Figure(figsize=(7.2, 2.8), layout="constrained")
+    private = sorted((epsilon, numbers) for epsilon, numbers in rows if math.isfinite(epsilon))
+    for place, name in enumerate(("image AUROC", "pixel AUPRC"), start=1):
+        axes = figure.add_subplot(1, 2, place)
+        axes.semilogx([epsilon for epsilon, _ in private], [numbers[place] for _, numbers in private], "o-", color="C0")
+        for _, numbers in (row for row in rows if math.isinf(row[0])):
+            axes.axhline(numbers[place], color="C2", label="without privacy")
+        axes.axhline(nothing[place], color="0.5", linestyle="--", label="no model: a black picture")
+        axes.set(xlabel="epsilon, log scale", title=name)
+        axes.set_xticks([epsilon for epsilon, _ in private], [f"{epsilon:.3g}" for epsilon, _ in private])
+        axes.minorticks_off()
+    axes.legend(fontsize=8)
+    figure.savefig(path, dpi=150)
 
 
 if __name__ == "__main__":
