@@ -14,15 +14,14 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from client.ledger.answered import Answered
+from client.ledger.account import Account
 from client.ledger.appending import append
 from client.ledger.chain import LONGEST_LINE, faulty, read_lines
-from client.ledger.line import EMPTY, Entry, Head, Line, Spending, Spent
+from client.ledger.line import EMPTY, Entry, Head, Line
 from ra_core.config import DIGEST
 from ra_core.daemons.events import moment
 from ra_core.errors import LedgerError
 from ra_core.files import sync_folder, write_atomically
-from ra_core.words import counted
 
 __all__ = ["Book", "Ledger"]
 
@@ -120,34 +119,14 @@ class Ledger:
 
 
 @dataclass
-class Book:
+class Book(Account):
     """A ledger that this process alone has open.
 
     Attributes:
         ledger: where it is.
-        hashes: of the lines, from the first.
-        spent: updates that have left.
-        unbounded: how many of them without differential privacy.
-        spendings: of privacy, from the first.
-        unused: the last of them, until an update leaves for it.
-        answered: for which models, and with which seeds, figures have left.
-        replaced: ends of lost ledgers in whose place this one is, an empty one among them.
-        noted: files of what was set aside, that a line tells of.
-        whole: bytes that the lines have; what a crash has left of one more comes after them.
-        digest: SHA-256 over these bytes.
     """
 
-    ledger: Ledger
-    hashes: list[str] = field(default_factory=list)
-    spent: list[Spent] = field(default_factory=list)
-    unbounded: int = 0
-    spendings: list[Spending] = field(default_factory=list)
-    unused: Spending | None = None
-    answered: Answered = field(default_factory=Answered)
-    replaced: set[Head] = field(default_factory=set)
-    noted: set[str] = field(default_factory=set)
-    whole: int = 0
-    digest: Any = field(default_factory=hashlib.sha256)
+    ledger: Ledger = field(kw_only=True)
 
     @classmethod
     def read(cls, ledger: Ledger) -> Book:
@@ -174,7 +153,7 @@ class Book:
             book = cls._of_chain(ledger)
         except LedgerError:
             ledger.set_aside(ledger.file)
-            book = cls(ledger)
+            book = cls(ledger=ledger)
         try:
             book.require(ledger.acknowledged, "acknowledged.json")
         except LedgerError:
@@ -184,9 +163,9 @@ class Book:
     @classmethod
     def _of_chain(cls, ledger: Ledger) -> Book:
         known = _known.get(ledger.file)
-        book = _known[ledger.file] = known if known and known._stands() else cls(ledger)
+        book = _known[ledger.file] = known if known and known._stands() else cls(ledger=ledger)
         for line in book._lines_after(book.whole, book.head):
-            book._add(line)
+            book.add(line)
         return book
 
     def _stands(self) -> bool:
@@ -199,16 +178,6 @@ class Book:
                 found.update(piece)
                 left -= len(piece)
         return bool(found.digest() == self.digest.digest())
-
-    @property
-    def head(self) -> Head:
-        """Where the ledger ends."""
-        return Head(len(self.hashes), self.hashes[-1]) if self.hashes else EMPTY
-
-    @property
-    def begun(self) -> bool:
-        """Whether the site has said that nothing has left before this ledger, but what a lost one knew."""
-        return bool(self.replaced)
 
     @property
     def torn_bytes(self) -> int:
@@ -229,19 +198,6 @@ class Book:
             with self.ledger.file.open("rb") as file:
                 file.seek(place)
                 yield from read_lines(file, head)
-
-    def require(self, head: Head, who: str) -> None:
-        """The ledger holds what somebody knows of it, or is in place of that.
-
-        Raises:
-            LedgerError: neither.
-        """
-        if head in self.replaced:
-            return
-        if head.length > len(self.hashes):
-            raise faulty(f"{who} knows of {counted(head.length, 'line')}, and it has {len(self.hashes)}")
-        if head.length and self.hashes[head.length - 1] != head.hash:
-            raise faulty(f"line {head.length} is not the one that {who} knows of")
 
     def acknowledge(self, head: Head) -> None:
         """Keep up to where the server has the messages; what it has acknowledged before stays so.
@@ -312,24 +268,8 @@ class Book:
                 "a model of fewer tensors, or a shorter message, has a shorter line",
             )
         append(self.ledger.file, line.content)
-        self._add(line)
+        self.add(line)
         return self.head
-
-    def _add(self, line: Line) -> None:
-        self.hashes.append(line.hash)
-        self.whole += len(line.content)
-        self.digest.update(line.content)
-        if line.replaced:
-            self.replaced.add(line.replaced)
-        self.noted.update(line.noted)
-        self.answered.add(line)
-        if line.spent:
-            self.spent.append(line.spent)
-            self.unbounded += line.privacy is None
-            self.unused = None
-        if line.spending:
-            self.spendings.append(line.spending)
-            self.unused = line.spending
 
 
 def _told(path: Path) -> dict[str, Any]:
