@@ -1,4 +1,4 @@
-"""What the machine has to have: bundles, room, a device, readable images; and whether the daemon runs on it."""
+"""What the machine has to have: bundles, room, a ledger, a device, images; and whether the daemon runs on it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from client.doctor.finding import Finding, look
+from client.ledger.book import Ledger
 from client.member.allow import allowed
 from client.member.station import Station
 from client.member.told import trouble_of
@@ -17,9 +18,10 @@ from client.site import data_root
 from ra_core.daemons.claim import taken
 from ra_core.daemons.events import read_events
 from ra_core.daemons.health import serving
-from ra_core.errors import BundleError, ConfigError, ConnectError, DataError
+from ra_core.errors import BundleError, ConfigError, ConnectError, DataError, LedgerError
 from ra_core.files import cache_folder
 from ra_core.runtime import Runtime
+from ra_core.words import counted, listed
 
 __all__ = ["machine"]
 
@@ -38,6 +40,7 @@ def machine(station: Station, data: Path | None, cache: Path | None) -> list[Fin
     return [
         look("bundles", lambda: _bundles(station)),
         look("state", lambda: _room(station.state)),
+        look("ledger", lambda: _ledger(station)),
         look("cache", lambda: _room(cache or cache_folder())),
         look("device", lambda: _device(station)),
         look("data", lambda: _data(station, data)),
@@ -60,6 +63,21 @@ def _room(folder: Path) -> str:
     if free < ROOM:
         raise ConfigError(f"{free / (1 << 30):.1f} GiB free", f"make room: {ROOM >> 30} GiB are needed")
     return f"{free / (1 << 30):.0f} GiB free"
+
+
+def _ledger(station: Station) -> str:
+    config, ledger, begun, told = station.config, Ledger.of(station.state, station.site), False, "no line yet"
+    if ledger.file.exists():  # opening makes its folder, and nothing is changed here
+        with ledger.opened() as book:
+            begun, told = book.begun, f"whole, {counted(book.head.length, 'line')}"
+    kept = {"policy.dp_epsilon": config.policy.dp_epsilon, "secure_aggregation": config.secure_aggregation}
+    needs = [key for key, value in kept.items() if value is not None]
+    if needs and not begun:
+        raise LedgerError(
+            f"nobody has said that nothing left before it, which {listed(needs)} rests on",
+            "if that is so, `ra-client ledger begin`; until then studies are refused",
+        )
+    return told
 
 
 def _device(station: Station) -> str:

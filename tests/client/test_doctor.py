@@ -16,6 +16,8 @@ from client.cli import app
 from client.doctor import machine, way
 from client.doctor.finding import State
 from client.doctor.run import examine
+from client.ledger.book import Ledger
+from client.ledger.line import EMPTY
 from ra_core.daemons.events import Events
 from ra_core.errors import VersionError
 
@@ -88,9 +90,22 @@ def no_bundles(path):
     path.write_text(yaml.safe_dump(settings))
 
 
+def changed_ledger(path):
+    ledger = Ledger.of(path.parent / "state", "discs")
+    with ledger.opened() as book:
+        book.begin(EMPTY, "p" * 64)
+    ledger.file.write_bytes(ledger.file.read_bytes().replace(b"begin", b"begun"))
+
+
 @pytest.mark.parametrize(
     ("change", "problem", "code"),
-    [(key_for_all, "key", 10), (no_key, "key", 10), (no_ca, "ca", 10), (no_bundles, "bundles", 26)],
+    [
+        (key_for_all, "key", 10),
+        (no_key, "key", 10),
+        (no_ca, "ca", 10),
+        (no_bundles, "bundles", 26),
+        (changed_ledger, "ledger", 30),
+    ],
 )
 def test_what_is_wrong_here(site, change, problem, code):
     found = site(change)
@@ -106,6 +121,7 @@ def test_what_is_wrong_here(site, change, problem, code):
         ({"data": {"site": "discs"}}, "data"),
         ({"data": {"site": "discs", "root": ".", "manifest": "no.csv"}}, "data"),
         ({"runtime": {"device": "cuda:99"}}, "device"),
+        ({"policy": {"dp_epsilon": 3.0}}, "ledger"),
     ],
 )
 def test_what_is_wrong_in_the_config(site, settings, problem):
