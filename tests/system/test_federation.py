@@ -141,14 +141,15 @@ def test_a_lost_site_costs_its_own_rounds_alone_and_gets_the_model_on_return(fed
 
 @pytest.mark.night
 def test_a_site_withdraws_and_the_study_is_trained_again_without_it(federation, done):
-    """The last one of this file: berta's key is out for good, and its daemon ends."""
+    """The last one of this file: berta's key is out for good, and its daemon is told so each time that it tries."""
     said = federation.server("withdraw", "berta", "--retrain", "study")
     assert "'study': answers of berta are in round 1–3" in said  # the closing exchange is one
     model = federation.run() / "model"
     assert load_artifact(model).card.withdrawn == ("berta",)
     publish = ("publish", "study", "--out", federation.folder / "study.ra")
     assert "berta" in federation.server(*publish, code=ConfigError.exit_code)
-    assert wait_until(federation.daemons["berta"].poll, "berta's daemon has ended")
+    wait_until(lambda: "is not admitted, or was revoked" in federation.log("berta"), "berta sees that it is out")
+    assert "berta" not in federation.online()
 
     again = federation.result("study-without-berta")
     assert (again["state"], again["delivered"]) == ("completed", ["anna", "carla"])
