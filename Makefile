@@ -64,7 +64,7 @@ bench-long: install ## those that take hours; the last one needs a C++ compiler
 	$(BIN)/ra-simulate cohort --size 64 --out $(BENCH)
 	cp simulation/studies/grid_virtual_methods.yaml $(BENCH)
 	$(BIN)/python benchmarks/privacy.py $(BENCH)/grid_virtual_methods.yaml --data $(BENCH) --method RA --rounds 10 \
-	    --steps 20 --set warmup_steps=160 --epsilon inf 50 8 2
+	    --steps 20 --set warmup_steps=160 --epsilon inf 200 50 8 2 --picture $(BENCH)/privacy_cost.png
 	$(BIN)/python benchmarks/membership.py --patients 40
 	$(BIN)/python benchmarks/membership.py --patients 12 --warmup 800 --rounds 41 --pairs 2
 	$(BIN)/python benchmarks/step.py --compile

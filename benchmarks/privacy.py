@@ -135,7 +135,7 @@ def federated(study, trained, given):
 
 def draw(path, rows, nothing):
     """The curve: what a smaller epsilon costs, beside no privacy and no model."""
-    figure = Figure(figsize=(7.2, 2.8), layout="constrained")
+    figure = Figure(figsize=(7.2, 3.0), layout="constrained")
     private = sorted((epsilon, numbers) for epsilon, numbers in rows if math.isfinite(epsilon))
     for place, name in enumerate(("image AUROC", "pixel AUPRC"), start=1):
         axes = figure.add_subplot(1, 2, place)
@@ -146,7 +146,7 @@ def draw(path, rows, nothing):
         axes.set(xlabel="epsilon, log scale", title=name)
         axes.set_xticks([epsilon for epsilon, _ in private], [f"{epsilon:.3g}" for epsilon, _ in private])
         axes.minorticks_off()
-    axes.legend(fontsize=8)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8)
     figure.savefig(path, dpi=150)
 
 
