@@ -67,7 +67,7 @@ def _room(folder: Path) -> str:
 
 def _ledger(station: Station) -> str:
     config, ledger, begun, told = station.config, Ledger.of(station.state, station.site), False, "no line yet"
-    if ledger.file.exists():  # opening makes its folder, and nothing is changed here
+    if ledger.folder.exists():  # opening makes it, and nothing is changed here
         with ledger.opened() as book:
             begun, told = book.begun, f"whole, {counted(book.head.length, 'line')}"
     kept = {"policy.dp_epsilon": config.policy.dp_epsilon, "secure_aggregation": config.secure_aggregation}
@@ -75,7 +75,7 @@ def _ledger(station: Station) -> str:
     if needs and not begun:
         raise LedgerError(
             f"nobody has said that nothing left before it, which {listed(needs)} rests on",
-            "if that is so, `ra-client ledger begin`; until then studies are refused",
+            "if that is so, `ra-client ledger begin`; until then studies that need it are refused",
         )
     return told
 

@@ -16,6 +16,7 @@ from client.member.station import open_station
 from client.member.supernode import check_flower
 from ra_core.errors import RAError
 from ra_core.installed import package_hash, refuse_foreign
+from ra_core.words import printable
 
 __all__ = ["examine", "report"]
 
@@ -43,7 +44,7 @@ def report(findings: Sequence[Finding], as_json: bool) -> str:
         return json.dumps([asdict(finding) for finding in findings], indent=2, ensure_ascii=False)
     lines = []
     for finding in findings:
-        lines.append(f"{finding.state:<8} {finding.check:<11} {finding.what}")
+        lines.append(printable(f"{finding.state:<8} {finding.check:<11} {finding.what}"))
         if finding.fix:
             lines.append(f"{'':<8} {'':<11} -> {finding.fix}")
     return "\n".join(lines)

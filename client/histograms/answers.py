@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from client.delivery import assembled
 from client.histograms.terms import why_no_histograms, why_no_tests, why_too_few, why_too_small
@@ -115,15 +116,18 @@ class Scores:
         self.network = perceptual.digest if perceptual else ""
         self._size = study.evaluation.batch_size
         reference = _reference(site.images.train, study) if scoring.standardise else []
-        images = batches(site.images.train, self._size, reference)
-        self._scorer = SiteScorer.fit(method, Scorer(perceptual), [scoring], images, site.runtime.device)
-        self._name = scoring.name
+        images = list(batches(site.images.train, self._size, reference))
+        plain = scoring.model_copy(update={"standardise": False})
+        judge = SiteScorer(method, Scorer(perceptual), [plain], {}, site.runtime.device)
+        drawn = [x[np.isfinite(_scores(judge, x))] for x in images]
+        fitting = (x for x in drawn if len(x))
+        self._scorer = SiteScorer.fit(method, Scorer(perceptual), [scoring], fitting, site.runtime.device)
 
     def of(self, images: ImageSet) -> NDArray[np.float64]:
         """One score a patient, (K,), in [0, EDGES[-1]]."""
         if not len(images):
             return np.zeros(0)
-        found = self._scorer.scores(batches(images, self._size))[self._name]
+        found = np.concatenate([_scores(self._scorer, x) for x in batches(images, self._size)])
         # Beyond the highest published edge, or no number: an error or a reason would tell of a single patient.
         within = np.where(found < EDGES[-1], found, EDGES[-1])
         return patient_scores(within, [row.patient_id for row in images.rows], images.names, self._unit)
@@ -131,6 +135,15 @@ class Scores:
     def histogram(self, images: ImageSet) -> Histogram:
         """Of one score a patient."""
         return Histogram.of(self.of(images))
+
+
+def _scores(scorer: SiteScorer, x: Tensor) -> NDArray[np.float64]:
+    """Of images (N, 1, S, S), by its one scoring, (N,); no number where the model makes none of an image."""
+    try:
+        (found,) = scorer.scores([x]).values()
+    except ValueError:  # by at least one of them: each by itself
+        return np.concatenate([_scores(scorer, one) for one in torch.split(x, 1)]) if len(x) > 1 else np.full(1, np.nan)
+    return found
 
 
 def _why_none(site: Site, study: StudyConfig) -> str:

@@ -69,7 +69,6 @@ class Account:
         """Take in the next line, which has been checked."""
         self.hashes.append(line.hash)
         self.whole += len(line.content)
-        self.digest.update(line.content)
         if line.replaced:
             self.replaced.add(line.replaced)
         self.noted.update(line.noted)
@@ -81,3 +80,4 @@ class Account:
         if line.spending:
             self.spendings.append(line.spending)
             self.unused = line.spending
+        self.digest.update(line.content)  # the last: what was broken off before is read anew from the file

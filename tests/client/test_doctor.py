@@ -97,9 +97,18 @@ def changed_ledger(path):
     ledger.file.write_bytes(ledger.file.read_bytes().replace(b"begin", b"begun"))
 
 
+def lost_ledger(path):
+    ledger = Ledger.of(path.parent / "state", "discs")
+    with ledger.opened() as book:
+        book.begin(EMPTY, "p" * 64)
+        book.acknowledge(book.head)
+    ledger.file.unlink()
+
+
 @pytest.mark.parametrize(
     ("change", "problem", "code"),
     [
+        (lost_ledger, "ledger", 30),
         (key_for_all, "key", 10),
         (no_key, "key", 10),
         (no_ca, "ca", 10),

@@ -272,6 +272,18 @@ def test_a_score_out_of_range_is_the_highest_there_is(site_root, tmp_path, monke
     assert isinstance(scores_of(hospital, "check"), CheckReply)
 
 
+def test_a_model_that_overflows_on_an_image_tells_nothing_of_whose_it_is(site_root, tmp_path):
+    hospital = Hospital(site_root, tmp_path, histograms="all", rounds_total=None, parts=None)
+    hospital.answer(join(asking()), "query")
+    model = {
+        name: np.sign(array).astype(np.float32) * np.float32(1e30) if array.ndim == 4 else array
+        for name, array in first_model(asking()).items()
+    }
+    reply = scores_of(hospital, "histogram", model=model)
+    assert (reply.withheld, reply.scores.highest()[-1]) == ("", EDGES[-1])
+    assert isinstance(scores_of(hospital, "check", model=model), CheckReply)
+
+
 @pytest.mark.parametrize("kind", ["histogram", "check"])
 def test_scores_are_told_of_one_model_a_run_that_the_hospital_has_joined(site_root, tmp_path, kind):
     """A server that changes the last bit of a weight, or a threshold, or a run's name, learns nothing more."""

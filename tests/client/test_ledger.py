@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from client.cli import app
 from client.ledger import appending, book, chain
+from client.ledger.answered import Answered
 from client.ledger.book import Ledger
 from client.ledger.chain import LONGEST_LINE
 from client.ledger.kinds import KINDS
@@ -114,6 +115,16 @@ def test_what_a_process_has_checked_it_takes_apart_anew_only_when_bytes_have_cha
     found.file.write_bytes(found.file.read_bytes().replace(b'"n_images":9', b'"n_images":8', 1))
     with pytest.raises(LedgerError, match="line 1 is not what was written"):
         check(found)
+
+
+def test_a_line_that_was_half_taken_in_is_read_anew(tmp_path, monkeypatch):
+    found = written(tmp_path)
+    with found.opened() as opened, monkeypatch.context() as broken:
+        broken.setattr(Answered, "add", lambda *_: (_ for _ in ()).throw(MemoryError))
+        with pytest.raises(MemoryError):
+            opened.append(entry(5))
+    with found.opened() as opened:
+        assert (opened.head.length, len(opened.spent)) == (5, 5)
 
 
 def test_what_another_process_has_added_is_read_on(tmp_path):
