@@ -116,7 +116,7 @@ def test_the_settings_on_the_page_are_settings():
 
 
 RESULTS = ROOT / "docs/results"
-COMMITTED = sorted(folder.name for folder in RESULTS.iterdir())
+COMMITTED = sorted(tables.parent.name for tables in RESULTS.glob("*/tables.md"))  # others have begun: their cells wait
 SECTION = re.compile(r"^## ", re.MULTILINE)
 NUMBER = r"-?\d\.\d{3,4}"
 
