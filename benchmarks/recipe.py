@@ -48,7 +48,10 @@ def main():
     trained = [place for place in places if place.trained and (not given.site or place.name in given.site)]
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="ra-") as folder:
-        model = train(trained, study, machine, given.keep or Path(folder), given, reporter)
+        place = Path(folder)
+        if given.keep:  # one model each: a checkpoint doesn't say of which seed it is
+            place = given.keep / "_".join([study.digest()[:16], *(one.name for one in trained)])
+        model = train(trained, study, machine, place, given, reporter)
     minutes = (time.monotonic() - began) / 60
     changed = " ".join(f"{key}={value}" for key, value in given.set + given.train + (given.federate or []))
     print(f"{given.method} {changed}: {model.selection}, {minutes:.1f} minutes, seed {study.seed}")
@@ -75,7 +78,7 @@ def arguments():
     parser.add_argument("--seed", type=int, default=0, help="of training")
     parser.add_argument("--twins", nargs="+", default=["own"], choices=TWINS, help="which to judge; see twins.py")
     parser.add_argument("--scorings", nargs="+", help="only these, by name")
-    parser.add_argument("--keep", type=Path, help="folder for the checkpoint: the same command trains once")
+    parser.add_argument("--keep", type=Path, help="folder for checkpoints: the same model is trained once")
     parser.add_argument("--site", nargs="*", help="only these sites")
     parser.add_argument("--data", type=Path, help="data root")
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "ra-recipe")

@@ -10,13 +10,13 @@ from datetime import UTC, datetime, timedelta
 
 from client.ledger.line import Spending, Spent
 from client.spending import beyond_budget, releases_of
-from ra_core.config import PolicyConfig, StudyConfig
+from ra_core.config import PolicyConfig, SiteConfig, StudyConfig
 from ra_core.installed import package_hash
 from ra_core.messages import JoinOrder, JoinReply, Order, RoundOrder, RoundReply, StageOrder
 from ra_core.models.registry import build_method
 from ra_core.models.shared import shared_tensors
 
-__all__ = ["COUNTS", "objections", "to_counts"]
+__all__ = ["COUNTS", "objections", "rests_on_ledger", "to_counts"]
 
 COUNTS = frozenset({"n_images", "n_patients", "n_val", "n_val_patients", "n_declared", "n_used"})
 """Fields of a reply that count something."""
@@ -53,6 +53,12 @@ def objections(
         *_to_rounds(policy, order, spent),
         *_to_privacy(policy, order, spendings, begun),
     ]
+
+
+def rests_on_ledger(config: SiteConfig) -> list[str]:
+    """Keys of a site config that hold only as far back as its ledger goes: it has to be begun in words for them."""
+    kept = {"policy.dp_epsilon": config.policy.dp_epsilon, "secure_aggregation": config.secure_aggregation}
+    return [key for key, value in kept.items() if value is not None]
 
 
 def to_counts(policy: PolicyConfig, reply: JoinReply | RoundReply) -> list[str]:

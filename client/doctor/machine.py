@@ -15,6 +15,7 @@ from client.member.allow import allowed
 from client.member.station import Station
 from client.member.told import trouble_of
 from client.site import data_root
+from client.terms import rests_on_ledger
 from ra_core.daemons.claim import taken
 from ra_core.daemons.events import read_events
 from ra_core.daemons.health import serving
@@ -66,15 +67,13 @@ def _room(folder: Path) -> str:
 
 
 def _ledger(station: Station) -> str:
-    config, ledger, begun, told = station.config, Ledger.of(station.state, station.site), False, "no line yet"
+    ledger, begun, told = Ledger.of(station.state, station.site), False, "no line yet"
     if ledger.folder.exists():  # opening makes it, and nothing is changed here
         with ledger.opened() as book:
             begun, told = book.begun, f"whole, {counted(book.head.length, 'line')}"
-    kept = {"policy.dp_epsilon": config.policy.dp_epsilon, "secure_aggregation": config.secure_aggregation}
-    needs = [key for key, value in kept.items() if value is not None]
-    if needs and not begun:
+    if (keys := rests_on_ledger(station.config)) and not begun:
         raise LedgerError(
-            f"nobody has said that nothing left before it, which {listed(needs)} rests on",
+            f"nobody has said that nothing left before it, which {listed(keys)} rests on",
             "if that is so, `ra-client ledger begin`; until then studies that need it are refused",
         )
     return told

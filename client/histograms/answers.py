@@ -117,11 +117,13 @@ class Scores:
         self._size = study.evaluation.batch_size
         reference = _reference(site.images.train, study) if scoring.standardise else []
         images = list(batches(site.images.train, self._size, reference))
-        plain = scoring.model_copy(update={"standardise": False})
-        judge = SiteScorer(method, Scorer(perceptual), [plain], {}, site.runtime.device)
-        drawn = [x[np.isfinite(_scores(judge, x))] for x in images]
-        fitting = (x for x in drawn if len(x))
-        self._scorer = SiteScorer.fit(method, Scorer(perceptual), [scoring], fitting, site.runtime.device)
+        scorer, device = Scorer(perceptual), site.runtime.device
+        try:
+            self._scorer = SiteScorer.fit(method, scorer, [scoring], images, device)
+        except ValueError:  # the method makes no map of one of them at least: without these
+            plain = SiteScorer(method, scorer, [scoring.model_copy(update={"standardise": False})], {}, device)
+            drawn = (x[np.isfinite(_scores(plain, x))] for x in images)
+            self._scorer = SiteScorer.fit(method, scorer, [scoring], (x for x in drawn if len(x)), device)
 
     def of(self, images: ImageSet) -> NDArray[np.float64]:
         """One score a patient, (K,), in [0, EDGES[-1]]."""

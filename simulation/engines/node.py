@@ -9,6 +9,7 @@ from pathlib import Path
 
 from client.ledger.book import Ledger
 from client.ledger.line import EMPTY
+from client.terms import rests_on_ledger
 from ra_core.config import RuntimeConfig, SiteConfig, StudyConfig
 from ra_core.errors import ConfigError, ResumeError
 from ra_core.files import write_atomically
@@ -115,7 +116,7 @@ def _begin_ledger(node: Node) -> None:
         config = load_config(node.site_config, SiteConfig)
     except ConfigError:
         return  # as in a real federation the site itself answers with that
-    if config.secure_aggregation is None and config.policy.dp_epsilon is None:
+    if not rests_on_ledger(config):
         return
     with Ledger.of(node.state, node.site).opened() as book:
         if not book.begun:
