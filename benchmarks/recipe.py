@@ -25,6 +25,7 @@ from ra_core.console import TerminalReporter
 from ra_core.data import JoinedImages
 from ra_core.errors import ConfigError, RAError
 from ra_core.evaluation import reference_images
+from ra_core.models.registry import build_method
 from ra_core.perceptual import Perceptual
 from ra_core.runtime import Runtime
 from ra_core.scoring import Scorer, image_scores
@@ -41,6 +42,7 @@ from simulation.places import open_places
 def main():
     given = arguments()
     config, study = asked(given)
+    require_scorings(given.scorings, study)
     print(this_machine(given.threads, "numpy"))
     reporter = TerminalReporter()
     machine = Runtime.resolve(RuntimeConfig(threads=given.threads), study.training.precision)
@@ -99,6 +101,13 @@ def asked(given):
     except ValidationError as error:
         hint = "`ra-simulate config study` prints all keys"
         raise ConfigError(f"--set, --train, --federate: {first_problem(error, 'settings')}", hint) from None
+
+
+def require_scorings(names, study):
+    """Before hours of training: a name that the method doesn't have would be judged by nothing."""
+    known = [s.name for s in build_method(study.method, study.preprocessing.size, study.seed).scorings]
+    if unknown := [name for name in names or () if name not in known]:
+        raise ConfigError(f"--scorings: '{unknown[0]}' is none of {study.method.name}", f"it has {', '.join(known)}")
 
 
 def train(trained, study, machine, folder, given, reporter):
