@@ -105,8 +105,12 @@ class Loopback:
         while not condition():
             bad = [process.args for process in self.started if process.poll()]
             if bad or time.monotonic() > deadline:
-                raise SystemExit(f"waited in vain; ended: {bad}; see {self.folder}")
+                raise SystemExit(f"waited in vain; ended: {bad}; of the logs:\n{self._last_words()}")
             time.sleep(0.05)
+
+    def _last_words(self):
+        """Of every log: the folder is gone when somebody could look into it."""
+        return "\n".join(f"{log}: {last_lines(log, 9)}" for log in sorted(self.folder.rglob("ra-*.log")))
 
     def _log(self, program, folder):
         return folder / f"{program}.log"

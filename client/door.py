@@ -85,10 +85,12 @@ class Door:
 
     def _to_a_ledger_unsaid(self, book: Book) -> list[str]:
         # What has left under masks is known by the ledger alone: with an empty one in its place the same figures would
-        # leave again, in another sum or in the clear.
-        if self.seat.keyring is None or book.begun:
+        # leave again, in another sum or in the clear. Who knows no other site's key has never masked anything: a site
+        # whose config is as its kit brought it has nothing to say.
+        if self.seat.keyring is None or not self.seat.keyring.sites or book.begun:
             return []
-        return ["secure_aggregation: nobody has said that nothing left before this ledger: `ra-client ledger begin`"]
+        why = "nobody has said that nothing left before this ledger: `ra-client ledger begin`"
+        return [f"secure_aggregation.sites: {why}"]
 
     def tell(self, why: str) -> None:
         """Tell the site that something stayed here; a full disk may be the reason, so that it need not succeed."""

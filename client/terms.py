@@ -57,8 +57,9 @@ def objections(
 
 def rests_on_ledger(config: SiteConfig) -> list[str]:
     """Keys of a site config that hold only as far back as its ledger goes: it has to be begun in words for them."""
-    kept = {"policy.dp_epsilon": config.policy.dp_epsilon, "secure_aggregation": config.secure_aggregation}
-    return [key for key, value in kept.items() if value is not None]
+    keyring = config.secure_aggregation
+    kept = {"policy.dp_epsilon": config.policy.dp_epsilon, "secure_aggregation.sites": keyring and keyring.sites}
+    return [key for key, value in kept.items() if value]
 
 
 def to_counts(policy: PolicyConfig, reply: JoinReply | RoundReply) -> list[str]:

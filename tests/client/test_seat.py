@@ -125,10 +125,16 @@ class TestNothingLeavesUnmasked:
         anna, *_ = hospitals = secure_hospitals(site_root, tmp_path)
         train_hospitals(hospitals, secure(rounds=1))
         shutil.rmtree(Ledger.of(anna.state, "anna").folder)
-        lack = "secure_aggregation: nobody has said that nothing left before this ledger: `ra-client ledger begin`"
-        assert joining(anna, again) == lack
+        assert joining(anna, again).startswith("secure_aggregation.sites: nobody has said that nothing left before")
         begin_ledger(anna)
         assert joining(anna, again).site == "anna"
+
+    def test_who_knows_no_other_site_has_masked_nothing_and_needs_to_say_nothing(self, site_root, tmp_path):
+        """As a site is with the config of its kit."""
+        anna, *_ = secure_hospitals(site_root, tmp_path)
+        write_keyring(anna, tmp_path, {})
+        shutil.rmtree(Ledger.of(anna.state, "anna").folder)
+        assert joining(anna, plain(rounds=1)).site == "anna"
 
     @pytest.mark.parametrize(
         ("changes", "reason"),

@@ -6,6 +6,7 @@ from admissions import NOW, MemoryFlower, public_key, write_consortium
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from client.terms import rests_on_ledger
 from ra_core.config import SITE_NAME, SiteConfig
 from ra_core.errors import ConfigError
 from ra_core.settings import load_config
@@ -128,6 +129,7 @@ def test_a_kit_makes_a_site_config_and_says_what_to_do(consortium):
         assert config.server.ca_certificate.read_bytes() == consortium.ca_certificate.read_bytes()
         assert config.server.private_key == kit / "site.key"
         assert config.server.allowed == (bundle_hash(),)
+        assert rests_on_ledger(config) == [], "the README's three steps are enough to join"
         readme = (kit / "README.md").read_text()
         commands = ("ra-client keygen site.yaml", "ra-client check site.yaml", "ra-client start site.yaml")
         assert all(command in readme for command in commands)
