@@ -10,7 +10,8 @@ from pathlib import Path
 
 STARTED = float(sys.argv[1])
 
-import client.app  # noqa: E402, F401 - what a round's process imports is part of what is measured
+import client.app  # noqa: E402 - what a round's process imports is part of what is measured
+import client.opening  # noqa: E402, F401 - as above
 from client.site import data_root, open_site  # noqa: E402
 from ra_core.config import SiteConfig, StudyConfig  # noqa: E402
 from ra_core.files import cache_folder  # noqa: E402

@@ -29,7 +29,7 @@ IMPORTS = {
     "the interpreter": "pass",
     "torch": "import torch",
     "Flower's apps": "import torch, flwr.app, flwr.clientapp",
-    "what else the site's app needs": "import client.app",
+    "what else the site's app needs": "import client.app, client.opening",
 }
 STUDY = {
     "training": {"precision": "fp32"},
@@ -57,6 +57,8 @@ def main():
         print(f"{found[program]:6.2f} s  {program} --help; goal {GOALS['help']} s")
         if given.every:
             print(f"{found[slowest]:6.2f} s  {slowest} --help, the slowest of {len(found)}")
+    exchange = median([sys.executable, "-c", "import client.app"], given.repeats)
+    print(f"{exchange:6.2f} s  a process that deals, confirms or reveals keys, without torch")
     parts = imports(given.repeats) | first_step(QUICK if given.quick else STUDY, given.repeats)
     for name, seconds in parts.items():
         print(f"{seconds:6.2f} s  {name}")

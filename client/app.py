@@ -7,24 +7,17 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
-from pydantic import ValidationError
 
 from client.door import Door
 from client.listed import Sent
 from client.policy import release
-from client.rounds import Site
-from client.site import data_root, open_site
-from ra_core.config import PreprocessingConfig, RuntimeConfig, SiteConfig, StudyConfig
-from ra_core.data import SiteImages
-from ra_core.data.cache import forget_all_but_latest
+from ra_core.config import SiteConfig, StudyConfig
 from ra_core.errors import ConfigError, LedgerError, MaskingError, PrivacyBudgetError, ReleaseError
-from ra_core.files import cache_folder
 from ra_core.messages import (
     CheckOrder,
     DeliveryOrder,
@@ -40,8 +33,10 @@ from ra_core.messages import (
     StageOrder,
     StageReply,
 )
-from ra_core.runtime import Runtime
 from ra_core.settings import load_config
+
+if TYPE_CHECKING:
+    from client.rounds import Site
 
 __all__ = ["SIMULATION", "app"]
 
@@ -191,28 +186,9 @@ def _settings(node: Settings) -> Settings:
 
 
 def _site(place: _Place, study: StudyConfig) -> Site:
-    """The site, its machine set up anew: other sites of the same process may have set other threads."""
-    settings, config = place.settings, place.config
-    own = {name: settings[name] for name in ("threads", "device") if name in settings}
-    try:
-        runtime = RuntimeConfig.model_validate(config.runtime.model_dump() | own)
-    except ValidationError as error:
-        raise ConfigError(
-            f"the node's {', '.join(own)} are not valid ({error.error_count()} errors)",
-            "threads is a number from 1, device cpu, cuda or cuda:N",
-        ) from None
-    root = data_root(config, Path(settings["data-root"]) if "data-root" in settings else None)
-    cache = Path(settings.get("cache") or cache_folder() / "images")
-    forget_all_but_latest(cache, study.preprocessing)
-    manifest = root / config.data.manifest
-    if config.data.folder or not manifest.exists():  # a folder may change at any time
-        images = open_site(config, study.preprocessing, root, cache)
-    else:
-        images = _of_manifest(config, study.preprocessing, root, cache, manifest.stat().st_mtime_ns)
-    if study.calibration:  # whose scores set thresholds have no say in the model
-        images = images.kept_back()
-    state = place.state / config.data.site
-    return Site(config, images, Runtime.resolve(runtime, study.training.precision), state)
+    from client.opening import opened  # noqa: PLC0415 - with torch it takes 3 s, which a short exchange needn't wait for
+
+    return opened(place.config, place.settings, place.state, study)
 
 
 def _state(config: SiteConfig, settings: Settings) -> Path:
@@ -225,15 +201,3 @@ def _state(config: SiteConfig, settings: Settings) -> Path:
     if not state:
         raise ConfigError(f"site '{config.data.site}' has no state folder", "set state in its config")
     return Path(state)
-
-
-@lru_cache(maxsize=16)
-def _of_manifest(
-    config: SiteConfig,
-    preprocessing: PreprocessingConfig,
-    root: Path,
-    cache: Path,
-    manifest_time: int,  # noqa: ARG001
-) -> SiteImages:
-    """Kept between rounds where the process is: a manifest takes long to check. A changed manifest is read anew."""
-    return open_site(config, preprocessing, root, cache)

@@ -12,7 +12,7 @@ from client.models import store_model
 from ra_core.artifact import Artifact, Card, model_hash
 from ra_core.config import SiteConfig
 from ra_core.errors import StateError
-from ra_core.hashing import tensor_digest
+from ra_core.hashing import array_digest
 from ra_core.messages import ChosenOrder, DeliveryOrder, DeliveryReply, MessageError
 from ra_core.models.method import Method
 from ra_core.models.registry import build_method
@@ -35,8 +35,7 @@ def take_delivery(order: DeliveryOrder, config: SiteConfig, state: Path) -> Deli
         OSError: the disk is full or the folder can't be written.
     """
     card = _card(order)
-    tensors = {name: torch.from_numpy(array) for name, array in order.model.items()}
-    if tensor_digest(tensors) != order.model_hash:
+    if array_digest(order.model) != order.model_hash:
         raise MessageError("the model is not what its hash says")
     method = assembled(order, state / config.data.site)
     whole = card.model_copy(update={"model_hash": model_hash(method)})

@@ -11,12 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TypeGuard
 
-import torch
-
 from client.ledger.answered import Answered
 from client.ledger.line import Spent
 from ra_core.config import PolicyConfig
-from ra_core.hashing import tensor_digest
+from ra_core.hashing import array_digest
 from ra_core.messages import CheckOrder, HistogramOrder, JoinOrder, ModelOrder, Order, RoundOrder, StageOrder
 
 __all__ = ["beyond_updates", "other_scores", "repeats", "uninvited"]
@@ -109,4 +107,4 @@ def _asks_for_figures(order: Order) -> TypeGuard[RoundOrder | StageOrder]:
 
 
 def _hash(order: ModelOrder) -> str:
-    return tensor_digest({name: torch.from_numpy(array) for name, array in order.model.items()})
+    return array_digest(order.model)

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 from pydantic import ValidationError
 
+from client.terms import shared_shapes
 from ra_core.config import KeyringConfig, SecureAggregationConfig, SiteConfig, StudyConfig
 from ra_core.errors import ConfigError, MaskingError
 from ra_core.files import sweep, sync_folder, write_atomically
@@ -40,8 +41,6 @@ from ra_core.messages import (
     StageReply,
     task_digest,
 )
-from ra_core.models.registry import build_method
-from ra_core.models.shared import shared_tensors
 
 __all__ = ["Seat"]
 
@@ -160,10 +159,7 @@ class Seat:
 
     def _terms(self, order: StageOrder) -> Terms:
         agreed, keyring = self._agreed(order.study)
-        shapes: dict[str, tuple[int, ...]] = {}
-        if order.steps:
-            method = build_method(order.study.method, order.study.preprocessing.size, order.study.seed)
-            shapes = {name: tuple(t.shape) for name, t in shared_tensors(method, order.study.federation).items()}
+        shapes = shared_shapes(order.study) if order.steps else {}
         layout = round_layout(shapes, agreed.metrics, len(keyring.sites))
         return Terms(order.run, order.round, keyring.sites, agreed.threshold, layout, order.task)
 

@@ -13,10 +13,8 @@ from client.spending import beyond_budget, releases_of
 from ra_core.config import PolicyConfig, SiteConfig, StudyConfig
 from ra_core.installed import package_hash
 from ra_core.messages import JoinOrder, JoinReply, Order, RoundOrder, RoundReply, StageOrder
-from ra_core.models.registry import build_method
-from ra_core.models.shared import shared_tensors
 
-__all__ = ["COUNTS", "objections", "rests_on_ledger", "to_counts"]
+__all__ = ["COUNTS", "objections", "rests_on_ledger", "shared_shapes", "to_counts"]
 
 COUNTS = frozenset({"n_images", "n_patients", "n_val", "n_val_patients", "n_declared", "n_used"})
 """Fields of a reply that count something."""
@@ -62,6 +60,15 @@ def rests_on_ledger(config: SiteConfig) -> list[str]:
     return [key for key, value in kept.items() if value]
 
 
+def shared_shapes(study: StudyConfig) -> dict[str, tuple[int, ...]]:
+    """Shape of each tensor that the sites of a study share, by name."""
+    from ra_core.models.registry import build_method  # noqa: PLC0415 - torch takes 3 s, and most terms need none of it
+    from ra_core.models.shared import shared_tensors  # noqa: PLC0415 - as above
+
+    method = build_method(study.method, study.preprocessing.size, study.seed)
+    return {name: tuple(tensor.shape) for name, tensor in shared_tensors(method, study.federation).items()}
+
+
 def to_counts(policy: PolicyConfig, reply: JoinReply | RoundReply) -> list[str]:
     """Why the site is too small for a reply to leave; empty where it isn't. No count is told."""
     found = ["policy.min_patients: the site has fewer"] if reply.n_patients < policy.min_patients else []
@@ -105,8 +112,7 @@ def _to_sums(policy: PolicyConfig, study: StudyConfig) -> Iterator[str]:
 
 
 def _to_tensors(allowed: tuple[str, ...], study: StudyConfig) -> Iterator[str]:
-    method = build_method(study.method, study.preprocessing.size, study.seed)
-    refused = [name for name in shared_tensors(method, study.federation) if not name.startswith(allowed)]
+    refused = [name for name in shared_shapes(study) if not name.startswith(allowed)]
     if refused:
         yield f"policy.tensors doesn't let out {refused[0]} ({len(refused)} such tensors), which the study shares"
 

@@ -21,7 +21,11 @@ def test_the_help_waits_for_nothing_heavy(program):
 
 
 def test_a_round_s_process_waits_for_what_it_uses_only():
-    assert not NOT_IN_A_ROUND & loaded("client.app")
+    assert not NOT_IN_A_ROUND & loaded("client.app, client.opening")
+
+
+def test_an_exchange_of_keys_does_not_wait_for_torch():
+    assert not {"torch", *NOT_IN_A_ROUND} & loaded("client.app")
 
 
 def test_a_perceptual_network_waits_for_no_compiler_which_is_there_for_whoever_asks():

@@ -16,7 +16,7 @@ from ra_core.config import CalibrationConfig, PerceptualConfig, StudyConfig
 from ra_core.data import ImageSet
 from ra_core.data.site_images import halves
 from ra_core.evaluation import reference_images
-from ra_core.hashing import tensor_digest
+from ra_core.hashing import array_digest
 from ra_core.messages import ABSENT, CheckOrder, CheckReply, HistogramOrder, HistogramReply, MessageError
 from ra_core.models.features import pretrained
 from ra_core.scoring import Scorer
@@ -173,7 +173,7 @@ def _asked(study: StudyConfig) -> CalibrationConfig:
 
 
 def _hash(order: HistogramOrder | CheckOrder) -> str:
-    return tensor_digest({name: torch.from_numpy(array) for name, array in order.model.items()})
+    return array_digest(order.model)
 
 
 def _reference(train: ImageSet, study: StudyConfig) -> Sequence[int]:

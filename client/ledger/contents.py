@@ -7,10 +7,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-
 from ra_core.clipping import update_norm
-from ra_core.hashing import tensor_digest
+from ra_core.hashing import array_digest
 from ra_core.masking.figures import COUNTS
 from ra_core.messages import CheckReply, Failure, HistogramReply, MaskedReply, Reply, RoundReply, StageReply
 from ra_core.thresholds import Histogram
@@ -47,7 +45,7 @@ def contents(reply: Reply | Failure, withheld: Sequence[str], figures: Reply | N
         facts["said"] = _said(reply.message)
     if isinstance(reply, MaskedReply):
         facts |= {name: getattr(figures, name) for name in COUNTS}
-    digest = tensor_digest({name: torch.from_numpy(codes) for name, codes in update.items()})
+    digest = array_digest(update)
     sizes = [codes.nbytes for codes in update.values()]
     text = json.dumps([facts, metrics, digest], sort_keys=True, separators=(",", ":")).encode()
     return {

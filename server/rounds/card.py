@@ -9,7 +9,7 @@ import torch
 
 from ra_core.artifact import Artifact, Card, DataSummary, save_artifact
 from ra_core.config import StudyConfig
-from ra_core.hashing import tensor_digest
+from ra_core.hashing import array_digest
 from ra_core.messages import JoinReply
 from ra_core.models.features import features_hash
 from ra_core.models.registry import build_method
@@ -58,7 +58,7 @@ def model_card(study: StudyConfig, progress: Progress) -> Card:
         runtime={"precision": study.training.precision},
         software=software_versions(study.method),
         metrics=tuple(_errors(progress)),
-        model_hash=tensor_digest({name: torch.from_numpy(array) for name, array in progress.best.items()}),
+        model_hash=array_digest(progress.best),
         features=features_hash(study.method),
         privacy=_privacy(study, progress),
         calibration=progress.calibration,

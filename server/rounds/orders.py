@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from flwr.app import RecordDict
 
 from ra_core.config import StudyConfig
-from ra_core.hashing import tensor_digest
+from ra_core.hashing import array_digest
 from ra_core.installed import package_hash
 from ra_core.messages import (
     CheckOrder,
@@ -148,4 +147,4 @@ def _acknowledged(site: str, progress: Progress) -> dict[str, Any]:
 
 def model_digest(model: Model) -> str:
     """SHA-256 over the tensors, as a model's hash is defined."""
-    return tensor_digest({name: torch.from_numpy(array) for name, array in model.items()})
+    return array_digest(model)

@@ -21,6 +21,7 @@ from ra_core.errors import StateError
 from ra_core.installed import package_hash
 from ra_core.messages import SITE_FAILED, DeliveryOrder, DeliveryReply, JoinOrder, JoinReply, RoundOrder, RoundReply
 from ra_core.models.ra import RA
+from ra_core.runtime import Runtime
 from ra_core.settings import load_config
 from ra_core.storage import load_tensors
 from server.rounds.orders import Orders
@@ -116,7 +117,7 @@ def site(hospitals, tmp_path):
     study = tiny_federation(parts=["encoder"])
     config = load_config(hospitals[0].site_config, SiteConfig)
     images = open_site(config, study.preprocessing, hospitals[0].data_root, None)
-    return Site(config, images, client_app.Runtime.resolve(config.runtime, "auto"), tmp_path / "state" / "anna")
+    return Site(config, images, Runtime.resolve(config.runtime, "auto"), tmp_path / "state" / "anna")
 
 
 def test_kept_are_a_round_the_two_before_it_and_the_best_one(site, tmp_path):

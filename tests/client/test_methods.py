@@ -8,8 +8,7 @@ from hospitals import write_hospitals
 from looking import SMALL
 from pydantic import ValidationError
 
-import client.app as client_app
-from client.door import Door
+from client.opening import opened
 from ra_core.config import RuntimeConfig, SiteConfig, StudyConfig
 from ra_core.errors import WeightsError
 from ra_core.installed import package_hash
@@ -93,8 +92,7 @@ def test_moments_are_averaged_as_they_are(changed):
 
 def images_of(node, found):
     config = load_config(node.site_config, SiteConfig)
-    place = client_app._Place(node.settings(RuntimeConfig(threads=1)), config, node.state, Door.of(config, node.state))
-    return client_app._site(place, found).images
+    return opened(config, node.settings(RuntimeConfig(threads=1)), node.state, found).images
 
 
 def orders(found):

@@ -35,6 +35,7 @@ from ra_core.models.vae import VAE
 from ra_core.privacy.accounting import Releases, epsilon_of
 from ra_core.privacy.randomness import SYSTEM, Randomness
 from ra_core.privacy.steps import PrivateSteps
+from ra_core.runtime import Runtime
 from ra_core.settings import load_config
 from server.rounds.card import model_card
 from server.rounds.outcome import outcome
@@ -366,7 +367,7 @@ class TestTheAccount:
 def site(hospitals, tmp_path):
     config = load_config(hospitals()[0].site_config, SiteConfig)
     images = open_site(config, private_study().preprocessing, hospitals()[0].data_root, None)
-    runtime = client_app.Runtime.resolve(config.runtime, "auto")
+    runtime = Runtime.resolve(config.runtime, "auto")
     return Site(config, images, runtime, tmp_path / "state" / "anna", Seeded())
 
 
