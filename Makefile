@@ -28,8 +28,9 @@ coverage: install ## the same, and which lines and branches they reach: half as 
 test-system: install ## tests over real processes, two files at a time: tests of a file share what it started
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SYSTEM) -m "not night" --numprocesses 2 --dist loadfile
 
-test-night: install ## those that wait for minutes: killed servers and sites, bad answers, broken networks
+test-night: install ## those that wait for minutes (killed servers, bad answers, broken networks); more random examples
 	$(BIN)/python -m pytest $(SYSTEM) -m night
+	OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest $(FAST)
 
 check: install ## style, types, who may import whom, and what is unsafe
 	$(BIN)/ruff check .
@@ -59,7 +60,7 @@ bench-long: install ## those that take hours; the last one needs a C++ compiler
 	$(BIN)/python benchmarks/step.py --preset paper
 	$(BIN)/python benchmarks/virtual_hospitals.py --sites 1000
 	$(BIN)/python benchmarks/virtual_hospitals.py --sites 1000 --engine in-process
-	$(BIN)/python benchmarks/federation.py --sites 3 --masked --simulated
+	$(BIN)/python benchmarks/federation.py --sites 3 --masked --simulated --quick --rounds 1 --steps 5
 	rm -rf $(BENCH)
 	$(BIN)/ra-simulate cohort --size 64 --out $(BENCH)
 	cp simulation/studies/grid_virtual_methods.yaml $(BENCH)

@@ -109,7 +109,7 @@ class Loopback:
             time.sleep(0.05)
 
     def _last_words(self):
-        """Of every log: the folder is gone when somebody could look into it."""
+        """Of every log: by then the folder is gone."""
         return "\n".join(f"{log}: {last_lines(log, 9)}" for log in sorted(self.folder.rglob("ra-*.log")))
 
     def _log(self, program, folder):

@@ -58,7 +58,7 @@ def main():
         if given.every:
             print(f"{found[slowest]:6.2f} s  {slowest} --help, the slowest of {len(found)}")
     exchange = median([sys.executable, "-c", "import client.app"], given.repeats)
-    print(f"{exchange:6.2f} s  a process that deals, confirms or reveals keys, without torch")
+    print(f"{exchange:6.2f} s  imports of a process that deals, confirms or reveals keys")
     parts = imports(given.repeats) | first_step(QUICK if given.quick else STUDY, given.repeats)
     for name, seconds in parts.items():
         print(f"{seconds:6.2f} s  {name}")

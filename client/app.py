@@ -152,6 +152,8 @@ def _joined(place: _Place, order: JoinOrder) -> JoinReply | JoinRefusal:
 
 def _spoken(place: _Place, order: StageOrder) -> StageReply:
     """Under the ledger's lock: of two processes that read what the site has said before either writes, both answer."""
+    if order.asked == "announce" and order.steps:
+        import torch  # noqa: F401, PLC0415 - to lay out a model takes it, and nobody shall wait for the lock meanwhile
     with place.door.ledger.opened():
         return place.door.seat.speak(order)
 
@@ -186,7 +188,7 @@ def _settings(node: Settings) -> Settings:
 
 
 def _site(place: _Place, study: StudyConfig) -> Site:
-    from client.opening import opened  # noqa: PLC0415 - with torch it takes 3 s, which a short exchange needn't wait for
+    from client.opening import opened  # noqa: PLC0415 - takes torch, 3 s that an exchange of keys needn't wait
 
     return opened(place.config, place.settings, place.state, study)
 

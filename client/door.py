@@ -13,7 +13,7 @@ from client.member.station import EVENTS
 from client.repeats import beyond_updates, other_scores, repeats, uninvited
 from client.seat import Seat
 from client.spending import require_left
-from client.terms import objections
+from client.terms import masks, objections
 from ra_core.config import PolicyConfig, SiteConfig
 from ra_core.daemons.events import Events
 from ra_core.errors import ReleaseError
@@ -85,9 +85,9 @@ class Door:
 
     def _to_a_ledger_unsaid(self, book: Book) -> list[str]:
         # What has left under masks is known by the ledger alone: with an empty one in its place the same figures would
-        # leave again, in another sum or in the clear. Who knows no other site's key has never masked anything: a site
-        # whose config is as its kit brought it has nothing to say.
-        if self.seat.keyring is None or not self.seat.keyring.sites or book.begun:
+        # leave again, in another sum or in the clear. A config that lists no site's key can't tell that the site ever
+        # masked, and so a new member, with the config of its kit, isn't held up.
+        if not masks(self.seat.keyring) or book.begun:
             return []
         why = "nobody has said that nothing left before this ledger: `ra-client ledger begin`"
         return [f"secure_aggregation.sites: {why}"]

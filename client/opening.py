@@ -27,12 +27,12 @@ def opened(config: SiteConfig, settings: Mapping[str, Any], state: Path, study: 
     Args:
         config: of the site.
         settings: the node's, which go before the config's: `data-root`, `cache`, `threads`, `device`.
-        state: folder for what stays at the site, and other sites of the machine.
+        state: folder in which each site of this machine has its own.
         study: to work on.
 
     Raises:
         ConfigError: the node's settings or the site's can't be used here.
-        DataError: the manifest or its images can't be used.
+        DataError: the manifest, its images or the cache can't be used.
     """
     own = {name: settings[name] for name in ("threads", "device") if name in settings}
     try:

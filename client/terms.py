@@ -10,11 +10,11 @@ from datetime import UTC, datetime, timedelta
 
 from client.ledger.line import Spending, Spent
 from client.spending import beyond_budget, releases_of
-from ra_core.config import PolicyConfig, SiteConfig, StudyConfig
+from ra_core.config import KeyringConfig, PolicyConfig, SiteConfig, StudyConfig
 from ra_core.installed import package_hash
 from ra_core.messages import JoinOrder, JoinReply, Order, RoundOrder, RoundReply, StageOrder
 
-__all__ = ["COUNTS", "objections", "rests_on_ledger", "shared_shapes", "to_counts"]
+__all__ = ["COUNTS", "masks", "objections", "rests_on_ledger", "shared_shapes", "to_counts"]
 
 COUNTS = frozenset({"n_images", "n_patients", "n_val", "n_val_patients", "n_declared", "n_used"})
 """Fields of a reply that count something."""
@@ -55,9 +55,14 @@ def objections(
 
 def rests_on_ledger(config: SiteConfig) -> list[str]:
     """Keys of a site config that hold only as far back as its ledger goes: it has to be begun in words for them."""
-    keyring = config.secure_aggregation
-    kept = {"policy.dp_epsilon": config.policy.dp_epsilon, "secure_aggregation.sites": keyring and keyring.sites}
-    return [key for key, value in kept.items() if value]
+    has_budget = config.policy.dp_epsilon is not None
+    kept = {"policy.dp_epsilon": has_budget, "secure_aggregation.sites": masks(config.secure_aggregation)}
+    return [key for key, needed in kept.items() if needed]
+
+
+def masks(keyring: KeyringConfig | None) -> bool:
+    """Whether a site lists sites' keys, and so may have masked figures with them."""
+    return keyring is not None and bool(keyring.sites)
 
 
 def shared_shapes(study: StudyConfig) -> dict[str, tuple[int, ...]]:

@@ -1,4 +1,4 @@
-"""SHA-256 of tensors by content: the model hash, and the identity of a pretrained network."""
+"""SHA-256 of tensors and arrays by content: the model hash, and the identity of a pretrained network."""
 
 from __future__ import annotations
 
@@ -9,20 +9,26 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:  # messages without tensors have arrays, and wait 3 s less where torch isn't loaded
+if TYPE_CHECKING:  # a message has arrays: who hashes them needs no torch, which takes 3 s to load
     from torch import Tensor
 
 __all__ = ["array_digest", "tensor_digest"]
 
 
 def array_digest(arrays: Mapping[str, NDArray[Any]]) -> str:
-    """As `tensor_digest`, of arrays: the same for a tensor's own array.
+    """As `tensor_digest`, of arrays of numbers or booleans; an array and the tensor made of it have the same.
+
+    Raises:
+        TypeError: an array of something else.
 
     >>> import numpy as np, torch
     >>> array = np.ones(3, dtype=np.float32)
     >>> array_digest({"a": array}) == tensor_digest({"a": torch.from_numpy(array)})
     True
     """
+    for name, array in arrays.items():
+        if array.dtype.kind not in "biuf":
+            raise TypeError(f"'{name}' is of {array.dtype}, not of numbers")
     return _digest((name, array.dtype.name, array.shape, array) for name, array in sorted(arrays.items()))
 
 

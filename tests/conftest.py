@@ -18,8 +18,9 @@ from ra_core.runtime import Runtime
 
 principal.SIDE = 16  # components of 64 x 64 pixels take seconds, and hundreds of tests have rows of PCA
 os.fsync = lambda handle: None  # no test pulls the plug, and thousands of waits for the disk take a minute
-settings.register_profile("unhurried", deadline=None)  # a busy machine fails no test
-settings.load_profile("unhurried")
+settings.register_profile("fast", deadline=None, max_examples=25)  # no deadline: a busy machine fails no test
+settings.register_profile("thorough", deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 torch.set_num_threads(1)  # the tests' tensors are tiny: a second thread costs more than it gives
 HEADER = "path,site,anatomy,modality,split,label,pathology,patient_id,region_mask,source,lesion_mask"
 

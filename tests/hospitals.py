@@ -22,7 +22,11 @@ def tiny_federation(method=SETTINGS["method"], **federation):
 
 
 def write_hospitals(site_root, folder, names=("anna", "berta"), policies=None):
-    """Hospitals with the images of `site_root`, each without some of them; manifests and configs are in `folder`."""
+    """Hospitals with the images of `site_root`, each without some of them; manifests and configs are in `folder`.
+
+    What was seen in the images is kept for all tests of this process: who changes how images are read or prepared gives
+    a cache of its own.
+    """
     policies = policies or {}
     header, *rows = list(csv.reader((site_root / "manifest.csv").open()))
     return [
@@ -46,7 +50,7 @@ def _write(site_root, folder, name, header, rows, policy):
     }
     config = folder / f"{name}.yaml"
     config.write_text(yaml.safe_dump(settings))
-    return Node(name, config, site_root, folder / "state", folder / "cache")
+    return Node(name, config, site_root, folder / "state", site_root.with_name("cache"))
 
 
 def model_digest(model):

@@ -74,7 +74,7 @@ def _ledger(station: Station) -> str:
     if (keys := rests_on_ledger(station.config)) and not begun:
         raise LedgerError(
             f"nobody has said that nothing left before it, which {listed(keys)} rests on",
-            "if that is so, `ra-client ledger begin`; until then studies that need it are refused",
+            "if that is so, `ra-client ledger begin`; until then what needs it is refused, with that list all",
         )
     return told
 

@@ -82,10 +82,10 @@ def begin(
 ) -> None:
     """Say that nothing of these images has left before this ledger.
 
-    A budget (`policy.dp_epsilon`) and keys for secure aggregation need that. An empty ledger would else be a full
-    budget again, and figures that left under masks would leave once more: on a new disk, in another state folder,
-    under another name of the site, in a second config for the same images. Where a ledger is lost or damaged and no
-    copy is left, name its end as the consortium's operator has it with `--length` and `--head`. What it knew is
+    A budget (`policy.dp_epsilon`) and a list of sites for secure aggregation need that. An empty ledger would else be
+    a full budget again, and figures that left under masks would leave once more: on a new disk, in another state
+    folder, under another name of the site, in a second config for the same images. Where a ledger is lost or damaged
+    and no copy is left, name its end as the consortium's operator has it with `--length` and `--head`. What it knew is
     then known no more. Spent privacy and rounds: lower `dp_epsilon` and `rounds_total` by them. Seeds of masked
     runs: join no run with one of them, masked or not (`policy.secure_aggregation_required` keeps all figures under
     masks). What can't be used stays beside the new ledger under a name that begins with *lost*, and the ledger

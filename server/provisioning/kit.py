@@ -24,8 +24,8 @@ machine that has the images, and set your data in `site.yaml`; no image leaves t
    `site.key.pub` to the consortium, and tell its fingerprint on another way, for example by phone.
    `site.key` and `site.signing.key` never leave this machine. For secure aggregation the other sites need the
    fingerprint of `site.signing.key`, from you and not through the server, and you need theirs
-   (`secure_aggregation.sites` in `site.yaml`). Where they are listed, or `policy.dp_epsilon` is set, say once by
-   `ra-client ledger begin site.yaml` that nothing has left this site before.
+   (`secure_aggregation.sites` in `site.yaml`). Before they are listed or `policy.dp_epsilon` is set, or if a run ever
+   used these images from another disk, folder or config: `ra-client ledger begin --help`.
 2. `ra-client check site.yaml` reads every image and says whether the site can join, and what to mend before.
 3. `ra-client start site.yaml` joins. It opens one outgoing connection, to {address}; nothing comes in.
 

@@ -80,11 +80,12 @@ def test_a_site_that_joins_says_what_it_has_in_counts(hospitals):
 
 def test_studies_that_prepare_images_in_ever_new_ways_fill_no_disk(hospitals, tmp_path, monkeypatch):
     monkeypatch.setattr(cache, "KEPT", 2)
+    settings = hospitals[0].settings(ONE_THREAD) | {"cache": str(tmp_path / "cache")}
     for size in (32, 64, 96, 128):
         study = tiny_federation()
         prepared = study.preprocessing.model_copy(update={"size": size})
         sent = join_order(study=study.model_copy(update={"preprocessing": prepared}))
-        answer(hospitals[0].settings(ONE_THREAD), None, sent=sent, kind="query")
+        answer(settings, None, sent=sent, kind="query")
     assert len(list((tmp_path / "cache").iterdir())) == 2
 
 

@@ -131,6 +131,7 @@ def test_what_is_wrong_here(site, change, problem, code):
         ({"data": {"site": "discs", "root": ".", "manifest": "no.csv"}}, "data"),
         ({"runtime": {"device": "cuda:99"}}, "device"),
         ({"policy": {"dp_epsilon": 3.0}}, "ledger"),
+        ({"secure_aggregation": {"signing_key": "k", "sites": {"discs": f"SHA256:{43 * 'A'}"}}}, "ledger"),
     ],
 )
 def test_what_is_wrong_in_the_config(site, settings, problem):

@@ -11,6 +11,7 @@ from summing import NAMES, begin_ledger, change, pins_of, plain, secure, secure_
 
 from client.ledger.book import Ledger
 from client.seat import Seat
+from client.terms import shared_shapes
 from ra_core.config import RuntimeConfig, SiteConfig
 from ra_core.errors import ConfigError, MaskingError, QuorumError
 from ra_core.installed import package_hash
@@ -125,16 +126,29 @@ class TestNothingLeavesUnmasked:
         anna, *_ = hospitals = secure_hospitals(site_root, tmp_path)
         train_hospitals(hospitals, secure(rounds=1))
         shutil.rmtree(Ledger.of(anna.state, "anna").folder)
-        assert joining(anna, again).startswith("secure_aggregation.sites: nobody has said that nothing left before")
+        lack = "nobody has said that nothing left before this ledger: `ra-client ledger begin`"
+        assert joining(anna, again) == f"secure_aggregation.sites: {lack}"
         begin_ledger(anna)
         assert joining(anna, again).site == "anna"
 
-    def test_who_knows_no_other_site_has_masked_nothing_and_needs_to_say_nothing(self, site_root, tmp_path):
-        """As a site is with the config of its kit."""
-        anna, *_ = secure_hospitals(site_root, tmp_path)
-        write_keyring(anna, tmp_path, {})
+    @pytest.mark.parametrize(("required", "why"), [(False, ""), (True, "policy.secure_aggregation_required: ")])
+    def test_who_has_lost_ledger_and_list_is_taken_for_new(self, site_root, tmp_path, required, why):
+        """A site with the config of its kit isn't held up; figures in the clear are the policy's to refuse."""
+        policies = {"anna": {"secure_aggregation_required": required}}
+        anna, *_ = hospitals = secure_hospitals(site_root, tmp_path, policies=policies)
+        train_hospitals(hospitals, secure(rounds=1))
         shutil.rmtree(Ledger.of(anna.state, "anna").folder)
-        assert joining(anna, plain(rounds=1)).site == "anna"
+        write_keyring(anna, tmp_path, {})
+        answer = joining(anna, plain(rounds=1))
+        assert answer.startswith(why) if required else answer.site == "anna"
+        assert joining(anna, secure(rounds=1)).startswith("secure_aggregation.sites: "), "no masked round takes it"
+
+    def test_the_model_is_built_for_announcing_alone(self, site_root, tmp_path, monkeypatch):
+        """The other exchanges of keys don't wait for torch."""
+        built = []
+        monkeypatch.setattr("client.seat.shared_shapes", lambda study: built.append(1) or shared_shapes(study))
+        train_hospitals(secure_hospitals(site_root, tmp_path), secure(rounds=1))
+        assert len(built) == len(NAMES), "a round's; the closing exchange has no update"
 
     @pytest.mark.parametrize(
         ("changes", "reason"),

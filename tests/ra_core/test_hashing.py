@@ -1,6 +1,7 @@
 import hashlib
 import struct
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -25,6 +26,21 @@ def test_every_real_dtype_and_layout(dtype: torch.dtype) -> None:
     assert digest == tensor_digest({"x": x.t().contiguous().t()})
     assert digest != tensor_digest({"x": x.reshape(3, 2)})
     assert digest != tensor_digest({"x": x.flip(0)})
+
+
+@pytest.mark.parametrize("shape", [(), (0, 3), (2, 3)])
+@pytest.mark.parametrize("dtype", ["float32", "int32", "float64", "int64", "uint8", "bool"])
+def test_an_array_has_the_digest_of_its_tensor(dtype: str, shape: tuple[int, ...]) -> None:
+    array = np.arange(np.prod(shape, dtype=int)).reshape(shape).astype(dtype)
+    digest = tensor_digest({"x": torch.from_numpy(array.copy())})
+    array.flags.writeable = False
+    for same in (array, array.astype(array.dtype.newbyteorder(">")), array.copy(order="F")):
+        assert array_digest({"x": same}) == digest
+
+
+def test_what_is_no_number_is_refused() -> None:
+    with pytest.raises(TypeError, match="'x' is of object"):
+        array_digest({"x": np.array([None])})
 
 
 def test_empty_and_parameter() -> None:
