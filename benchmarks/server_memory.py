@@ -20,10 +20,10 @@ from looks import looking, memory, round_seconds
 from ra_core.config import StudyConfig
 from ra_core.daemons.events import read_events
 from ra_core.fixed_point import encode
+from ra_core.hashing import array_digest
 from ra_core.messages import DeliveryOrder, DeliveryReply, JoinOrder, JoinReply, RoundOrder, RoundReply
 from ra_core.settings import load_config
 from server.app import app as server_app
-from server.rounds.orders import model_digest
 from simulation.engines import InProcessGrid
 
 COUNTS = {"n_images": 100, "n_patients": 50, "n_val": 20, "n_declared": 120, "n_used": 120}
@@ -108,7 +108,7 @@ def train(message, context):
         site=context.node_config["name"],
         round=order.round,
         study_digest=order.study.digest(),
-        model_hash=model_digest(order.model),
+        model_hash=array_digest(order.model),
         fingerprint="f" * 64,
         metrics={"validation_error": 1 / order.round},
         update=update(order.round, shapes) if order.steps else {},

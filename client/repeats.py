@@ -15,7 +15,7 @@ from client.ledger.answered import Answered
 from client.ledger.line import Spent
 from ra_core.config import PolicyConfig
 from ra_core.hashing import array_digest
-from ra_core.messages import CheckOrder, HistogramOrder, JoinOrder, ModelOrder, Order, RoundOrder, StageOrder
+from ra_core.messages import CheckOrder, HistogramOrder, JoinOrder, Order, RoundOrder, StageOrder
 
 __all__ = ["beyond_updates", "other_scores", "repeats", "uninvited"]
 
@@ -48,7 +48,7 @@ def repeats(order: Order, answered: Answered) -> Iterator[str]:
             yield f"seed: figures with seed {seed} have left under masks in another run, and don't again: take another"
         elif isinstance(order, RoundOrder | StageOrder) and order.start_step < hidden.stop:
             yield f"seed: figures up to step {hidden.stop} have left under masks in this run, and don't again"
-    if isinstance(order, RoundOrder) and answered.masked_models and _hash(order) in answered.masked_models:
+    if isinstance(order, RoundOrder) and answered.masked_models and array_digest(order.model) in answered.masked_models:
         yield "model: figures for this very model have left under masks, and don't again"
 
 
@@ -67,7 +67,7 @@ def beyond_updates(policy: PolicyConfig, order: Order, answered: Answered, updat
     key = _budget(policy)
     if not key or not (_asks_for_figures(order) and order.steps == 0):
         return
-    known = isinstance(order, RoundOrder) and (order.study.digest(), _hash(order)) in answered.models
+    known = isinstance(order, RoundOrder) and (order.study.digest(), array_digest(order.model)) in answered.models
     if answered.judged >= updates and not known:
         yield f"policy.{key}: as many last models were judged as updates have left, {updates}"
 
@@ -93,7 +93,7 @@ def other_scores(policy: PolicyConfig, order: Order, answered: Answered, spent: 
     if isinstance(order, CheckOrder):
         kind, thresholds, others = "check", (order.local, order.pooled, order.shrunken), "above other thresholds"
     left = answered.scored.get((kind, order.run))
-    if left and (left.model_hash, left.thresholds) != (_hash(order), thresholds):
+    if left and (left.model_hash, left.thresholds) != (array_digest(order.model), thresholds):
         yield f"run: counts of scores {others} have left in it"
 
 
@@ -104,7 +104,3 @@ def _budget(policy: PolicyConfig) -> str:
 
 def _asks_for_figures(order: Order) -> TypeGuard[RoundOrder | StageOrder]:
     return isinstance(order, RoundOrder) or (isinstance(order, StageOrder) and order.stage == "announce")
-
-
-def _hash(order: ModelOrder) -> str:
-    return array_digest(order.model)

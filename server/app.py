@@ -17,6 +17,7 @@ from ra_core.config import StudyConfig
 from ra_core.daemons.events import Events
 from ra_core.errors import ConfigError
 from ra_core.files import write_atomically
+from ra_core.hashing import array_digest
 from ra_core.models.features import features_hash
 from ra_core.models.method import Method
 from ra_core.models.registry import build_method
@@ -25,7 +26,6 @@ from server.rounds.account import Account, known_ledgers
 from server.rounds.card import save_model
 from server.rounds.checkpoint import Checkpoints
 from server.rounds.once import Once
-from server.rounds.orders import model_digest
 from server.rounds.outcome import Outcome, failed, outcome
 from server.rounds.progress import Progress
 from server.rounds.run_settings import RunSettings, folder_of, load_study
@@ -137,7 +137,7 @@ def _end(end: Outcome, run: _Run | None, events: Events) -> None:
     best, best_round = "", 0
     if run:
         run.account.write(run.progress, end)
-        best = model_digest(run.progress.best) if run.progress.best else ""
+        best = array_digest(run.progress.best) if run.progress.best else ""
         best_round = run.progress.best_round
     reasons = list(end.reasons)
     events.tell("run_ended", state=end.state, reasons=reasons, code=end.code, model_hash=best, best_round=best_round)

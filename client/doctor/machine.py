@@ -74,7 +74,7 @@ def _ledger(station: Station) -> str:
     if (keys := rests_on_ledger(station.config)) and not begun:
         raise LedgerError(
             f"nobody has said that nothing left before it, which {listed(keys)} rests on",
-            "if that is so, `ra-client ledger begin`; until then what needs it is refused, with that list all",
+            "if that is so, `ra-client ledger begin`; till then private studies are refused, with a list of sites all",
         )
     return told
 

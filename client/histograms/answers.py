@@ -46,7 +46,7 @@ def histogram(site: Site, order: HistogramOrder) -> HistogramReply:
     return HistogramReply(
         site=site.config.data.site,
         study_digest=study.digest(),
-        model_hash=_hash(order),
+        model_hash=array_digest(order.model),
         network=network,
         n=found.n,
         withheld=why,
@@ -79,7 +79,7 @@ def check(site: Site, order: CheckOrder) -> CheckReply:
     return CheckReply(
         site=site.config.data.site,
         study_digest=study.digest(),
-        model_hash=_hash(order),
+        model_hash=array_digest(order.model),
         local=order.local,
         pooled=order.pooled,
         shrunken=order.shrunken,
@@ -170,10 +170,6 @@ def _asked(study: StudyConfig) -> CalibrationConfig:
     if study.calibration is None:
         raise MessageError("the study asks for no calibration")
     return study.calibration
-
-
-def _hash(order: HistogramOrder | CheckOrder) -> str:
-    return array_digest(order.model)
 
 
 def _reference(train: ImageSet, study: StudyConfig) -> Sequence[int]:

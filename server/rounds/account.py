@@ -12,9 +12,9 @@ from typing import Any
 
 from ra_core.config import StudyConfig
 from ra_core.files import write_atomically
+from ra_core.hashing import array_digest
 from ra_core.installed import package_hash
 from ra_core.runtime import software_versions
-from server.rounds.orders import model_digest
 from server.rounds.outcome import Outcome
 from server.rounds.progress import LedgerHead, Progress, RoundRecord
 from server.run_files import RESULT
@@ -74,8 +74,8 @@ def _reached(progress: Progress, study: StudyConfig) -> dict[str, Any]:
         "stopped_early": f"stopped early at round {progress.round}" if early else "",
         "best_round": progress.best_round if progress.best else None,
         "best_error": progress.best_error if math.isfinite(progress.best_error) else None,
-        "model_hash": model_digest(progress.best) if progress.best else "",
-        "last_model_hash": model_digest(progress.model),
+        "model_hash": array_digest(progress.best) if progress.best else "",
+        "last_model_hash": array_digest(progress.model),
         "images": {
             site: {"train": reply.n_images, "val": reply.n_val, "used": reply.n_used, "declared": reply.n_declared}
             for site, reply in sorted(progress.joined.items())

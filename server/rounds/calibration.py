@@ -13,11 +13,12 @@ from typing import TypeVar
 from flwr.app import Message, RecordDict
 
 from ra_core.daemons.events import moment
+from ra_core.hashing import array_digest
 from ra_core.messages import CheckReply, HistogramReply, MessageError
 from ra_core.thresholds.record import FederatedCalibration
 from server.rounds.calibrated import check_problem, completed, histogram_problem, in_words, places_of, uncompleted
 from server.rounds.joining import Joining
-from server.rounds.orders import Orders, model_digest
+from server.rounds.orders import Orders
 from server.rounds.post import Post
 from server.rounds.progress import Progress
 from server.rounds.roster import TOO_LATE, Roster, Tell, reason_of, reported
@@ -109,7 +110,7 @@ class Calibrating:
     ) -> Answers[R]:
         replies: dict[str, R] = {}
         absent = dict.fromkeys(asked.values(), TOO_LATE)
-        expected = {"study_digest": self._orders.study.digest(), "model_hash": model_digest(progress.best)}
+        expected = {"study_digest": self._orders.study.digest(), "model_hash": array_digest(progress.best)}
         waiting = self._post.send(orders, kind, self._seconds) if orders else {}
         for node, message in self._post.answers(waiting, self._seconds):
             site = asked[node]

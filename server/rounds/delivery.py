@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from flwr.app import Message
 
+from ra_core.hashing import array_digest
 from ra_core.messages import DeliveryReply, MessageError
 from server.rounds.joining import Joining
-from server.rounds.orders import Orders, model_digest
+from server.rounds.orders import Orders
 from server.rounds.post import Post
 from server.rounds.progress import Progress
 from server.rounds.roster import TOO_LATE, Roster, Tell, reason_of, reported
@@ -40,7 +41,7 @@ def deliver(
     progress.undelivered = {site: roster.why_absent(site) for site in sorted(lacking)}
     progress.undelivered |= dict.fromkeys(asked.values(), TOO_LATE)
     waiting = post.send(orders.delivery(asked, progress), "query.deliver", seconds) if asked else {}
-    expected = model_digest(progress.best)
+    expected = array_digest(progress.best)
     for node, message in post.answers(waiting, seconds):
         site = asked[node]
         why = _problem(message, site, expected, progress)

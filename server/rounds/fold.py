@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from ra_core.clipping import clipped, update_norm
 from ra_core.config import FederationConfig
 from ra_core.fixed_point import Codes, WeightedSum, check_update
+from ra_core.hashing import array_digest
 from ra_core.messages import MaskedReply, MessageError, RoundOrder, RoundReply
 from server.rounds.aggregation import Combiner, TrimmedMean
-from server.rounds.orders import model_digest
 from server.rounds.progress import LedgerHead, RoundRecord
 from server.rounds.roster import TOO_LATE, counts_problem, reason_of, reported
 
@@ -40,7 +40,7 @@ class Fold:
         self._expected = {
             "round": order.round,
             "study_digest": order.study.digest(),
-            "model_hash": model_digest(order.model),
+            "model_hash": array_digest(order.model),
         }
         self._shapes = {name: array.shape for name, array in order.model.items()}
         self._private = order.study.dp is not None

@@ -11,6 +11,7 @@ from flwr.app import Message
 from numpy.typing import NDArray
 
 from ra_core.errors import MaskingError
+from ra_core.hashing import array_digest
 from ra_core.masking import (
     Announcement,
     Confirmation,
@@ -26,7 +27,6 @@ from ra_core.masking import (
 from ra_core.masking.messages import Signed
 from ra_core.messages import MaskedReply, MessageError, RoundOrder, StageReply
 from server.rounds.fold import privacy_problem, record_of
-from server.rounds.orders import model_digest
 from server.rounds.progress import LedgerHead, RoundRecord
 from server.rounds.roster import TOO_LATE, reason_of, reported
 
@@ -56,7 +56,7 @@ class MaskedFold:
         self.order, self.sites, self.asked, self.terms = order, sites, asked, terms
         self.why: dict[str, str] = {}
         self.heads: dict[str, LedgerHead] = {}
-        self._model_hash, self._study_digest = model_digest(order.model), order.study.digest()
+        self._model_hash, self._study_digest = array_digest(order.model), order.study.digest()
         self._said: dict[str, dict[str, Signed]] = {}
         self._replies: dict[str, MaskedReply] = {}
         self._roll: Roll | None = None

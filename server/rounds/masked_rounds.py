@@ -12,10 +12,11 @@ from flwr.app import RecordDict
 from ra_core.config import SecureAggregationConfig
 from ra_core.daemons.events import moment
 from ra_core.errors import MaskingError, QuorumError, RAError
+from ra_core.hashing import array_digest
 from ra_core.masking import Terms, round_layout
 from ra_core.messages import MaskedOrder, RoundOrder, task_digest
 from server.rounds.masked_fold import Asked, MaskedFold
-from server.rounds.orders import Orders, model_digest
+from server.rounds.orders import Orders
 from server.rounds.post import Post
 from server.rounds.progress import Progress
 from server.rounds.roster import Roster, Tell, read_pins
@@ -100,7 +101,7 @@ class MaskedRounds:
         pins = read_pins(next(iter(self._roster.joined.values())))  # all have told the same
         shapes = {name: array.shape for name, array in order.model.items()} if order.steps else {}
         layout = round_layout(shapes, self._agreed.metrics, len(pins))
-        task = task_digest(order, model_digest(order.model))
+        task = task_digest(order, array_digest(order.model))
         return Terms(self._orders.run, order.round, pins, self._agreed.threshold, layout, task)
 
     def _stage(self, stage: Asked, fold: MaskedFold, there: Mapping[int, str], progress: Progress) -> Mapping[int, str]:

@@ -17,7 +17,6 @@ from ra_core.messages import (
     DeliveryOrder,
     HistogramOrder,
     JoinOrder,
-    Model,
     RoundOrder,
     Stage,
     StageOrder,
@@ -27,7 +26,7 @@ from ra_core.messages import (
 from server.rounds.card import model_card
 from server.rounds.progress import Progress
 
-__all__ = ["Orders", "model_digest"]
+__all__ = ["Orders"]
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,7 @@ class Orders:
             round=order.round,
             start_step=order.start_step,
             steps=order.steps,
-            task=task_digest(order, model_digest(order.model)),
+            task=task_digest(order, array_digest(order.model)),
             relayed=relayed,
         )
 
@@ -143,8 +142,3 @@ def _acknowledged(site: str, progress: Progress) -> dict[str, Any]:
     """What the server has of a site's ledger."""
     length, head = progress.ledgers.get(site, (0, ""))
     return {"ledger_length": length, "ledger_head": head}
-
-
-def model_digest(model: Model) -> str:
-    """SHA-256 over the tensors, as a model's hash is defined."""
-    return array_digest(model)

@@ -17,6 +17,7 @@ from flwr.serverapp import Grid
 from ra_core.config import StudyConfig
 from ra_core.daemons.events import moment
 from ra_core.errors import NonFiniteError, PrivacyBudgetError, QuorumError
+from ra_core.hashing import array_digest
 from ra_core.masking.terms import require_threshold
 from ra_core.messages import RoundOrder
 from server.rounds.calibration import Calibrating
@@ -26,7 +27,7 @@ from server.rounds.joining import Joining
 from server.rounds.masked_fold import MaskedFold
 from server.rounds.masked_rounds import LEFT_ALONE, MaskedRounds, Seconds
 from server.rounds.optimizer import start, step
-from server.rounds.orders import Orders, model_digest
+from server.rounds.orders import Orders
 from server.rounds.post import POLL_SECONDS, Post
 from server.rounds.progress import LedgerHead, Progress, RoundRecord
 from server.rounds.roster import Roster, Tell
@@ -223,7 +224,7 @@ class FederatedAveraging:
             answered=list(record.answered),
             missing=dict(record.missing),
             validation_error=record.validation_error,
-            model_hash=model_digest(progress.model),
+            model_hash=array_digest(progress.model),
             best_round=progress.best_round,
             seconds=round(seconds, 3),
         )

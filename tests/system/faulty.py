@@ -10,7 +10,7 @@ from hospitals import write_hospitals
 
 from ra_core.config import RuntimeConfig
 from ra_core.daemons.processes import end_all
-from server.rounds.orders import model_digest
+from ra_core.hashing import array_digest
 from simulation.engines import run_in_process
 
 HOOKS = Path(__file__).parent / "hooks"
@@ -21,7 +21,7 @@ def simulated(study, site_root, folder, names):
     """Hashes of the best and of the last model that the same sites give in one process, undisturbed."""
     nodes = write_hospitals(site_root, folder / "hospitals", names)
     progress = run_in_process(study, nodes, RuntimeConfig(threads=1), folder / "run", lambda done, total: None)
-    return model_digest(progress.best), model_digest(progress.model)
+    return array_digest(progress.best), array_digest(progress.model)
 
 
 class Answering(Federation):

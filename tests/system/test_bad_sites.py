@@ -11,7 +11,7 @@ from hospitals import tiny_federation
 
 from ra_core.config import RuntimeConfig
 from ra_core.errors import DegradedError, QuorumError
-from server.rounds.orders import model_digest
+from ra_core.hashing import array_digest
 from simulation.engines import run_in_process
 
 pytestmark = pytest.mark.night
@@ -89,8 +89,8 @@ def test_the_model_is_finite_and_what_comes_without_the_site(federation, done, t
     without = run_in_process(study, nodes, RuntimeConfig(threads=1), tmp_path, lambda done, total: None)
     assert all(np.isfinite(array).all() for array in without.model.values())
     result = done[1]
-    assert result["last_model_hash"] == model_digest(without.model)
-    assert result["model_hash"] == model_digest(without.best)
+    assert result["last_model_hash"] == array_digest(without.model)
+    assert result["model_hash"] == array_digest(without.best)
     assert [record["validation_error"] for record in result["rounds"]] == [
         record.validation_error for record in without.records
     ]
