@@ -17,7 +17,7 @@ from client.terms import masks, objections
 from ra_core.config import PolicyConfig, SiteConfig
 from ra_core.daemons.events import Events
 from ra_core.errors import ReleaseError
-from ra_core.messages import ModelOrder, Order, StageOrder
+from ra_core.messages import MaskedOrder, ModelOrder, Order, StageOrder
 
 __all__ = ["Door", "require_none"]
 
@@ -53,6 +53,8 @@ class Door:
             ReleaseError: the policy objects to the order; not to one to join, which a refusal answers.
             PrivacyBudgetError: keys are asked for, of a masked round that no privacy is left for. Later, when figures
                 are asked for, the round and with it the run would be lost to all.
+            MaskingError: masked figures are asked for something else than what keys were announced for, such as another
+                model: it is not trained, and no privacy is spent on it.
             LedgerError: the ledger can't be used, or isn't what the server knows of it.
         """
         with self.ledger.opened() as book:
@@ -62,6 +64,8 @@ class Door:
                 require_none(self.objections(order, book))
             if isinstance(order, StageOrder) and order.stage == "announce" and order.steps and order.study.dp:
                 require_left(book, self.policy, order)
+            if isinstance(order, MaskedOrder):
+                self.seat.require_announced(order)
 
     def objections(self, order: Order, book: Book) -> list[str]:
         """Why the site doesn't answer this order; empty where it does.

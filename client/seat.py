@@ -16,6 +16,7 @@ from client.terms import shared_shapes
 from ra_core.config import KeyringConfig, SecureAggregationConfig, SiteConfig, StudyConfig
 from ra_core.errors import ConfigError, MaskingError
 from ra_core.files import sweep, sync_folder, write_atomically
+from ra_core.hashing import array_digest
 from ra_core.keys import fingerprint
 from ra_core.masking import (
     Announcement,
@@ -98,6 +99,15 @@ class Seat:
         if self.keyring.sites.get(self.site) != fingerprint(self._identity().public_key()):
             return ["secure_aggregation.sites: this site's own fingerprint is not that of its signing key"]
         return []
+
+    def require_announced(self, order: MaskedOrder) -> None:
+        """Figures are asked for that keys were announced for: of the same model and steps as at the other sites.
+
+        Raises:
+            MaskingError: of another, or of a round that this site is not in.
+            ConfigError: the signing key can't be read.
+        """
+        self._restored(order.run, order.round, task_digest(order, array_digest(order.model)))
 
     def speak(self, order: StageOrder) -> StageReply:
         """Answer a short exchange; what was said is on the disk when this returns.

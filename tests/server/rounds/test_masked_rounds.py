@@ -30,6 +30,13 @@ from server.rounds.progress import Progress
 ONCE = {"rounds": 1, "local_steps": 3, "quorum": 0.75}
 """One round is enough: the closing exchange is the second masked one."""
 
+DP = {"noise_multiplier": 1.0, "sampling_rate": 0.3, "clip_norm": 0.5, "delta": 1e-5}
+
+
+def private(*metrics, dp=(), **federation):
+    found = secure(**ONCE | federation, agreed={"metrics": metrics}).model_dump()
+    return StudyConfig.model_validate(found | {"dp": DP | dict(dp), "method": FEW_TENSORS})
+
 
 @pytest.fixture
 def hospitals(site_root, tmp_path):
@@ -248,18 +255,23 @@ class TestDisagreement:
             train_hospitals(hospitals, secure(**ONCE), app=between(meddle))
         assert "is not the pinned one" in lines(tmp_path)[-1].what["withheld"][0]
 
-    def test_a_site_that_is_sent_another_model_gives_nothing(self, hospitals, tmp_path):
-        """Else a server could empty the others' updates, and the sum would be one site's."""
+    @pytest.mark.parametrize("study", [secure(**ONCE), private(**ONCE)], ids=["plain", "private"])
+    def test_a_site_that_is_sent_another_model_gives_nothing(self, hospitals, tmp_path, study):
+        """Else a server could empty the others' updates, and the sum would be one site's.
+
+        The model that arrives can't be trained on: a site that tried would report that instead, its privacy spent.
+        """
 
         def meddle(site, stage, message, answer):
             if stage == "mask" and site == "dora":
                 model = numpy_arrays(message.content, "model", np.dtype(np.float32))
-                model[next(iter(model))] += 1
+                model[next(iter(model))] += np.float32(np.inf)
                 message.content["model"] = arrays(model)
             return answer()
 
-        done = train_hospitals(hospitals, secure(**ONCE), app=between(meddle))
+        done = train_hospitals(hospitals, study, app=between(meddle))
         assert done.records[0].missing == {"dora": "mask: reports MaskingError"}
+        assert "spending" not in {line.kind for line in lines(tmp_path, "dora")}
 
     def test_a_site_that_alters_its_vector_is_named(self, hospitals):
         def meddle(site, stage, message, answer):
@@ -327,20 +339,17 @@ class TestARunThatWasBrokenOff:
             Once(tmp_path).require(Progress({}))
 
 
+TWO_ROUNDS = private(rounds=2, local_steps=2, dp={"epsilon": epsilon_of([Releases(0.3, 1.0, 4)], 1e-5)})
+"""Its budget lasts for two rounds."""
+
+
 def later(study):
     """The second round's order."""
     facts = {"run": "run", "package_hash": package_hash(), "round": 2, "base_round": 0, "best_round": 0}
     return RoundOrder(study=study, model={}, start_step=2, steps=2, proximal_mu=0.0, **facts)
 
 
-DP = {"noise_multiplier": 1.0, "sampling_rate": 0.3, "clip_norm": 0.5, "delta": 1e-5}
-
-
 class TestDifferentialPrivacy:
-    def study(self, *metrics, dp=(), **federation):
-        found = secure(**ONCE | federation, agreed={"metrics": metrics}).model_dump()
-        return StudyConfig.model_validate(found | {"dp": DP | dict(dp), "method": FEW_TENSORS})
-
     @pytest.fixture
     def ending(self, hospitals, tmp_path):
         """Runs a federation in which some sites' privacy of round 2 is paid for, and lost."""
@@ -356,15 +365,9 @@ class TestDifferentialPrivacy:
 
         return run
 
-    @pytest.fixture(scope="class")
-    def two(self):
-        """A study whose budget lasts for two rounds."""
-        epsilon = epsilon_of([Releases(0.3, 1.0, 4)], 1e-5)
-        return self.study(rounds=2, local_steps=2, dp={"epsilon": epsilon})
-
-    def test_where_a_budget_ends_the_last_model_is_judged_and_delivered(self, ending, two, tmp_path):
+    def test_where_a_budget_ends_the_last_model_is_judged_and_delivered(self, ending, tmp_path):
         begun = []
-        done = ending(two, ("anna", "berta"), on_masking=begun.append)
+        done = ending(TWO_ROUNDS, ("anna", "berta"), on_masking=begun.append)
         void, closing = done.records[1:]
         assert (void.round, void.answered, closing.answered, closing.closing) == (2, (), NAMES, True)
         assert outcome(done).reasons == tuple(
@@ -375,21 +378,21 @@ class TestDifferentialPrivacy:
         kinds = [line.kind for line in lines(tmp_path, "clara")]
         assert kinds.count("spending") == 1, "nobody pays for a round that is lost"
 
-    def test_where_one_has_spent_its_budget_the_others_go_on(self, ending, two):
-        done = ending(two, ("anna",))
+    def test_where_one_has_spent_its_budget_the_others_go_on(self, ending):
+        done = ending(TWO_ROUNDS, ("anna",))
         assert [record.answered for record in done.records] == [NAMES, NAMES[1:], NAMES]
         assert done.records[1].missing == {"anna": "announce: reports PrivacyBudgetError"}
 
-    def test_where_others_are_missing_too_the_run_can_go_on(self, ending, two):
+    def test_where_others_are_missing_too_the_run_can_go_on(self, ending):
         def meddle(site, stage, message, answer):
             lost = site in ("clara", "dora") and stage == "deal" and message.content["order"]["round"] == 2
             return Message(Error(code=2, reason="lost"), reply_to=message) if lost else answer()
 
         with pytest.raises(QuorumError, match="round 2: 1 of 4 sites are left, 3 are needed"):
-            ending(two, ("anna",), app=between(meddle))
+            ending(TWO_ROUNDS, ("anna",), app=between(meddle))
 
     def test_all_weigh_alike_no_count_is_in_the_sum_and_what_was_spent_is_told(self, hospitals, tmp_path):
-        done = train_hospitals(hospitals, self.study())
+        done = train_hospitals(hospitals, private())
         (record, closing) = done.records
         assert (record.answered, record.totals, record.means, record.n_images) == (NAMES, {}, {}, 0)
         assert record.privacy.keys() == set(NAMES)
@@ -400,4 +403,4 @@ class TestDifferentialPrivacy:
 
     def test_no_metric_leaves_that_a_policy_keeps_back(self, hospitals):
         with pytest.raises(QuorumError, match=r"policy\.dp_tells doesn't let out validation_error"):
-            train_hospitals(hospitals, self.study("validation_error"), deadline=2.0)
+            train_hospitals(hospitals, private("validation_error"), deadline=2.0)
