@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy import ndimage
-from torch.nn import functional as F
 
 from ra_core.errors import ConfigError
 from simulation.cohort.fields import Array, smooth_field
@@ -28,10 +26,13 @@ _HEIGHTS_MM = (10.0, 44.0)
 
 _HEAD_CENTRE_Y_MM = -17.0
 
+_BRIGHTEST_OUTSIDE = np.float32(0.2)
+"""Of the T1 template, whose voxels are float32: 23 of them are just as bright, and no brain."""
+
 
 @dataclass(frozen=True)
 class Atlas:
-    """Template volumes, float32 (4, X, Y, Z): grey, white, T1 detail beyond the tissues, mm outside the brain."""
+    """Template volumes, float64 (4, X, Y, Z): grey, white, T1 detail beyond the tissues, mm outside the brain."""
 
     volumes: Array
     origin_mm: tuple[float, float, float]
@@ -42,9 +43,9 @@ class Anatomy:
     """One patient's axial slice, anterior up.
 
     Attributes:
-        tissues: float32 (6, size, size), each pixel's share of each of `TISSUES`; what they leave of 1 is air.
-        detail: float32 (size, size), what the T1 template shows beyond its tissues, in units of its brightness.
-        outside_mm: float32 (size, size), distance from the brain's hull, negative inside.
+        tissues: float64 (6, size, size), each pixel's share of each of `TISSUES`; what they leave of 1 is air.
+        detail: float64 (size, size), what the T1 template shows beyond its tissues, in units of its brightness.
+        outside_mm: float64 (size, size), distance from the brain's hull, negative inside.
         height_mm: height of the slice's centre above the commissures.
     """
 
@@ -74,17 +75,17 @@ def load_atlas() -> Atlas:
             hint="pip install 'federated-ra[simulation]'",
         ) from error
     image = datasets.load_mni152_template(resolution=_VOXEL_MM)
-    t1 = np.asarray(image.dataobj, dtype=np.float32)
-    grey = np.asarray(datasets.load_mni152_gm_template(resolution=_VOXEL_MM).dataobj, dtype=np.float32)
-    white = np.asarray(datasets.load_mni152_wm_template(resolution=_VOXEL_MM).dataobj, dtype=np.float32)
-    volumes = np.stack([grey, white, _detail(t1, grey, white), _outside_mm(t1 > 0.2)])
+    t1 = np.asarray(image.dataobj, dtype=np.float64)
+    grey = np.asarray(datasets.load_mni152_gm_template(resolution=_VOXEL_MM).dataobj, dtype=np.float64)
+    white = np.asarray(datasets.load_mni152_wm_template(resolution=_VOXEL_MM).dataobj, dtype=np.float64)
+    volumes = np.stack([grey, white, _detail(t1, grey, white), _outside_mm(t1 > _BRIGHTEST_OUTSIDE)])
     x, y, z = (float(value) for value in image.affine[:3, 3])
-    return Atlas(volumes.astype(np.float32), (x, y, z))
+    return Atlas(volumes, (x, y, z))
 
 
 def _detail(t1: Array, grey: Array, white: Array) -> Array:
     """What is left of `t1` (X, Y, Z) after the best mixture of the tissues, within the brain."""
-    brain = t1 > 0.2
+    brain = t1 > _BRIGHTEST_OUTSIDE
     shares = np.stack([grey[brain], white[brain], np.clip(1 - grey[brain] - white[brain], 0, 1)], axis=1)
     levels = np.linalg.lstsq(shares, t1[brain], rcond=None)[0]
     detail = np.zeros_like(t1)
@@ -107,40 +108,33 @@ def draw_anatomy(atlas: Atlas, size: int, rng: np.random.Generator) -> Anatomy:
     head = _pose(size, height, rng) + 2.5 * _displacements(size, 4, rng)
     furrows = head + 1.2 * _displacements(size, 12, rng)
     grey, white, detail = _sample(atlas, slice(0, 3), furrows)
-    (outside,) = _sample(atlas, slice(3, 4), head) * np.float32(rng.uniform(0.85, 1.15))  # a thinner or thicker skull
+    (outside,) = _sample(atlas, slice(3, 4), head) * rng.uniform(0.85, 1.15)  # a thinner or thicker skull
     fluid_share = np.exp(rng.normal(0, 0.45))  # narrow or wide ventricles and furrows
-    tissues = np.concatenate(
-        [_brain(grey, white, fluid_share) * (1 - _beyond(outside, 2.5)), _shells(outside)], dtype=np.float32
-    )
+    tissues = np.concatenate([_brain(grey, white, fluid_share) * (1 - _beyond(outside, 2.5)), _shells(outside)])
     return Anatomy(tissues, detail, outside, height)
 
 
 def _pose(size: int, height: float, rng: np.random.Generator) -> Array:
-    """Where the slice's pixels lie in the template: float32 (3, size, size) in mm, x to the patient's right."""
-    steps = (np.arange(size, dtype=np.float32) + 0.5) / size - 0.5
+    """Where the slice's pixels lie in the template: float64 (3, size, size) in mm, x to the patient's right."""
+    steps = (np.arange(size) + 0.5) / size - 0.5
     down, across = np.meshgrid(steps * FIELD_OF_VIEW_MM, steps * FIELD_OF_VIEW_MM, indexing="ij")
     angle = np.deg2rad(rng.normal(0, 4))
     wide, long = rng.normal(1.0, 0.04, size=2)
     x = (across * np.cos(angle) - down * np.sin(angle)) / wide + rng.normal(0, 3)
     y = -(across * np.sin(angle) + down * np.cos(angle)) / long + rng.normal(0, 3)
     nod, tilt = rng.normal(0, 0.07), rng.normal(0, 0.03)
-    return np.stack([-x, y + _HEAD_CENTRE_Y_MM, height + nod * y + tilt * x]).astype(np.float32)
+    return np.stack([-x, y + _HEAD_CENTRE_Y_MM, height + nod * y + tilt * x])
 
 
 def _displacements(size: int, knots: int, rng: np.random.Generator) -> Array:
-    """A smooth deformation, float32 (3, size, size); more knots, finer."""
+    """A smooth deformation, float64 (3, size, size); more knots, finer."""
     return np.stack([smooth_field(rng, size, knots) for _ in range(3)])
 
 
 def _sample(atlas: Atlas, volumes: slice, points: Array) -> Array:
-    """The volumes at `points` (3, size, size) in mm, linearly interpolated: float32 (volumes, size, size)."""
+    """The volumes at `points` (3, size, size) in mm, linearly interpolated: float64 (volumes, size, size)."""
     voxels = (points - np.reshape(atlas.origin_mm, (3, 1, 1))) / _VOXEL_MM
-    source = torch.from_numpy(atlas.volumes[volumes])
-    last = np.reshape(atlas.volumes.shape[1:], (3, 1, 1)) - 1
-    grid = torch.from_numpy((2 * voxels / last - 1).astype(np.float32)).movedim(0, -1).flip(-1)  # torch wants z, y, x
-    found = F.grid_sample(source[None], grid[None, None], padding_mode="border", align_corners=True)
-    sampled: Array = found[0, :, 0].numpy()
-    return sampled
+    return np.stack([ndimage.map_coordinates(v, voxels, order=1, mode="nearest") for v in atlas.volumes[volumes]])
 
 
 def _brain(grey: Array, white: Array, fluid_share: float) -> Array:
@@ -150,7 +144,8 @@ def _brain(grey: Array, white: Array, fluid_share: float) -> Array:
     """
     fluid = np.clip(1 - grey - white, 0, 1)
     weights = np.stack([fluid_share * fluid**2, grey**2, white**2])
-    return np.asarray(weights / weights.sum(axis=0), dtype=np.float32)
+    shares: Array = weights / weights.sum(axis=0)
+    return shares
 
 
 def _shells(outside: Array) -> Array:

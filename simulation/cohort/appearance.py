@@ -45,8 +45,8 @@ class Scanner:
 
     Attributes:
         contrast: the kind of its images.
-        greys: float32 (6,), the contrast's greys as this hospital's protocol has them.
-        sensitivity: float32 (size, size), positive, mean near 1.
+        greys: float64 (6,), the contrast's greys as this hospital's protocol has them.
+        sensitivity: float64 (size, size), positive, mean near 1.
         blur_mm: deviation of the blur.
         noise: deviation of the noise.
     """
@@ -61,7 +61,7 @@ class Scanner:
 def draw_scanner(hospital: HospitalConfig, size: int, rng: np.random.Generator) -> Scanner:
     """The hospital's own variant of its contrast, and its coil's sensitivity."""
     contrast = CONTRASTS[hospital.contrast]
-    greys = np.array(contrast.greys, dtype=np.float32) * rng.normal(1, 0.03, size=6).astype(np.float32)
+    greys = np.array(contrast.greys) * rng.normal(1, 0.03, size=6)
     if hospital.skull_stripped:
         greys[3:] = 0
     sensitivity = np.exp(hospital.bias * smooth_field(rng, size, 4))
@@ -69,11 +69,11 @@ def draw_scanner(hospital: HospitalConfig, size: int, rng: np.random.Generator) 
 
 
 def paint(anatomy: Anatomy, scanner: Scanner, rng: np.random.Generator) -> Array:
-    """The slice as the scanner's contrast shows it, blurred but even and without noise: float32 (size, size).
+    """The slice as the scanner's contrast shows it, blurred but even and without noise: float64 (size, size).
 
     Draws the patient's own tissue greys and a faint texture.
     """
-    greys = scanner.greys * rng.normal(1, 0.02, size=6).astype(np.float32)
+    greys = scanner.greys * rng.normal(1, 0.02, size=6)
     air = scanner.contrast.air * (1 - anatomy.tissues.sum(axis=0))
     image = np.tensordot(greys, anatomy.tissues, axes=1) + air + scanner.contrast.detail * anatomy.detail
     image *= 1 + 0.02 * smooth_field(rng, len(image), 24)
@@ -82,16 +82,16 @@ def paint(anatomy: Anatomy, scanner: Scanner, rng: np.random.Generator) -> Array
 
 
 def acquire(clean: Array, scanner: Scanner, rng: np.random.Generator) -> Array:
-    """What the scanner delivers of `clean` (size, size): float32 in [0, 1].
+    """What the scanner delivers of `clean` (size, size): float64 in [0, 1].
 
     Magnitude images of MR have Rician noise (Gudbjartsson and Patz, 1995, doi:10.1002/mrm.1910340618), CT's is normal.
     The draws don't depend on `clean`: where two images are equal before, they are equal after.
     """
     size = len(clean)
-    gain = np.float32(rng.normal(1, scanner.contrast.gain))
-    position = np.exp(0.02 * smooth_field(rng, size, 3)) if scanner.contrast.modality == "MR" else np.float32(1)
+    gain = rng.normal(1, scanner.contrast.gain)
+    position = np.exp(0.02 * smooth_field(rng, size, 3)) if scanner.contrast.modality == "MR" else 1.0
     signal = clean * gain * scanner.sensitivity * position
-    real, imaginary = scanner.noise * rng.standard_normal((2, size, size), dtype=np.float32)
+    real, imaginary = scanner.noise * rng.standard_normal((2, size, size), dtype=np.float32).astype(np.float64)
     noisy = np.hypot(signal + real, imaginary) if scanner.contrast.modality == "MR" else signal + real
     image: Array = np.clip(noisy, 0, 1)
     return image

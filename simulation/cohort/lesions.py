@@ -93,7 +93,7 @@ def draw_lesion(
     """Draws a lesion of a random place, size and shape.
 
     Args:
-        clean: float32 (size, size), the healthy image before noise.
+        clean: float64 (size, size), the healthy image before noise.
         anatomy: the patient's, of the same size.
         rng: the lesion's own generator.
         kind: a key of `KINDS`.
@@ -101,12 +101,12 @@ def draw_lesion(
         fluid: grey of fluid in this image, which fills missing tissue.
 
     Returns:
-        The sick image, float32 (size, size), and the lesion.
+        The sick image, float64 (size, size), and the lesion.
     """
     place = _place(anatomy, KINDS[kind], rng)
     sick = KINDS[kind].change(_Canvas(clean, anatomy, STRENGTHS[strength], fluid, rng), place)
     area = float(place.mask.sum()) * anatomy.spacing_mm**2 / 100
-    return sick.astype(np.float32), Lesion(kind, strength, place.mask, area)
+    return sick, Lesion(kind, strength, place.mask, area)
 
 
 def _place(anatomy: Anatomy, kind: _Kind, rng: np.random.Generator) -> _Place:
@@ -121,50 +121,51 @@ def _place(anatomy: Anatomy, kind: _Kind, rng: np.random.Generator) -> _Place:
     for row, column in centres[rng.integers(len(centres), size=4)]:
         depth = _blob(anatomy, (row, column), radius, rng)
         mask = room & (depth > 0)
-        opacity = np.where(mask, 0.3 + 0.7 * np.clip(depth / kind.rim_mm, 0, 1), 0).astype(np.float32)
+        opacity = np.where(mask, 0.3 + 0.7 * np.clip(depth / kind.rim_mm, 0, 1), 0)
         places.append(_Place((int(row), int(column)), radius, mask, depth, opacity))
     return max(places, key=lambda place: int(place.mask.sum()))
 
 
 def _blob(anatomy: Anatomy, centre: tuple[int, int], radius_mm: float, rng: np.random.Generator) -> Array:
-    """Depth in mm below the surface of an uneven ellipse, negative outside: float32 (size, size)."""
+    """Depth in mm below the surface of an uneven ellipse, negative outside: float64 (size, size)."""
     down, across = _offsets_mm(anatomy, centre)
     turn, stretch = rng.uniform(0, np.pi), rng.uniform(1, 1.35)
     long = (across * np.cos(turn) + down * np.sin(turn)) / stretch
     short = (down * np.cos(turn) - across * np.sin(turn)) * stretch
     angle = np.arctan2(short, long)
     waves = sum(rng.normal(0, 0.2 / k) * np.cos(k * angle + rng.uniform(0, 2 * np.pi)) for k in range(2, 6))
-    return np.asarray(radius_mm * (1 + np.clip(waves, -0.5, 0.5)) - np.hypot(long, short), dtype=np.float32)
+    depth: Array = radius_mm * (1 + np.clip(waves, -0.5, 0.5)) - np.hypot(long, short)
+    return depth
 
 
 def _offsets_mm(anatomy: Anatomy, centre: tuple[int, int]) -> Array:
-    """Distances down and across from `centre` in mm: float32 (2, size, size)."""
-    pixels = np.indices(anatomy.detail.shape, dtype=np.float32)
-    return (pixels - np.reshape(np.array(centre, dtype=np.float32), (2, 1, 1))) * np.float32(anatomy.spacing_mm)
+    """Distances down and across from `centre` in mm: float64 (2, size, size)."""
+    pixels = np.indices(anatomy.detail.shape)
+    offsets: Array = (pixels - np.reshape(centre, (2, 1, 1))) * anatomy.spacing_mm
+    return offsets
 
 
 def _bright(canvas: _Canvas, place: _Place) -> Array:
-    return canvas.clean + np.float32(0.45 * canvas.strength) * place.opacity
+    return canvas.clean + 0.45 * canvas.strength * place.opacity
 
 
 def _dark(canvas: _Canvas, place: _Place) -> Array:
-    return canvas.clean * (1 - np.float32(0.7 * canvas.strength) * place.opacity)
+    return canvas.clean * (1 - 0.7 * canvas.strength * place.opacity)
 
 
 def _ring(canvas: _Canvas, place: _Place) -> Array:
     """A bright wall, a quarter of the radius thick, around a darker core."""
-    share = place.depth_mm / np.float32(place.radius_mm)
-    wall = place.mask * np.exp(-((4 * share - np.float32(0.8)) ** 2))
-    core = place.mask * np.clip(share - np.float32(0.3), 0, 0.4)
-    strength = np.float32(canvas.strength)
-    ring: Array = canvas.clean * (1 - strength * core) + np.float32(0.45) * strength * wall
+    share = place.depth_mm / place.radius_mm
+    wall = place.mask * np.exp(-((4 * share - 0.8) ** 2))
+    core = place.mask * np.clip(share - 0.3, 0, 0.4)
+    ring: Array = canvas.clean * (1 - canvas.strength * core) + 0.45 * canvas.strength * wall
     return ring
 
 
 def _diffuse(canvas: _Canvas, place: _Place) -> Array:
     """A wide, patchy, faint brightening or darkening."""
     patches = np.clip(1 + 0.35 * smooth_field(canvas.rng, len(canvas.clean), 20), 0.3, 1.7)
-    change = np.float32(canvas.rng.choice([-0.4, 0.4]) * canvas.strength)
+    change = canvas.rng.choice([-0.4, 0.4]) * canvas.strength
     diffuse: Array = canvas.clean * (1 + change * place.opacity * patches)
     return diffuse
 
@@ -177,13 +178,14 @@ def _mass(canvas: _Canvas, place: _Place) -> Array:
     fade = np.clip(1 - distance / (3 * place.radius_mm), 0, 1) ** 2 * np.clip(-anatomy.outside_mm / 8, 0, 1)
     push = 0.8 * place.radius_mm * fade / np.maximum(distance, 1e-3) * offsets / anatomy.spacing_mm
     pushed: Array = map_coordinates(clean, np.indices(clean.shape) - push, order=1, mode="nearest")
-    level = np.median(clean[place.mask]) * np.float32(1 + canvas.rng.choice([-0.45, 0.45]) * canvas.strength)
-    return pushed + np.float32(0.9) * place.opacity * (level - pushed)
+    level = np.median(clean[place.mask]) * (1 + canvas.rng.choice([-0.45, 0.45]) * canvas.strength)
+    mass: Array = pushed + 0.9 * place.opacity * (level - pushed)
+    return mass
 
 
 def _missing(canvas: _Canvas, place: _Place) -> Array:
     """A hole at the brain's surface, filled with fluid; partial where subtle."""
-    return canvas.clean + np.float32(canvas.strength) * place.opacity * (np.float32(canvas.fluid) - canvas.clean)
+    return canvas.clean + canvas.strength * place.opacity * (canvas.fluid - canvas.clean)
 
 
 KINDS = {

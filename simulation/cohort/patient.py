@@ -25,8 +25,8 @@ class VirtualPatient:
 
     Attributes:
         name: unique in the cohort.
-        image: float32 (size, size) in [0, 1].
-        healthy: float32 (size, size), the slice before lesion, uneven sensitivity and noise.
+        image: float64 (size, size) in [0, 1].
+        healthy: float64 (size, size), the slice before lesion, uneven sensitivity and noise.
         sick: `healthy` with the lesion; the same array where there is none.
         lesion: None in a healthy patient.
     """

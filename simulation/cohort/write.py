@@ -24,9 +24,8 @@ _SOURCE = "virtual hospital, from the MNI152 template (ICBM 2009a) in nilearn"
 def write_cohort(config: CohortConfig, out: Path, progress: Callable[[int, int], None] | None = None) -> Path:
     """Writes `out`/manifest.csv, `out`/site_configs/SITE.yaml and the images, 8-bit grey PNG; masks are 1-bit PNG.
 
-    The same config gives the same bytes, with the same versions of numpy, scipy and Pillow and on processors of one
-    kind: with and without AVX-512 the digests differ (docs/results.md). All is made in a folder beside `out` and moved
-    at the end: `out` is complete or as it was.
+    The same config gives the same pixels on every processor, and with the same Pillow the same bytes. All is made in a
+    folder beside `out` and moved at the end: `out` is complete or as it was.
 
     Args:
         config: the hospitals.

@@ -34,7 +34,7 @@ def test_missing_nilearn_says_what_to_install(monkeypatch):
 def test_tissues_are_shares(seed):
     anatomy = _anatomy(seed)
     assert anatomy.tissues.shape == (len(TISSUES), 96, 96)
-    assert anatomy.tissues.dtype == np.float32
+    assert anatomy.tissues.dtype == np.float64
     total = anatomy.tissues.sum(axis=0)
     assert anatomy.tissues.min() >= -1e-6
     assert total.max() <= 1 + 1e-5

@@ -36,20 +36,20 @@ def test_contrast_orders_the_tissues(contrast, order):
 def test_images_are_in_range(contrast):
     _, clean = _clean(contrast)
     image = acquire(clean, _scanner(contrast), np.random.default_rng(5))
-    assert image.dtype == np.float32
+    assert image.dtype == np.float64
     assert image.min() >= 0
     assert image.max() <= 1
 
 
 def test_noise_of_mr_is_rician():
     scanner = _scanner("t1", noise=0.05, bias=0)
-    image = acquire(np.zeros((96, 96), np.float32), scanner, np.random.default_rng(0))
+    image = acquire(np.zeros((96, 96), np.float64), scanner, np.random.default_rng(0))
     assert image.mean() == pytest.approx(stats.rice.mean(0, scale=0.05), rel=0.03)
     assert image.std() == pytest.approx(stats.rice.std(0, scale=0.05), rel=0.03)
 
 
 def test_noise_of_ct_is_normal():
-    image = acquire(np.full((96, 96), 0.5, np.float32), _scanner("ct", noise=0.05, bias=0), np.random.default_rng(0))
+    image = acquire(np.full((96, 96), 0.5, np.float64), _scanner("ct", noise=0.05, bias=0), np.random.default_rng(0))
     assert image.mean() == pytest.approx(0.5, abs=0.003)
     assert image.std() == pytest.approx(0.05, rel=0.03)
 

@@ -9,7 +9,7 @@ from simulation.cohort.fields import smooth_field
 def test_field_is_finite_and_smooth(seed, size, knots):
     field = smooth_field(np.random.default_rng(seed), size, knots)
     assert field.shape == (size, size)
-    assert field.dtype == np.float32
+    assert field.dtype == np.float64
     assert np.abs(field).max() < 8
     assert np.abs(np.diff(field, axis=0)).max() < 8 * knots / size * 2
 

@@ -32,7 +32,7 @@ def test_mask_is_exactly_where_the_image_changed(contrast, kind, strength, seed)
     assert not changed[~lesion.mask].any()
     assert changed[lesion.mask].mean() > 0.95  # a ring's wall meets its core where nothing changes
     assert (anatomy.outside_mm[lesion.mask] < 0).all()
-    assert sick.dtype == np.float32
+    assert sick.dtype == np.float64
 
 
 @settings(deadline=None, max_examples=20)
