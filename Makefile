@@ -4,9 +4,12 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 OUT ?= out
 SYSTEM := tests/system
-FAST := --ignore=$(SYSTEM) --numprocesses 2 --dist loadfile
+UNIT := --ignore=$(SYSTEM) --numprocesses 2 --dist loadfile
 
-.PHONY: install demo test coverage test-system test-night check audit bench bench-long clean
+# Tests start hundreds of processes, and each would compile all modules anew where this is set.
+export PYTHONDONTWRITEBYTECODE :=
+
+.PHONY: install demo test test-slow coverage test-system test-night check audit bench bench-long clean
 
 install: $(VENV)/installed
 
@@ -19,18 +22,21 @@ demo: install ## virtual hospitals train one model together; a report says what 
 	$(BIN)/ra-simulate quickstart --out $(OUT)/demo
 	@echo "open $(OUT)/demo/report.html"
 
-test: install ## fast tests, two at a time
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(FAST)
+test: install ## fast tests, two files at a time
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(UNIT) -m "not slow"
 
-coverage: install ## the same, and which lines and branches they reach: half as long again
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(FAST) --cov --cov-report=term
+test-slow: install ## those that train, federate or measure in one process, for seconds each
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(UNIT) -m slow
+
+coverage: install ## both, and which lines and branches they reach: half as long again
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(UNIT) --cov --cov-report=term
 
 test-system: install ## tests over real processes, two files at a time: tests of a file share what it started
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SYSTEM) -m "not night" --numprocesses 2 --dist loadfile
 
 test-night: install ## those that wait for minutes (killed servers, bad answers, broken networks); more random examples
 	$(BIN)/python -m pytest $(SYSTEM) -m night
-	OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest $(FAST)
+	OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest $(UNIT)
 
 check: install ## style, types, who may import whom, and what is unsafe
 	$(BIN)/ruff check .

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 import yaml
 from looks import this_machine
+from perceptual_term import perceptual_term
 from pydantic import ValidationError
 from sklearn.metrics import average_precision_score, roc_auc_score
 from twins import TWINS
@@ -52,10 +53,12 @@ def main():
     with tempfile.TemporaryDirectory(prefix="ra-") as folder:
         place = Path(folder)
         if given.keep:  # one model each: a checkpoint doesn't say of which seed it is
-            place = given.keep / "_".join([study.digest()[:16], *(one.name for one in trained)])
-        model = train(trained, study, machine, place, given, reporter)
+            place = given.keep / "_".join([study.digest()[:16], str(given.perceptual), *(one.name for one in trained)])
+        with perceptual_term(given.perceptual):
+            model = train(trained, study, machine, place, given, reporter)
     minutes = (time.monotonic() - began) / 60
-    changed = " ".join(f"{key}={value}" for key, value in given.set + given.train + (given.federate or []))
+    changes = [("perceptual", given.perceptual), *given.set, *given.train, *(given.federate or [])]
+    changed = " ".join(f"{key}={value}" for key, value in changes)
     print(f"{given.method} {changed}: {model.selection}, {minutes:.1f} minutes, seed {study.seed}")
     scorer = Scorer(Perceptual.load(study.perceptual, machine.device))
     reporter.say("synthetic anomalies on validation images")
@@ -77,6 +80,9 @@ def arguments():
     parser.add_argument("--train", **pairs, help="keys of `training` to change")
     federated = pairs | {"default": None}
     parser.add_argument("--federate", **federated, help="by federated averaging; keys of `federation` to change")
+    parser.add_argument(
+        "--perceptual", type=float, default=0.0, help="weight of a perceptual term in training, for RA, SI-VAE, VAE"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of training")
     parser.add_argument("--twins", nargs="+", default=["own"], choices=TWINS, help="which to judge; see twins.py")
     parser.add_argument("--scorings", nargs="+", help="only these, by name")

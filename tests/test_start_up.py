@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 HEAVY = {"torch", "numpy", "pydantic", "pydicom", "nibabel", "scipy", "matplotlib", "flwr", "yaml", "cryptography"}
 NOT_IN_A_ROUND = {"pydicom", "nibabel", "scipy", "skimage", "matplotlib", "jinja2", "torch._dynamo", "torch._inductor"}
 

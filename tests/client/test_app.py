@@ -26,6 +26,8 @@ from ra_core.settings import load_config
 from ra_core.storage import load_tensors
 from server.rounds.orders import Orders
 
+pytestmark = pytest.mark.slow
+
 ONE_THREAD = RuntimeConfig(threads=1)
 
 

@@ -29,6 +29,8 @@ from ra_core.thresholds import Histogram, conformal_threshold
 from ra_core.thresholds.record import FederatedCalibration
 from ra_core.thresholds.shrinkage import consortium, shrunken
 
+pytestmark = pytest.mark.slow
+
 PLAIN = next(scoring for scoring in SCORINGS if scoring.name == "residual_top")
 STANDARDISED = "standardised_residual_top"
 HEADER = "path,site,anatomy,modality,split,label,pathology,patient_id,region_mask,source,lesion_mask"

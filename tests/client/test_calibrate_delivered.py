@@ -17,6 +17,8 @@ from ra_core.perceptual import Perceptual
 from ra_core.thresholds import EDGES, edge_above
 from ra_core.words import rounded_up
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("anna", "berta", "clara")
 
 

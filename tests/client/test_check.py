@@ -17,6 +17,8 @@ from ra_core.data import open_source
 from ra_core.data.manifest import COLUMNS
 from ra_core.errors import CheckError, ConfigError, DataError, TooFewImagesError
 
+pytestmark = pytest.mark.slow
+
 CONFIGS = Path(__file__).resolve().parents[2] / "site_configs"
 PLANTED = ("DOE^JANE", "Jänê Döe", "19700101", "<b>MRN-77</b>")
 """A patient id, a folder, a date and a file name that must not get out."""

@@ -16,6 +16,8 @@ from ra_core.installed import package_hash
 from ra_core.messages import JoinOrder, RoundOrder
 from server.rounds.account import Account
 
+pytestmark = pytest.mark.slow
+
 ALONE = {"quorum": 0.5, "join_seconds": 2.0}
 
 

@@ -21,6 +21,8 @@ from ra_core.thresholds import EDGES, Histogram, conformal_threshold, edge_above
 from ra_core.thresholds.shrinkage import consortium
 from ra_core.words import counted
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("anna", "berta", "clara")
 OPEN = {"histograms": "all"}
 STUDY = calibrating()

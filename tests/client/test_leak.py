@@ -17,6 +17,8 @@ from ra_core.artifact import DataSummary
 from ra_core.errors import ArtifactError, ConfigError, TooFewImagesError
 from ra_core.privacy.statement import PrivacyStatement, SitePrivacy
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def site(site_root, tmp_path):

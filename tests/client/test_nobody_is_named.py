@@ -30,6 +30,8 @@ from ra_core.daemons.events import Events
 from ra_core.errors import MaskingError, QuorumError
 from simulation.engines import Node, in_process, run_in_process
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("anna", "berta", "clara")
 PRIVATE = {
     "dp": {"noise_multiplier": 1.0, "sampling_rate": 0.3},

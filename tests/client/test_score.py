@@ -39,6 +39,8 @@ from ra_core.artifact import save_artifact
 from ra_core.errors import ConfigError, DataError, NotScoredError, ResumeError
 from ra_core.finding import Item
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def score(monkeypatch, tmp_path):

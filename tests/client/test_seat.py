@@ -18,6 +18,8 @@ from ra_core.installed import package_hash
 from ra_core.messages import JoinOrder, JoinRefusal, JoinReply, RoundOrder, StageOrder, StageReply
 from ra_core.settings import load_config
 
+pytestmark = pytest.mark.slow
+
 ONE_THREAD = RuntimeConfig(threads=1)
 ROUND = {"round": 1, "base_round": 0, "best_round": 0, "start_step": 0, "steps": 2, "proximal_mu": 0.0}
 FACTS = {"run": "run", "package_hash": package_hash()}

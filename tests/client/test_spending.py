@@ -41,6 +41,8 @@ from server.rounds.card import model_card
 from server.rounds.outcome import outcome
 from simulation.engines import InProcessGrid
 
+pytestmark = pytest.mark.slow
+
 ONE_THREAD = RuntimeConfig(threads=1)
 DP = {"noise_multiplier": 1.0, "sampling_rate": 0.3, "clip_norm": 0.5, "delta": 1e-5}
 ROUND = Releases(0.3, 1.0, 2)

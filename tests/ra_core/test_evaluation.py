@@ -16,6 +16,8 @@ from ra_core.shortcuts import SHORTCUTS, SLICE_HEIGHT
 from ra_core.synthetic import KINDS
 from ra_core.table import Table
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 IMAGE = ["auroc", "auprc"]
 RATES = ["detection_rate", "false_alarm_rate"]

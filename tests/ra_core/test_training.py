@@ -19,6 +19,8 @@ from ra_core.runtime import Runtime
 from ra_core.storage import save_tensors
 from ra_core.training import LocalTrainer, augment, validation_error
 
+pytestmark = pytest.mark.slow
+
 METHOD = RAConfig(channels=(4, 8, 8), latent=8, warmup_steps=3)
 CONFIG = TrainingConfig(steps=8, batch_size=4, validate_every=2, checkpoint_every=2)
 

@@ -18,6 +18,8 @@ from server.app import app
 from server.rounds.checkpoint import Checkpoints
 from simulation.engines import InProcessGrid
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("anna", "berta")
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import shutil
 import tomllib
 import zipfile
 from pathlib import Path
@@ -38,7 +39,9 @@ def built(app, folder):
 @pytest.fixture(scope="module")
 def bundles(written, tmp_path_factory):
     """By what they are made of."""
-    apps = {"checkout": ROOT, "package": written}
+    checkout = tmp_path_factory.mktemp("here") / "checkout"
+    shutil.copytree(ROOT, checkout, ignore=shutil.ignore_patterns(".git", ".venv*", ".*_cache", "out"))
+    apps = {"checkout": checkout, "package": written}
     return {source: built(app, tmp_path_factory.mktemp(source)) for source, app in apps.items()}
 
 

@@ -18,6 +18,8 @@ from simulation.experiment import Experiment
 from simulation.grid.silent import Silent
 from simulation.places import open_places
 
+pytestmark = pytest.mark.slow
+
 PADIM = {"name": "padim", "channels": 20} | SMALL
 PIXEL = {"pixel_auroc", "pixel_auprc", "oracle_dice", "dice"}
 

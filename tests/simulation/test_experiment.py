@@ -18,6 +18,8 @@ from simulation.engines import run_in_process
 from simulation.experiment import Experiment
 from simulation.places import open_places
 
+pytestmark = pytest.mark.slow
+
 STUDY = SETTINGS | {
     "training": {"batch_size": 4, "steps": 4, "validate_every": 1, "checkpoint_every": 1, "precision": "fp32"},
     "evaluation": {"bootstrap": 100, "gallery": 2, "reference_images": 8},

@@ -24,6 +24,8 @@ from ra_core.runtime import Runtime
 from ra_core.scoring import Scorer, ScoringConfig
 from ra_core.training import LocalTrainer
 
+pytestmark = pytest.mark.slow
+
 SIZE = 32
 NARROW = {"channels": (8, 16, 16), "latent": 8, "learning_rate": 3e-3}
 INTROSPECTIVE = NARROW | {

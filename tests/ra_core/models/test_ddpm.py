@@ -16,6 +16,8 @@ from ra_core.models.shared import load_shared, shared_tensors
 from ra_core.rng import generator
 from ra_core.training import LocalTrainer
 
+pytestmark = pytest.mark.slow
+
 SIZE = 16
 TINY = DDPMConfig(channels=(16, 16), wavelength=16, octaves=4, denoising_steps=5, learning_rate=3e-3)
 

@@ -14,6 +14,8 @@ from ra_core.models.registry import build_method
 from ra_core.models.shared import shared_tensors
 from ra_core.training import LocalTrainer
 
+pytestmark = pytest.mark.slow
+
 CONFIG = FlowConfig(**SMALL, channels=16, hidden=32, position=8, learning_rate=3e-3)
 
 

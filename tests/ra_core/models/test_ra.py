@@ -14,6 +14,8 @@ from ra_core.models.registry import build_method
 from ra_core.rng import generator
 from ra_core.training import LocalTrainer
 
+pytestmark = pytest.mark.slow
+
 TINY = {"channels": (4, 8, 8), "latent": 8, "warmup_steps": 0}
 
 

@@ -27,6 +27,8 @@ from server.provisioning.publish import publish
 from server.provisioning.registry import load_site
 from simulation.engines import InProcessGrid
 
+pytestmark = pytest.mark.slow
+
 NODES = {"anna": 1, "berta": 2, "clara": 3}
 
 

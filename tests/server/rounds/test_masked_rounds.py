@@ -27,6 +27,8 @@ from server.rounds.once import Once
 from server.rounds.outcome import outcome
 from server.rounds.progress import Progress
 
+pytestmark = pytest.mark.slow
+
 ONCE = {"rounds": 1, "local_steps": 3, "quorum": 0.75}
 """One round is enough: the closing exchange is the second masked one."""
 

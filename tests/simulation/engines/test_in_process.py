@@ -8,6 +8,8 @@ from ra_core.errors import QuorumError, ResumeError
 from ra_core.settings import load_config
 from simulation.engines import run_in_process
 
+pytestmark = pytest.mark.slow
+
 ONE_THREAD = RuntimeConfig(threads=1)
 
 

@@ -42,6 +42,8 @@ from simulation.grid.run import Grid
 from simulation.grid.silent import Silent
 from simulation.grid.train import adapt, train
 
+pytestmark = pytest.mark.slow
+
 RA = {"settings": {"channels": [4, 8, 8], "latent": 8, "warmup_steps": 1}}
 SIZE = 32
 STUDY = {

@@ -19,6 +19,8 @@ from simulation.grid.page.words import helped
 from simulation.grid.paired import Paired, Verdict
 from simulation.grid.result import Number
 
+pytestmark = pytest.mark.slow
+
 TRAINED = ("north", "south", "east")
 MEAN = "mean over trained sites"
 ALARMS = {f"false_alarm_rate_{way}" for way in ("local", "pooled", "shrunken")}

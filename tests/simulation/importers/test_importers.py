@@ -16,6 +16,8 @@ from ra_core.settings import load_config
 from simulation.importers import PUBLIC_SETS
 from simulation.importers.write import import_set
 
+pytestmark = pytest.mark.slow
+
 CONFIGS = Path(__file__).resolve().parents[3] / "site_configs" / "paper"
 SMALL = PreprocessingConfig(size=64, slices=(0.5, 0.5))
 

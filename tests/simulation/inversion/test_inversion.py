@@ -22,6 +22,8 @@ from simulation.inversion.attack import Gradient, layer_input, layer_inputs_of, 
 from simulation.inversion.run import attempt
 from simulation.inversion.updates import DELTA, SCENARIOS, Scenario, first_model, sent
 
+pytestmark = pytest.mark.slow
+
 SIZE = 16
 ONE = Scenario("one")
 DP = Scenario("private", noise=1.0)

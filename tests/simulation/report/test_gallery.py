@@ -16,6 +16,8 @@ from ra_core.scoring import Scorer, ScoringConfig
 from ra_core.site_scorer import SiteScorer
 from simulation.report.gallery import draw_gallery, spread
 
+pytestmark = pytest.mark.slow
+
 RESIDUAL = ScoringConfig(name="residual", factors=("residual",))
 
 

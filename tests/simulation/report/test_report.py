@@ -10,6 +10,8 @@ from ra_core.metrics import Estimate
 from simulation.report import write_report
 from simulation.report.data import ReportData
 
+pytestmark = pytest.mark.slow
+
 EVIL = "<script>alert(1)</script>\"'&$\\frac{$"
 
 
