@@ -14,7 +14,15 @@ from typing import Protocol
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
 from ra_core.errors import DataError, RAError
@@ -46,16 +54,15 @@ class TerminalReporter:
 
     @contextmanager
     def task(self, title: str, total: int | None, done: int = 0) -> Iterator[Callable[[int, str], None]]:
-        """A bar with time left; the value is a function (done, detail) that moves it."""
+        """A bar with time left, or the time gone where `total` is None; the value, (done, detail), moves it."""
         if not self.console.is_terminal:
             yield self._lines(title, total)
             return
+        known = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         columns = (
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
+            *((TimeElapsedColumn(),) if total is None else known),
             TextColumn("{task.fields[detail]}", markup=False),
         )
         with Progress(*columns, console=self.console) as progress:

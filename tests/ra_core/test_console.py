@@ -145,6 +145,16 @@ def test_a_terminal_gets_a_bar(monkeypatch, capsys):
     assert "10/10" in shown
 
 
+def test_where_no_length_is_known_no_count_is_shown(monkeypatch, capsys):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with TerminalReporter().task("making the page", None) as move:
+        move(0, "pictures")
+    shown = capsys.readouterr().err
+    assert "making the page" in shown
+    assert "/?" not in shown
+    assert "0:00:0" in shown  # the time gone
+
+
 def test_nothing_is_said_on_standard_output(capsys):
     TerminalReporter().say("hello")
     assert capsys.readouterr().out == ""
