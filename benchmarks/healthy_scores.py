@@ -69,4 +69,4 @@ def scored(given):
 
 def pictures(cohort, hospital, group, count):
     images = [virtual_patient(cohort, hospital, group, index).image for index in range(count)]
-    return torch.from_numpy(np.stack(images))[:, None]
+    return torch.from_numpy(np.stack(images)).float()[:, None]

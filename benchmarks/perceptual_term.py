@@ -12,19 +12,27 @@ from unittest.mock import patch
 
 from torch import Tensor
 
+from ra_core.errors import ConfigError
 from ra_core.losses import squared_error
 from ra_core.models import ra, vae
 from ra_core.models.ae_perceptual import relative_difference
 from ra_core.models.configs.perceptual import PerceptualConfig
 from ra_core.models.features import pretrained
+from ra_core.models.method import Method
 
 
 @contextmanager
-def perceptual_term(weight: float) -> Iterator[None]:
-    """Training within has the term; 0 changes nothing."""
+def perceptual_term(weight: float, method: Method) -> Iterator[None]:
+    """Training of the method within has the term; with a weight of 0 it is as it was.
+
+    Raises:
+        ConfigError: the method compares no image with a drawing of it in this way.
+    """
     if not weight:
         yield
         return
+    if not isinstance(method, vae.Variational):
+        raise ConfigError("--perceptual: the method has no such term", "RA, SI-VAE, VAE and beta-VAE can have it")
 
     def error(x: Tensor, y: Tensor) -> Tensor:
         network = pretrained(PerceptualConfig(), str(x.device))

@@ -54,10 +54,11 @@ def main():
         place = Path(folder)
         if given.keep:  # one model each: a checkpoint doesn't say of which seed it is
             place = given.keep / "_".join([study.digest()[:16], str(given.perceptual), *(one.name for one in trained)])
-        with perceptual_term(given.perceptual):
+        with perceptual_term(given.perceptual, build_method(study.method, study.preprocessing.size, study.seed)):
             model = train(trained, study, machine, place, given, reporter)
     minutes = (time.monotonic() - began) / 60
-    changes = [("perceptual", given.perceptual), *given.set, *given.train, *(given.federate or [])]
+    term = [("perceptual", given.perceptual)] * bool(given.perceptual)
+    changes = [*term, *given.set, *given.train, *(given.federate or [])]
     changed = " ".join(f"{key}={value}" for key, value in changes)
     print(f"{given.method} {changed}: {model.selection}, {minutes:.1f} minutes, seed {study.seed}")
     scorer = Scorer(Perceptual.load(study.perceptual, machine.device))

@@ -49,9 +49,7 @@ def main():
     parser.add_argument("--every", action="store_true", help="help of every command too, not of the programs alone")
     parser.add_argument("--quick", action="store_true", help="a tiny model, to see that all works")
     given = parser.parse_args()
-    os.environ["PYTHONDONTWRITEBYTECODE"] = (
-        ""  # else each process compiles all modules anew, which an installed one doesn't
-    )
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else each process compiles all modules anew
     print(this_machine(1, "flwr"))
     for program, app in PROGRAMS.items():
         names = [[], *([name] for name in get_command(app).commands)] if given.every else [[]]

@@ -53,8 +53,8 @@ class Door:
             ReleaseError: the policy objects to the order; not to one to join, which a refusal answers.
             PrivacyBudgetError: keys are asked for, of a masked round that no privacy is left for. Later, when figures
                 are asked for, the round and with it the run would be lost to all.
-            MaskingError: masked figures are asked for something else than what keys were announced for, such as another
-                model: it is not trained, and no privacy is spent on it.
+            MaskingError: masked figures are asked for another task than the announced one, such as another model, or
+                out of turn: nothing is trained, and no privacy spent.
             LedgerError: the ledger can't be used, or isn't what the server knows of it.
         """
         with self.ledger.opened() as book:
@@ -65,7 +65,7 @@ class Door:
             if isinstance(order, StageOrder) and order.stage == "announce" and order.steps and order.study.dp:
                 require_left(book, self.policy, order)
             if isinstance(order, MaskedOrder):
-                self.seat.require_announced(order)
+                self.seat.require_dealt(order)
 
     def objections(self, order: Order, book: Book) -> list[str]:
         """Why the site doesn't answer this order; empty where it does.

@@ -100,14 +100,14 @@ class Seat:
             return ["secure_aggregation.sites: this site's own fingerprint is not that of its signing key"]
         return []
 
-    def require_announced(self, order: MaskedOrder) -> None:
-        """Figures are asked for that keys were announced for: of the same model and steps as at the other sites.
+    def require_dealt(self, order: MaskedOrder) -> None:
+        """Figures are asked for that keys were announced and dealt for: of the same model and steps as elsewhere.
 
         Raises:
-            MaskingError: of another, or of a round that this site is not in.
+            MaskingError: of others, of a round that this site is not in, too early, or again.
             ConfigError: the signing key can't be read.
         """
-        self._restored(order.run, order.round, task_digest(order, array_digest(order.model)))
+        self._restored(order.run, order.round, task_digest(order, array_digest(order.model))).require("dealt")
 
     def speak(self, order: StageOrder) -> StageReply:
         """Answer a short exchange; what was said is on the disk when this returns.

@@ -75,7 +75,7 @@ class Member:
         Raises:
             MaskingError: as `Roll.of`, or this site's own announcement is missing or another one.
         """
-        self._require("announced")
+        self.require("announced")
         roll = Roll.of(self.state.terms, announcements)
         if roll.announcements.get(self.state.site) != self.state.announcements[0]:
             raise MaskingError("the server has left out or replaced this site's own announcement")
@@ -98,7 +98,7 @@ class Member:
             MaskingError: as `Roll.check_dealings`; a share can't be opened or is not the one committed to; this site's
                 dealing is missing; or the vector has another length.
         """
-        self._require("dealt")
+        self.require("dealt")
         roll = self._roll()
         if vector.dtype != "uint64" or vector.shape != (roll.terms.layout.size,):
             raise MaskingError("the vector is not of the round's layout")
@@ -131,7 +131,7 @@ class Member:
         Raises:
             MaskingError: they are too few, unknown, or this site, which sent its vector, is not among them.
         """
-        self._require("masked")
+        self.require("masked")
         roll, there = self._roll(), set(survivors)
         if self.state.site not in there or not there <= self.state.shares.keys() or len(there) < len(survivors):
             raise MaskingError(
@@ -154,7 +154,7 @@ class Member:
         Raises:
             MaskingError: they are too few, or one is of another division than the one that this site has confirmed.
         """
-        self._require("confirmed")
+        self.require("confirmed")
         state, roll = self.state, self._roll()
         found = by_site(confirmations, lambda m: roll.check_confirmation(m, state.survivors, state.dropped))
         roll.terms.require(len(found), "have confirmed the survivors")
@@ -167,7 +167,12 @@ class Member:
         self._go("revealed")
         return message.signed(self._identity)
 
-    def _require(self, stage: Stage) -> None:
+    def require(self, stage: Stage) -> None:
+        """Nothing is said before its turn, or twice.
+
+        Raises:
+            MaskingError: the site has said something else last.
+        """
         if self.state.stage != stage:
             raise MaskingError(
                 f"this site has {self.state.stage} in round {self.state.terms.round} and can't be asked that now",

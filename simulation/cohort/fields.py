@@ -1,6 +1,7 @@
 """Smooth random fields on a square grid: deformations, bias fields, texture.
 
-All of the cohort is float64: how a processor rounds then shows in no pixel of 8 bits (in float32 it did, in some).
+The cohort is computed in float64: how a processor rounds then shows in no pixel of 8 bits but by a rare chance, where
+in float32 it did in some. Normal draws are float32, as they always were: others would be other patients.
 """
 
 from functools import lru_cache

@@ -24,8 +24,9 @@ _SOURCE = "virtual hospital, from the MNI152 template (ICBM 2009a) in nilearn"
 def write_cohort(config: CohortConfig, out: Path, progress: Callable[[int, int], None] | None = None) -> Path:
     """Writes `out`/manifest.csv, `out`/site_configs/SITE.yaml and the images, 8-bit grey PNG; masks are 1-bit PNG.
 
-    The same config gives the same pixels on every processor, and with the same Pillow the same bytes. All is made in a
-    folder beside `out` and moved at the end: `out` is complete or as it was.
+    With the same versions of numpy, scipy and nilearn the same config gives the same pixels on every processor, with
+    the same Pillow the same bytes. All is made in a folder beside `out` and moved at the end: `out` is complete or as
+    it was.
 
     Args:
         config: the hospitals.

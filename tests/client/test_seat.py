@@ -2,11 +2,13 @@
 
 import shutil
 import stat
+from dataclasses import replace
 
 import pytest
 from federating import answer_of, first_model, note_joined, train_hospitals
 from filelock import FileLock, Timeout
 from hospitals import tiny_federation
+from replies import round_reply
 from summing import NAMES, begin_ledger, change, pins_of, plain, secure, secure_hospitals, write_keyring
 
 from client.ledger.book import Ledger
@@ -14,8 +16,18 @@ from client.seat import Seat
 from client.terms import shared_shapes
 from ra_core.config import RuntimeConfig, SiteConfig
 from ra_core.errors import ConfigError, MaskingError, QuorumError
+from ra_core.hashing import array_digest
 from ra_core.installed import package_hash
-from ra_core.messages import JoinOrder, JoinRefusal, JoinReply, RoundOrder, StageOrder, StageReply
+from ra_core.messages import (
+    JoinOrder,
+    JoinRefusal,
+    JoinReply,
+    MaskedOrder,
+    RoundOrder,
+    StageOrder,
+    StageReply,
+    task_digest,
+)
 from ra_core.settings import load_config
 
 pytestmark = pytest.mark.slow
@@ -249,6 +261,23 @@ class TestASiteSpeaksOnce:
         seat.speak(stage_order("deal", heard))
         with pytest.raises(MaskingError, match="has dealt in round 1"):
             seat.speak(stage_order("deal", heard))
+
+    def test_figures_are_asked_for_once_and_in_turn(self, seat, site_root, tmp_path):
+        """Before anything is trained for them: privacy would be spent on an order that no figures can leave for."""
+        study = secure()
+        order = MaskedOrder(study=study, model=first_model(study), dealings={}, **FACTS | ROUND | {"steps": 0})
+        closing = {"steps": 0, "task": task_digest(order, array_digest(order.model))}
+        config = tmp_path / "berta.yaml"
+        seats = [seat, *(Seat.of(load_config(config.with_stem(n), SiteConfig), tmp_path / "state") for n in NAMES[1:])]
+        heard = {each.site: each.speak(stage_order(**closing)).message.encode() for each in seats}
+        with pytest.raises(MaskingError, match="has announced in round 1"):
+            seat.require_dealt(order)
+        dealings = {each.site: each.speak(stage_order("deal", heard, **closing)).message.encode() for each in seats}
+        seat.require_dealt(order)
+        reply = round_reply(model_hash=array_digest(order.model), update={}, metrics={"validation_error": 0.1})
+        seat.mask(replace(order, dealings=dealings), reply)
+        with pytest.raises(MaskingError, match="has masked in round 1"):
+            seat.require_dealt(order)
 
     def test_what_is_damaged_is_not_gone_on_with(self, seat):
         seat.speak(stage_order())

@@ -39,8 +39,8 @@ def built(app, folder):
 @pytest.fixture(scope="module")
 def bundles(written, tmp_path_factory):
     """By what they are made of."""
-    checkout = tmp_path_factory.mktemp("here") / "checkout"
-    shutil.copytree(ROOT, checkout, ignore=shutil.ignore_patterns(".git", ".venv*", ".*_cache", "out"))
+    checkout = tmp_path_factory.mktemp("here") / "checkout"  # Flower looks at each file, also of an environment
+    shutil.copytree(ROOT, checkout, ignore=shutil.ignore_patterns(".git", ".venv*", ".*_cache", "__pycache__", "out"))
     apps = {"checkout": checkout, "package": written}
     return {source: built(app, tmp_path_factory.mktemp(source)) for source, app in apps.items()}
 
