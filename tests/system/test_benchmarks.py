@@ -154,9 +154,9 @@ def test_settings_are_judged_where_no_test_image_is(desk, weights_file, tmp_path
 
 
 def test_every_way_to_set_thresholds_is_told_for_every_scoring(desk):
-    quick = ("--method", "pca", "--train", 16, "--patients", 215, "--repetitions", 3)
+    quick = ("--method", "ra", "--steps", 2, "--train", 16, "--patients", 215, "--repetitions", 3)
     said = run(desk, "calibration.py", *quick).splitlines()
-    assert said[1] == "pca trained on t1_a, t2_a, flair_a, ct_a; 5% asked; 3 repetitions"
+    assert said[1] == "ra trained on t1_a, t2_a, flair_a, ct_a; 5% asked; 3 repetitions"
     ways = ("pooled", "local", "shrunken", "K = 0.5 / rate", "K = 2 / rate", "location only", "empirical Bayes")
     for way in ways:
         rows = [line for line in said if line.startswith(f"{way:16}")]
