@@ -165,5 +165,5 @@ def test_a_run_killed_in_any_round_goes_on_to_the_same_bits(nodes, whole, killed
 @pytest.mark.usefixtures("nothing_left")
 def test_killed_in_process_and_gone_on_with_flower(nodes, whole, killed, tmp_path):
     killed(5)
-    shutil.rmtree(tmp_path / "hospitals" / "cache")
+    shutil.rmtree(nodes[0].cache)
     assert outcome(run_flower(PRIVATE_DECODER, nodes, ONE_THREAD, tmp_path / "run", nothing)) == whole
