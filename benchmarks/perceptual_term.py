@@ -16,13 +16,13 @@ from ra_core.errors import ConfigError
 from ra_core.losses import squared_error
 from ra_core.models import ra, vae
 from ra_core.models.ae_perceptual import relative_difference
+from ra_core.models.configs import MethodSettings, VariationalSettings
 from ra_core.models.configs.perceptual import PerceptualConfig
 from ra_core.models.features import pretrained
-from ra_core.models.method import Method
 
 
 @contextmanager
-def perceptual_term(weight: float, method: Method) -> Iterator[None]:
+def perceptual_term(weight: float, method: MethodSettings) -> Iterator[None]:
     """Training of the method within has the term; with a weight of 0 it is as it was.
 
     Raises:
@@ -31,7 +31,7 @@ def perceptual_term(weight: float, method: Method) -> Iterator[None]:
     if not weight:
         yield
         return
-    if not isinstance(method, vae.Variational):
+    if not isinstance(method, VariationalSettings):
         raise ConfigError("--perceptual: the method has no such term", "RA, SI-VAE, VAE and beta-VAE can have it")
 
     def error(x: Tensor, y: Tensor) -> Tensor:

@@ -54,7 +54,7 @@ def main():
         place = Path(folder)
         if given.keep:  # one model each: a checkpoint doesn't say of which seed it is
             place = given.keep / "_".join([study.digest()[:16], str(given.perceptual), *(one.name for one in trained)])
-        with perceptual_term(given.perceptual, build_method(study.method, study.preprocessing.size, study.seed)):
+        with perceptual_term(given.perceptual, study.method):
             model = train(trained, study, machine, place, given, reporter)
     minutes = (time.monotonic() - began) / 60
     term = [("perceptual", given.perceptual)] * bool(given.perceptual)
@@ -82,7 +82,7 @@ def arguments():
     federated = pairs | {"default": None}
     parser.add_argument("--federate", **federated, help="by federated averaging; keys of `federation` to change")
     parser.add_argument(
-        "--perceptual", type=float, default=0.0, help="weight of a perceptual term in training, for RA, SI-VAE, VAE"
+        "--perceptual", type=float, default=0.0, help="weight of a perceptual term in training, for RA and VAEs"
     )
     parser.add_argument("--seed", type=int, default=0, help="of training")
     parser.add_argument("--twins", nargs="+", default=["own"], choices=TWINS, help="which to judge; see twins.py")

@@ -17,6 +17,7 @@ from steps import Way, noise, noise_images, runtime_of, step_of, ways
 from timing import counted, in_turns, peak
 from torch.profiler import ProfilerActivity, profile
 
+from ra_core.models.adam import Adam
 from ra_core.models.configs import CONFIGS, RAConfig
 from ra_core.models.method import GradientMethod, StepState
 from ra_core.models.registry import build_method
@@ -27,8 +28,8 @@ from ra_core.privacy.steps import PrivateSteps
 TOLERANCE = {"fp32": 1e-4, "bf16": 1e-2}
 """How far a loss may be from the reference's, relative to it."""
 
-COMPILED_TOLERANCE = 1e-3
-"""In float32, of compiled steps, which no round takes: what the compiler fuses is rounded elsewhere."""
+COMPILED_TOLERANCE = TOLERANCE | {"fp32": 1e-3}
+"""The same of compiled steps, which no round takes: what the compiler fuses is rounded elsewhere."""
 
 PATIENTS = 20
 """Of each that a private step draws."""
@@ -99,7 +100,8 @@ def first_steps(found):
             losses, flops[name] = counted(way.take)
         theirs = theirs or losses
         if losses and losses is not theirs:
-            same_losses(name, theirs, losses, max(TOLERANCE[way.precision], COMPILED_TOLERANCE * bool(way.eager)))
+            tolerance = COMPILED_TOLERANCE if way.eager else TOLERANCE
+            same_losses(name, theirs, losses, tolerance[way.precision])
     return flops
 
 
@@ -108,7 +110,7 @@ def updates(config, given):
     weights = list(build_method(config, given.size, 0).to(given.device).parameters())
     for weight in weights:
         weight.grad = torch.full_like(weight, 1e-3)
-    works = {f"Adam, {kind}": torch.optim.Adam(weights, **{kind: True}).step for kind in ("fused", "foreach")}
+    works = {f"Adam, {kind}": Adam(weights, **{kind: True}).step for kind in ("fused", "foreach")}
     for work in works.values():
         work()
     for name, took in in_turns(works, given).items():

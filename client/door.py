@@ -64,8 +64,8 @@ class Door:
                 require_none(self.objections(order, book))
             if isinstance(order, StageOrder) and order.stage == "announce" and order.steps and order.study.dp:
                 require_left(book, self.policy, order)
-            if isinstance(order, MaskedOrder):
-                self.seat.require_dealt(order)
+        if isinstance(order, MaskedOrder):  # the model's hash is none of the ledger's business: its lock is free again
+            self.seat.require_dealt(order)
 
     def objections(self, order: Order, book: Book) -> list[str]:
         """Why the site doesn't answer this order; empty where it does.

@@ -58,11 +58,11 @@ class TerminalReporter:
         if not self.console.is_terminal:
             yield self._lines(title, total)
             return
-        known = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        counts = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         columns = (
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),
-            *((TimeElapsedColumn(),) if total is None else known),
+            *((TimeElapsedColumn(),) if total is None else counts),
             TextColumn("{task.fields[detail]}", markup=False),
         )
         with Progress(*columns, console=self.console) as progress:

@@ -73,7 +73,7 @@ EngineOption = Annotated[
 def quickstart(
     out: Out,
     full: Annotated[
-        bool, typer.Option("--full", help="A longer training, every site's own model and a pooled one: up to an hour.")
+        bool, typer.Option("--full", help="A longer training, every site's own model and a pooled one: hours.")
     ] = False,
     engine: EngineOption = EngineName.in_process,
     cache: Cache = None,

@@ -22,7 +22,7 @@ def smooth_field(rng: np.random.Generator, size: int, knots: int) -> Array:
     (128, 128)
     """
     spline = _spline_matrix(size, knots)
-    draws = rng.standard_normal((knots, knots), dtype=np.float32).astype(np.float64)
+    draws = rng.standard_normal((knots, knots), dtype=np.float32)
     field: Array = spline @ draws @ spline.T
     return field
 
