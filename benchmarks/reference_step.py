@@ -1,13 +1,17 @@
 """A training step of the Reversed Autoencoder as it is written down: what ours is measured against.
 
 Every pass of docs/method.md's losses by itself and in its order, in float32, with PyTorch's defaults: 4 encoder and 4
-decoder passes in the encoder's turn, 2 and 4 in the decoder's. The networks are those of `ra_core`; nothing else is.
+decoder passes in the encoder's turn, 2 and 4 in the decoder's. The networks are those of `ra_core`, with PyTorch's own
+layers; nothing else is.
 """
 
 import copy
 
 import torch
 import torch.nn.functional as F
+from torch import nn
+
+from ra_core.models.blocks import FrozenBatchNorm2d, GroupNorm
 
 
 class ReferenceStep:
@@ -20,10 +24,7 @@ class ReferenceStep:
 
     def __init__(self, method, noise):
         self.c, self.noise = method.config, noise
-        self.encoder, self.decoder = (
-            copy.deepcopy(part).to(memory_format=torch.contiguous_format).train()
-            for part in (method.encoder, method.decoder)
-        )
+        self.encoder, self.decoder = (plain(copy.deepcopy(part)) for part in (method.encoder, method.decoder))
         self.adams = [torch.optim.Adam(p.parameters(), lr=self.c.learning_rate) for p in (self.encoder, self.decoder)]
         self.step = 0
 
@@ -75,6 +76,17 @@ class ReferenceStep:
         loss.backward()
         self.adams[number].step()
         return float(loss.detach())
+
+
+def plain(part):
+    """The same network with PyTorch's own norms and layout."""
+    part.to(memory_format=torch.contiguous_format).train()
+    for layer in part.modules():
+        if isinstance(layer, FrozenBatchNorm2d):
+            layer.__class__ = nn.BatchNorm2d  # in evaluation mode already
+        elif isinstance(layer, GroupNorm):
+            layer.__class__ = nn.GroupNorm
+    return part
 
 
 def freeze(part, frozen):

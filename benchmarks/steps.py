@@ -16,7 +16,6 @@ from ra_core.runtime import Runtime
 from ra_core.settings import load_config
 from ra_core.training import LocalTrainer
 
-LAYOUTS = {"contiguous": torch.contiguous_format, "channels-last": torch.channels_last}
 ENDLESS = 10**9
 """Steps, so that nothing is validated."""
 
@@ -36,22 +35,20 @@ class Way(NamedTuple):
 
 
 def ways(config, precisions, x, folder, given):
-    """Ours by name: of each precision in both layouts, with its batch, and compiled where asked for."""
+    """Ours by name: of each precision alone, with its batch, and compiled where asked for."""
     found = {}
     for p in precisions:
-        for name, layout in LAYOUTS.items():
-            found[f"ours, {p}, {name}"] = Way(step_of(config, p, x, given, layout), p)
+        found[f"ours, {p}"] = Way(step_of(config, p, x, given), p)
         found[f"ours, {p}, with its batch"] = Way(with_its_batch(config, p, folder, given), p)
-        for name, layout in LAYOUTS.items() if given.compile else ():
-            taken = step_of(config, p, x, given, layout, compiled=True)
-            found[f"ours, {p}, {name}, compiled"] = Way(taken, p, f"ours, {p}, {name}")
+        if given.compile:
+            found[f"ours, {p}, compiled"] = Way(step_of(config, p, x, given, compiled=True), p, f"ours, {p}")
     return found
 
 
-def step_of(config, precision, x, given, layout=None, *, compiled=False):
-    """Our step on x; the method's own layout without another."""
+def step_of(config, precision, x, given, *, compiled=False):
+    """Our step on x."""
     images = HeldImages(x)
-    trainer = trainer_of(config, precision, images, given, layout)  # lays the method out, as in a round
+    trainer = trainer_of(config, precision, images, given)
     method, x = trainer.method.train(), x.to(memory_format=trainer.method.memory_format)
     if compiled:  # all shapes are known
         method.encoder.compile(dynamic=False)
@@ -69,7 +66,7 @@ def step_of(config, precision, x, given, layout=None, *, compiled=False):
 
 def with_its_batch(config, precision, folder, given):
     """Our step as a site takes it: images from the cache's files, moved by augmentation, the weights kept for a step
-    that fails, and their norm looked at. The own layout of the method.
+    that fails, and their norm looked at.
     """
     node = hospitals(folder, 1, IMAGES | {"train": 4 * given.batch})[0]
     site, preprocessing = load_config(node.site_config, SiteConfig), PreprocessingConfig(size=given.size)
@@ -78,9 +75,8 @@ def with_its_batch(config, precision, folder, given):
     return lambda: trainer.run(trainer.step + 1)
 
 
-def trainer_of(config, precision, images, given, layout=None):
+def trainer_of(config, precision, images, given):
     method = build_method(config, given.size, 0)
-    method.memory_format = layout or method.memory_format
     training = TrainingConfig(steps=ENDLESS, batch_size=given.batch, validate_every=ENDLESS)
     return LocalTrainer(method, images, images, training, runtime_of(precision, given), 0)
 

@@ -69,7 +69,7 @@ class LocalTrainer:
                 f"{len(train)} training and {len(val)} validation images: at least one of each is needed",
                 "check the manifest's splits",
             )
-        self.method = method.to(runtime.device).to(memory_format=method.memory_format)
+        self.method = method.to(runtime.device)
         self.train, self.val = train, val
         self.config, self.runtime, self.seed = config, runtime, seed
         self.private = private

@@ -6,13 +6,14 @@ No skips lead from one to the other: all that is drawn has been through the code
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ra_core.models.blocks import ResidualBlock, layout, norm_layer
+from ra_core.models.blocks import ResidualBlock, norm_layer, normed
 from ra_core.models.configs import EncoderDecoderSettings
 from ra_core.models.method import GradientMethod, Reconstruction
 
@@ -25,9 +26,8 @@ class _Halving(nn.Module):
     def __init__(self, config: EncoderDecoderSettings, size: int, numbers: int, spatial: bool = False) -> None:
         super().__init__()
         widths = config.channels
-        self.stem = nn.Sequential(
-            nn.Conv2d(1, widths[0], 5, padding=2, bias=False), norm_layer(config.norm, widths[0]), nn.LeakyReLU(0.2)
-        )
+        first = nn.Conv2d(1, widths[0], 5, padding=2, bias=False)
+        self.stem = nn.ModuleList([first, norm_layer(config.norm, widths[0])])
         pairs = pairwise(widths)
         self.blocks = nn.ModuleList(ResidualBlock(a, b, config.norm) for a, b in pairs)
         self.last = ResidualBlock(widths[-1], widths[-1], config.norm)
@@ -37,7 +37,8 @@ class _Halving(nn.Module):
 
     def encode(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         """The numbers, (N, numbers) or (N, numbers, s, s), and the embeddings after each pooling, fine to coarse."""
-        h = F.avg_pool2d(self.stem(x), 2)  # (N, C_0, S/2, S/2)
+        h = F.leaky_relu(normed(cast(nn.Conv2d, self.stem[0]), self.stem[1], x), 0.2)
+        h = F.avg_pool2d(h, 2)  # (N, C_0, S/2, S/2)
         embeddings = [h]
         for block in self.blocks:
             h = F.avg_pool2d(block(h), 2)  # halves the side each time
@@ -106,11 +107,12 @@ class EncoderDecoder(Reconstruction, GradientMethod):
         ValueError: the size is none.
     """
 
+    memory_format = torch.channels_last
+
     def __init__(self, config: EncoderDecoderSettings, size: int) -> None:
         super().__init__()
         config.require_side(size)
         self.config = config
-        self.memory_format = layout(config.channels)
         self.encoder: nn.Module
         self.decoder: nn.Module
 

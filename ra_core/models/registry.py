@@ -43,4 +43,4 @@ def build_method(config: MethodSettings, size: int, seed: int) -> GradientMethod
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "initial weights"))
         method: GradientMethod | FittedMethod = kind(config, size)
-    return method
+    return method.to(memory_format=method.memory_format) if isinstance(method, GradientMethod) else method
