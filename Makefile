@@ -54,6 +54,7 @@ bench: install ## the figures of docs/performance.md and the pages that it names
 	$(BIN)/python benchmarks/reading.py
 	$(BIN)/python benchmarks/start_up.py --every
 	$(BIN)/python benchmarks/simulated_round.py
+	$(BIN)/python benchmarks/study_jobs.py
 	$(BIN)/python benchmarks/federation.py
 	$(BIN)/python benchmarks/growth.py
 	$(BIN)/python benchmarks/traffic.py

@@ -31,8 +31,8 @@ TINIEST = {
     "simulated_round.py": ("--quick --rounds 1 --steps 1", rf"overhead{NUMBER} s, -?[\d.]+% of the round"),
     "virtual_hospitals.py": ("--sites 1 --engine in-process", rf"\n +1({NUMBER}){{7}}  this benchmark"),
 }
-"""Arguments, and what is promised. federation.py is left out: two sites and a server need a minute to be up; its parts
-that stand alone are run by others."""
+"""Arguments, and what is promised. Two are left out, whose parts are run by others: in federation.py two sites and a
+server need a minute to be up, in study_jobs.py the drawing of patients takes one."""
 
 
 def run(desk, script, *arguments):
