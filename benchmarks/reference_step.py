@@ -5,13 +5,50 @@ decoder passes in the encoder's turn, 2 and 4 in the decoder's. The networks are
 layers; nothing else is.
 """
 
+import contextlib
 import copy
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 
 import torch
 import torch.nn.functional as F
+from steps import noise, noise_images
+from timing import counted
 from torch import nn
 
 from ra_core.models.blocks import FrozenBatchNorm2d, GroupNorm
+from ra_core.models.registry import build_method
+
+
+@contextlib.contextmanager
+def reference_apart(config, given):
+    """Two functions: one that takes the next step and gives its losses, one that gives the first step's operations.
+
+    In a process of its own, since what ours sets there (allocator, determinism) is no default of PyTorch.
+    """
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _begin, (config, given)) as process:
+        yield lambda: process.submit(_take).result(), lambda: process.submit(_operations).result()
+
+
+_there = {}
+"""What lies in that process."""
+
+
+def _begin(config, given):
+    torch.set_num_threads(given.threads)
+    method = build_method(config, given.size, 0).to(given.device)
+    _there.update(reference=ReferenceStep(method, given.device), images=noise_images(given))
+
+
+def _take():
+    if "operations" in _there:
+        return _there["reference"](_there["images"])
+    losses, _there["operations"] = counted(lambda: _there["reference"](_there["images"]))
+    return losses
+
+
+def _operations():
+    return _there["operations"]
 
 
 class ReferenceStep:
@@ -19,11 +56,11 @@ class ReferenceStep:
 
     Args:
         method: an RA; stays as it is.
-        noise: standard normal, of a name, a step and a shape.
+        device: for the noise.
     """
 
-    def __init__(self, method, noise):
-        self.c, self.noise = method.config, noise
+    def __init__(self, method, device):
+        self.c, self.device = method.config, device
         self.encoder, self.decoder = (plain(copy.deepcopy(part)) for part in (method.encoder, method.decoder))
         self.adams = [torch.optim.Adam(p.parameters(), lr=self.c.learning_rate) for p in (self.encoder, self.decoder)]
         self.step = 0
@@ -35,6 +72,9 @@ class ReferenceStep:
         second = self.decoder_turn(x, z.detach(), noise_p)
         self.step += 1
         return {"encoder": first, "decoder": second}
+
+    def noise(self, *asked):
+        return noise(*asked).to(self.device)
 
     def encoder_turn(self, x, noise_z, z_p):
         c, n = self.c, len(x)

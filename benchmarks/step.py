@@ -12,8 +12,8 @@ from pathlib import Path
 
 import torch
 from looks import this_machine
-from reference_step import ReferenceStep
-from steps import Way, noise, noise_images, runtime_of, step_of, ways
+from reference_step import reference_apart
+from steps import Way, noise_images, runtime_of, step_of, ways
 from timing import counted, in_turns, peak
 from torch.profiler import ProfilerActivity, profile
 
@@ -24,7 +24,6 @@ from ra_core.models.registry import build_method
 from ra_core.privacy.randomness import Randomness
 from ra_core.privacy.settings import PrivacyConfig
 from ra_core.privacy.steps import PrivateSteps
-from ra_core.runtime import keep_memory
 
 TOLERANCE = {"fp32": 1e-4, "bf16": 1e-2}
 """How far a loss may be from the reference's, relative to it."""
@@ -76,27 +75,16 @@ def against_reference(config, precisions, peaks, folder, given):
     """The reference and ours in turns; stops where their losses differ."""
     x = noise_images(given)
     authors = config.model_copy(update={"gamma_r": 1e-8})  # which the presets leave out
-    method = build_method(authors, given.size, 0).to(given.device)
-    plain, kept = (ReferenceStep(method, lambda *asked: noise(*asked).to(given.device)) for _ in range(2))
-    found = {"as written": Way(lambda: as_it_comes(plain, x)), "as written, memory kept": Way(lambda: kept(x))}
-    found |= ways(config, precisions, x, folder, given)
-    flops = first_steps(found)
-    seconds = in_turns({name: way.take for name, way in found.items()}, given)
+    with reference_apart(authors, given) as (reference, operations):
+        found = {"as written": Way(reference)} | ways(config, precisions, x, folder, given)
+        flops = first_steps(found) | {"as written": operations()}
+        seconds = in_turns({name: way.take for name, way in found.items()}, given)
     kind = "tiny" if given.quick else f"preset {given.preset}"
     print(f"\nintrospective step of RA, {kind}; median of {given.repeats}")
     for name, took in seconds.items():
         print(told(name, took, flops[name], peaks[found[name].precision], seconds["as written"] / took))
     updates(config, given)
     where_it_goes(min((name for name in found if name.startswith("ours")), key=seconds.get), found, given)
-
-
-def as_it_comes(reference, x):
-    """A step of the reference as the C library hands out memory by itself."""
-    keep_memory(False)
-    try:
-        return reference(x)
-    finally:
-        keep_memory()
 
 
 def first_steps(found):

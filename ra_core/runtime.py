@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import platform
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
@@ -15,14 +14,10 @@ from ra_core.config import Precision, RuntimeConfig
 from ra_core.errors import ConfigError
 from ra_core.models.configs import CONFIGS, MethodSettings
 
-__all__ = ["Runtime", "keep_memory", "software_versions"]
+__all__ = ["Runtime", "software_versions"]
 
 PACKAGES = ("federated-ra", "torch", "torchvision", "lpips", "numpy", "scikit-image", "pillow", "pydicom", "nibabel")
 """What results depend on, whatever the method."""
-
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4
-"""Of glibc's malloc.h: how much may lie free before it is given back; from what size on memory is mapped by itself, and
-how often."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +44,6 @@ class Runtime:
             raise ConfigError(f"device '{config.device}' is not available", "set runtime.device to cpu")
         if precision == "auto":
             precision = "bf16" if _fast_bf16(device) else "fp32"
-        keep_memory()
         torch.set_num_threads(config.threads)
         torch.set_deterministic_debug_mode("error")  # as `use_deterministic_algorithms`, which imports torch's compiler
         torch.backends.cudnn.allow_tf32 = False  # fp32 means float32 on a GPU too
@@ -93,22 +87,6 @@ def _fast_bf16(device: torch.device) -> bool:
         return torch.cuda.get_device_capability(device)[0] >= 8
     capabilities = torch.cpu.get_capabilities()
     return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
-
-
-def keep_memory(keep: bool = True) -> None:
-    """Let this process use freed memory again, where else glibc gives that of large tensors back to the system.
-
-    Each page of it would be cleared and mapped anew, 1.7 GB in every step of the preset `paper` in bf16. Other
-    allocators stay as they are.
-
-    Args:
-        keep: false is what glibc does by itself once large tensors have been freed.
-    """
-    if platform.libc_ver()[0] == "glibc":
-        allocator = ctypes.CDLL(None)
-        allocator.mallopt(M_MMAP_THRESHOLD, 32 << 20)
-        allocator.mallopt(M_MMAP_MAX, 0 if keep else 1 << 16)
-        allocator.mallopt(M_TRIM_THRESHOLD, -1 if keep else 64 << 20)
 
 
 def _processor(device: torch.device) -> str:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ra_core.config import AugmentationConfig, TrainingConfig
 from ra_core.errors import NonFiniteError, TooFewImagesError
+from ra_core.memory import keep_memory
 from ra_core.models.method import GradientMethod, Images, Method, StepState, laid_out_as
 from ra_core.privacy.steps import PrivateSteps, require_apart
 from ra_core.rng import generator
@@ -101,6 +102,7 @@ class LocalTrainer:
         Raises:
             NonFiniteError: a loss term, gradient or weight is not finite. The weights are those before that step.
         """
+        keep_memory()
         self._to_training()
         while self.step < until and not stop():
             terms = self._one_step()

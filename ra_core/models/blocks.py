@@ -35,9 +35,9 @@ class FrozenBatchNorm2d(nn.BatchNorm2d):
         return self
 
     def after(self, convolution: nn.Conv2d, x: Tensor) -> Tensor:
-        """What it makes of a convolution without bias, in one pass: its scale and shift are the filters' own.
+        """What it makes of a convolution without bias, whose filters get its scale and shift: no pass over whole maps.
 
-        (N, C_in, H, W) -> (N, C, H', W'). Passes over whole maps for it were a seventh of a step of `paper` in bf16.
+        (N, C_in, H, W) -> (N, C, H', W').
         """
         mean, variance = self.get_buffer("running_mean"), self.get_buffer("running_var")
         scale = self.weight / (variance + self.eps).sqrt()
@@ -49,7 +49,7 @@ class FrozenBatchNorm2d(nn.BatchNorm2d):
 class GroupNorm(nn.GroupNorm):
     """GroupNorm of maps that lie channels-last: (N, C, H, W) -> the same, computed plane by plane.
 
-    torch's own backward pass over them is many times slower where channels are few: half of a step of `small` in bf16.
+    Over channels-last maps of few channels torch's own backward pass takes several times as long (docs/performance.md).
     """
 
     def forward(self, x: Tensor) -> Tensor:

@@ -237,7 +237,7 @@ class GradientMethod(Method):
     """A method that learns by steps of gradient descent."""
 
     memory_format: torch.memory_format = torch.contiguous_format
-    """How images and weights lie in memory; channels-last where a method is wide enough to gain from it."""
+    """How images and weights lie in memory; channels-last where a method gains from it."""
 
     @abstractmethod
     def optimizers(self) -> dict[str, Optimizer]:

@@ -15,6 +15,7 @@ from ra_core.data import ImageSet, SiteImages
 from ra_core.data.readers import READER_VERSION
 from ra_core.errors import ConfigError, ResumeError
 from ra_core.files import sweep, write_atomically
+from ra_core.memory import return_memory
 from ra_core.perceptual import Perceptual
 from ra_core.scorings import DISTANCE_SCORINGS, SCORINGS
 from ra_core.settings import load_config
@@ -139,6 +140,7 @@ class Grid:
                 with self.reporter.task("estimating the time", None):
                     estimator = Estimator(bench)
                     seconds = {cell.key: estimator.seconds(cell) for cell in waiting}
+                return_memory()
                 jobs = self._fitting(jobs)
                 told = duration(sum(seconds.values()) / jobs)
                 self.reporter.say(f"estimate: {told} on this machine, {jobs} at a time")

@@ -1,8 +1,4 @@
 import json
-import platform
-import subprocess
-import sys
-from textwrap import dedent
 
 import pytest
 import torch
@@ -41,29 +37,6 @@ def test_threads_and_determinism_are_set():
     resolve()
     assert torch.get_num_threads() == THREADS
     assert torch.are_deterministic_algorithms_enabled()
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="what glibc's allocator does")
-def test_memory_that_was_freed_is_used_again():
-    kept, given_back = page_faults(keep=True), page_faults(keep=False)
-    assert given_back > 10 * (kept + 1)
-
-
-def page_faults(keep):
-    """The fewest of a large tensor where others of its size were freed before."""
-    code = f"""
-        import resource, torch
-        from ra_core.runtime import keep_memory
-
-        def faults():
-            before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-            torch.ones(1 << 26)
-            return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-
-        keep_memory({keep})
-        print(min(faults() for _ in range(9)))
-    """
-    return int(subprocess.check_output([sys.executable, "-c", dedent(code)]))  # noqa: S603 - ours
 
 
 def test_a_device_that_is_not_there_is_refused(monkeypatch):

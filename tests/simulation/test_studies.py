@@ -72,7 +72,7 @@ DIGESTS = {
         "VAE.pooled.seed0": "244b1440fd800123",
         "PCA.fedavg.seed0": "ec24c0d08862702e",
     },
-    "grid_virtual_arms": {"SI-VAE.local_norms.seed0": "9fdc69c273388c3e"},
+    "grid_virtual_arms": {"SI-VAE.local_norms.seed0": "a90d350c9dd98d6d"},
     "grid_brain_arms": {"RA.fedprox.seed1": "a0ae0cbf0db036df"},
     "grid_brain_methods": {"DDPM.fedavg.seed0": "0b07a0caa9b32097"},
 }
