@@ -6,7 +6,6 @@ layers; nothing else is.
 """
 
 import contextlib
-import copy
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 
@@ -36,6 +35,7 @@ _there = {}
 
 def _begin(config, given):
     torch.set_num_threads(given.threads)
+    torch.backends.cudnn.allow_tf32 = False  # float32 on a GPU, too
     method = build_method(config, given.size, 0).to(given.device)
     _there.update(reference=ReferenceStep(method, given.device), images=noise_images(given))
 
@@ -52,16 +52,16 @@ def _operations():
 
 
 class ReferenceStep:
-    """Takes steps on a copy of a method's encoder and decoder.
+    """Takes steps on a method's encoder and decoder.
 
     Args:
-        method: an RA; stays as it is.
+        method: an RA.
         device: for the noise.
     """
 
     def __init__(self, method, device):
         self.c, self.device = method.config, device
-        self.encoder, self.decoder = (plain(copy.deepcopy(part)) for part in (method.encoder, method.decoder))
+        self.encoder, self.decoder = plain(method.encoder), plain(method.decoder)
         self.adams = [torch.optim.Adam(p.parameters(), lr=self.c.learning_rate) for p in (self.encoder, self.decoder)]
         self.step = 0
 
@@ -119,7 +119,7 @@ class ReferenceStep:
 
 
 def plain(part):
-    """The same network with PyTorch's own norms and layout."""
+    """The network with PyTorch's own norms and layout."""
     part.to(memory_format=torch.contiguous_format).train()
     for layer in part.modules():
         if isinstance(layer, FrozenBatchNorm2d):
