@@ -70,6 +70,7 @@ class LocalTrainer:
                 f"{len(train)} training and {len(val)} validation images: at least one of each is needed",
                 "check the manifest's splits",
             )
+        keep_memory()
         self.method = method.to(runtime.device)
         self.train, self.val = train, val
         self.config, self.runtime, self.seed = config, runtime, seed
@@ -102,7 +103,6 @@ class LocalTrainer:
         Raises:
             NonFiniteError: a loss term, gradient or weight is not finite. The weights are those before that step.
         """
-        keep_memory()
         self._to_training()
         while self.step < until and not stop():
             terms = self._one_step()

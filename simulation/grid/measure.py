@@ -38,8 +38,8 @@ CELL_VERSION = 5
 """Grows whenever cells computed before would have other numbers for a reason that no other part of their digest tells.
 
 2: SSIM in lesions and elsewhere. 3: standardised maps are 0 where no tissue is. 4: fused optimizers, whose rounding is
-another. 5: signed residuals at the image's own brightness; synthetic anomalies that dim the rest. Since 4,
-what only rounds otherwise is not counted, as another processor does that too; docs/results.md says where it matters.
+another. 5: signed residuals at the image's own brightness; synthetic anomalies that dim the rest. What only rounds
+otherwise isn't counted after 4: another processor does so too, and docs/results.md says which cells are older.
 """
 
 NO_HEIGHT = "not known: files are single pictures"
