@@ -5,6 +5,7 @@ import os
 import platform
 import sqlite3
 import threading
+from argparse import ArgumentTypeError
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -27,6 +28,15 @@ def this_machine(threads, *packages, device="cpu"):
         f"{where}{processor()} ({torch.backends.cpu.get_cpu_capability()}), {many}; "
         f"Python {platform.python_version()}, {told}; load {load} in 1, 5, 15 minutes"
     )
+
+
+def device(name):
+    """The name of a device that is there, for argparse, which tells the usage where it isn't."""
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:  # AssertionError: this torch knows no CUDA
+        raise ArgumentTypeError(f"{name} is not here ({str(error).splitlines()[0]})") from None
+    return name
 
 
 def processor():

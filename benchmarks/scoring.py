@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from looks import this_machine
+from looks import device, this_machine
 from reference_scoring import Reference, clahe
 from scoring_files import SIZE, files, untrained
 from timing import in_turns
@@ -52,7 +52,7 @@ def main():
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
+    parser.add_argument("--device", type=device, default="cpu", help="cpu, cuda or cuda:N")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--batch", type=int, default=16, help="images at a time; the default of evaluation")

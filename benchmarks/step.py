@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import torch
-from looks import this_machine
+from looks import device, this_machine
 from reference_step import reference_apart
 from steps import Way, noise_images, runtime_of, step_of, ways
 from timing import counted, in_turns, peak
@@ -61,7 +61,7 @@ def arguments():
     parser.add_argument("--preset", default="small", choices=("paper", "small"))
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
+    parser.add_argument("--device", type=device, default="cpu", help="cpu, cuda or cuda:N")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--repeats", type=int, default=3, help="of each, of which the median is told")
     parser.add_argument("--compile", action="store_true", help="compiled by torch too, which needs a C++ compiler")

@@ -228,6 +228,25 @@ def import_(
 
 
 @app.command()
+def boxes(
+    manifest: Annotated[Path, typer.Argument(help="The manifest, in the data root.")],
+    site: Annotated[str, typer.Option(help="Whose rows are taken: a value of the manifest's column site.")],
+    out: Annotated[Path, typer.Option(help="The manifest to write, in the same folder.")],
+) -> None:
+    """Write a site's manifest with boxes in place of lesion masks that are boxes filled in.
+
+    Many sets come with rectangles as masks, far larger than the finding. As pixels they count healthy tissue as sick;
+    as boxes they are measured by what is marked in them. A mask with any other shape is left out, and counted.
+    """
+    from simulation.commands import import_lines  # noqa: PLC0415
+    from simulation.importers.filled_boxes import write_boxes  # noqa: PLC0415
+
+    for line in import_lines(write_boxes(manifest, site, out)):
+        typer.echo(line, err=True)
+    typer.echo(str(out))
+
+
+@app.command()
 def invert(
     out: Annotated[Path, typer.Option(help="Folder for inversion.png and inversion.json.")],
     patients: Annotated[int, typer.Option(min=1, max=1000, help="Virtual patients that are attacked.")] = 20,

@@ -16,7 +16,7 @@ from ra_core.errors import DataError
 from simulation.importers.listing import Listed, Listing
 from simulation.importers.public_sets import PUBLIC_SETS, PublicSet
 
-__all__ = ["SHARES", "Imported", "import_set"]
+__all__ = ["SHARES", "Imported", "counted", "free_place", "import_set", "write_manifest"]
 
 SHARES = SplitShares(train=0.6, val=0.1, calibration=0.1, test=0.2)
 """Of the healthy patients. The authors tested on 10 % to 37 % of their normals, and kept none for calibration."""
@@ -59,8 +59,7 @@ def import_set(name: str, source: Path, out: Path) -> Imported:
         ManifestError: what was read breaks a rule of manifests.
     """
     root = out.parent
-    if out.exists():
-        raise DataError(f"{out}: there is something already", "remove it, or give another name")
+    free_place(out)
     if not source.is_dir():
         raise DataError(f"{source}: no such folder", "name the folder that the set was unpacked to")
     if not source.resolve().is_relative_to(root.resolve()):
@@ -72,8 +71,18 @@ def import_set(name: str, source: Path, out: Path) -> Imported:
         why = "".join(f"; {count} {reason}" for reason, count in sorted(listing.left.items()))
         raise DataError(f"{source}: no image of {kind.source}{why}", "docs/data.md says how the folder has to look")
     rows = _rows(name, kind, listing.images, below)
-    _write(rows, out)
-    return _counted(rows, listing)
+    write_manifest(rows, out)
+    return counted(rows, listing)
+
+
+def free_place(out: Path) -> None:
+    """Nothing is overwritten.
+
+    Raises:
+        DataError: there is something of this name.
+    """
+    if out.exists():
+        raise DataError(f"{out}: there is something already", "remove it, or give another name")
 
 
 def _rows(name: str, kind: PublicSet, images: Sequence[Listed], below: Path) -> list[dict[str, str]]:
@@ -96,8 +105,12 @@ def _rows(name: str, kind: PublicSet, images: Sequence[Listed], below: Path) -> 
     ]
 
 
-def _write(rows: Sequence[Mapping[str, str]], out: Path) -> None:
-    """Only what keeps the rules of manifests appears under its name."""
+def write_manifest(rows: Sequence[Mapping[str, str]], out: Path) -> None:
+    """Only what keeps the rules of manifests appears under its name; its folder is the data root.
+
+    Raises:
+        ManifestError: the rows break a rule of manifests.
+    """
     handle, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.")
     made = Path(name)
     try:
@@ -110,7 +123,8 @@ def _write(rows: Sequence[Mapping[str, str]], out: Path) -> None:
         made.unlink(missing_ok=True)
 
 
-def _counted(rows: Sequence[Mapping[str, str]], listing: Listing) -> Imported:
+def counted(rows: Sequence[Mapping[str, str]], listing: Listing) -> Imported:
+    """What rows hold, and what was left aside on the way to them."""
     counts = Counter((row["split"], row["label"]) for row in rows)
     return Imported(
         images=counts,
