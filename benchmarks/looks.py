@@ -31,7 +31,9 @@ def this_machine(threads, *packages, device="cpu"):
 
 
 def device(name):
-    """The name of a device that is there, for argparse, which tells the usage where it isn't."""
+    """The name of a processor or GPU that is there, for argparse, which tells the usage where it isn't."""
+    if name.split(":")[0] not in ("cpu", "cuda"):
+        raise ArgumentTypeError("cpu, cuda or cuda:N")
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:  # AssertionError: this torch knows no CUDA

@@ -22,8 +22,8 @@ __all__ = ["boxes_of", "write_boxes"]
 def write_boxes(manifest: Path, site: str, out: Path) -> Imported:
     """Write a site's rows anew, with boxes in place of the lesion masks that are made of filled boxes.
 
-    What is no such mask, as where two boxes overlap, is left aside: its image stays, without mask or boxes, since
-    where its lesion ends is not known.
+    What is no such mask, as where two boxes overlap, is left aside: its image stays without either, since where its
+    lesion ends is not known. A row that has boxes keeps those, and loses its mask.
 
     Args:
         manifest: of the data root that it lies in.
@@ -49,7 +49,8 @@ def write_boxes(manifest: Path, site: str, out: Path) -> Imported:
 def boxes_of(mask: NDArray[np.bool_]) -> tuple[Box, ...]:
     """The boxes that a mask (H, W) is filled in of, from top to bottom; none unless all its parts are rectangles.
 
-    A part is what hangs together by sides or corners: boxes that touch are one part, so a rectangle only by chance.
+    A part is what hangs together by sides or corners. So of boxes that touch none are given back, but for those that
+    share a whole side, which can't be told from one box.
     """
     parts, count = ndimage.label(mask, np.ones((3, 3)))
     places = ndimage.find_objects(parts, count)
@@ -60,8 +61,8 @@ def boxes_of(mask: NDArray[np.bool_]) -> tuple[Box, ...]:
 
 def _boxed(rows: Sequence[Row], root: Path, listing: Listing) -> Iterator[Row]:
     for row in rows:
-        if not row.lesion_mask:
-            yield row
+        if row.boxes or not row.lesion_mask:
+            yield replace(row, lesion_mask="")
             continue
         facts = open_source(root / row.path).facts
         if facts.kind == "nifti" or facts.frames > 1:
@@ -71,4 +72,4 @@ def _boxed(rows: Sequence[Row], root: Path, listing: Listing) -> Iterator[Row]:
         boxes = boxes_of(stored(inside, facts.turn))
         if not boxes:
             listing.left["lesion masks that are not filled boxes"] += 1
-        yield replace(row, lesion_mask="", boxes="; ".join(filter(None, (row.boxes, boxes_text(boxes)))))
+        yield replace(row, lesion_mask="", boxes=boxes_text(boxes))

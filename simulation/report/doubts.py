@@ -13,7 +13,11 @@ from simulation.report.words import capital
 
 __all__ = ["QUESTIONS", "borrowed", "doubts"]
 
-QUESTIONS = {"pixel_auprc": "finding the place of a lesion", "auroc": "telling sick images from healthy ones"}
+QUESTIONS = {
+    "pixel_auprc": "finding the place of a lesion",
+    "box_auroc": "marking what boxes are around",
+    "auroc": "telling sick images from healthy ones",
+}
 
 
 def doubts(findings: Findings) -> list[str]:

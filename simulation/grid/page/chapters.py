@@ -12,7 +12,7 @@ from simulation.grid.page.chapter import MEAN, Chapter, by_title, heads, minus, 
 from simulation.grid.page.data import FEDERATED, StudyData
 from simulation.grid.page.lesions import lesions
 from simulation.grid.page.methods import methods
-from simulation.grid.page.numbers import AUROC, COMPARED, PIXEL, Asked, cell, measured
+from simulation.grid.page.numbers import COMPARED, HEADLINES, Asked, cell, measured
 from simulation.grid.page.outside import outside
 from simulation.grid.page.panels import around, differences, grown
 from simulation.grid.page.words import far_from, helped
@@ -43,7 +43,7 @@ def _federation(data: StudyData) -> Chapter:
     models = [(name, arm) for name in data.methods for arm in FEDERATED if data.has(name, arm, "local")]
     places = sites_and_mean(data.trained)
     sections = []
-    for asked in measured(data, (AUROC, PIXEL)):
+    for asked in measured(data, HEADLINES):
         rows = [
             Wanted(
                 f"{data.label(name)}, {arm}", data.kind(name), partial(minus, data, asked, (name, arm), (name, "local"))
@@ -82,7 +82,7 @@ def _pooled(data: StudyData) -> Chapter:
     panels = [
         differences(f"Federated minus pooled: {one.title}", labels, [row.find(one.title) for row in rows])
         for one in asked
-        if one in (AUROC, PIXEL)
+        if one in HEADLINES
     ]
     text = (
         "Pooled is one model on all images in one place, which hospitals can't have. Equivalent is said only where the "
@@ -113,7 +113,7 @@ def _averaging(data: StudyData) -> Chapter:
 
 def _growing(data: StudyData) -> Chapter:
     sections = []
-    for asked in measured(data, (AUROC, PIXEL)):
+    for asked in measured(data, HEADLINES):
         found = {name: data.answers.growing(name, asked.metric, data.trained) for name in data.methods}
         found = {name: by_count for name, by_count in found.items() if by_count}
         counts = sorted({count for by_count in found.values() for count in by_count})
@@ -142,7 +142,7 @@ def _seeds(data: StudyData) -> Chapter:
     models = [(name, arm) for name in data.methods for arm in data.answers.arms if len(seeds(name, arm)) > 1]
     titles = [f"seed {seed}" for seed in sorted({seed for model in models for seed in seeds(*model)})]
     tables = []
-    for asked in measured(data, (AUROC, PIXEL)):
+    for asked in measured(data, HEADLINES):
         rows = [
             Wanted(f"{data.label(name)}, {arm}", data.kind(name), partial(_seed, data, asked, (name, arm)))
             for name, arm in models

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from ra_core.words import listed
 from simulation.grid.page.data import StudyData
-from simulation.grid.page.numbers import ALIKE, AUROC, PIXEL, measured
+from simulation.grid.page.numbers import ALIKE, HEADLINES, measured
 from simulation.grid.page.words import inner
 from simulation.grid.paired import FEW_FOR_EQUIVALENCE, FEW_TO_JUDGE, Verdict
 from simulation.report.doubts import QUESTIONS, borrowed
@@ -39,7 +39,7 @@ def _few(data: StudyData) -> Iterator[str]:
 def _classical(data: StudyData) -> Iterator[str]:
     """Where a method that learns no anatomy is as good."""
     ours, answers = data.subject, data.answers
-    for asked in measured(data, (AUROC, PIXEL)):
+    for asked in measured(data, HEADLINES):
         found = {
             f"{name}, {arm}": answers.versus((ours, arm), (name, arm), asked.metric, data.trained)
             for name in data.methods

@@ -9,7 +9,7 @@ from ra_core.words import listed
 from simulation.grid.arms import ARMS
 from simulation.grid.page.chapter import MEAN, Chapter, by_title, column, heads, shortcut_at, shortcut_rows, sites
 from simulation.grid.page.data import StudyData
-from simulation.grid.page.numbers import ALIKE, AUROC, COMPARED, METRICS_ASKED, PIXEL, Asked, cell, difference, measured
+from simulation.grid.page.numbers import ALIKE, COMPARED, HEADLINES, METRICS_ASKED, Asked, cell, difference, measured
 from simulation.grid.page.panels import differences, values
 from simulation.grid.page.words import Point, against, budget
 from simulation.grid.paired import Paired
@@ -23,7 +23,7 @@ __all__ = ["methods"]
 WAYS = ("pooled", "fedavg", "local")
 """To train; those that every method may have."""
 
-BY_SITE = (AUROC, PIXEL, Asked("detection_rate"), Asked("false_alarm_rate"))
+BY_SITE = (*HEADLINES, Asked("detection_rate"), Asked("false_alarm_rate"))
 """What is told site by site too."""
 
 Lead = Callable[[StudyData, str, str, Asked], Paired | None]
@@ -64,7 +64,7 @@ def _arm(data: StudyData, arm: str) -> Section | None:
     tables = [found, table(caption, heads(asked.title for asked in compared), leads)]
     tables += [_by_site(data, arm, methods, asked) for asked in measured(data, BY_SITE)]
     panels = []
-    for asked in (AUROC, PIXEL):
+    for asked in HEADLINES:
         cells, over = (column(asked, of) if asked in columns else {} for of in (rows, leads))
         ours = data.label(data.subject)
         panels.append(values(f"{asked.title}, {arm}", [*cells], [*cells.values()], asked, ours))
@@ -98,7 +98,7 @@ def _leads(data: StudyData, arm: str, compared: Sequence[Asked]) -> list[Wanted]
 def _standings(data: StudyData, arm: str) -> list[Point]:
     """The verdicts of these differences in words."""
     points = []
-    for asked in measured(data, (AUROC, PIXEL, *ALIKE)) if data.has(data.subject, arm) else ():
+    for asked in measured(data, (*HEADLINES, *ALIKE)) if data.has(data.subject, arm) else ():
         found = {data.label(name): _lead(data, arm, name, asked) for name in _rivals(data, arm)}
         found |= {f"shortcut {name}": _short_lead(data, arm, name, asked) for name in data.answers.shortcuts}
         points.append(Point(f"{asked.title}, {data.subject}, {arm}", "", against(found)))

@@ -12,7 +12,18 @@ from simulation.grid.paired import Paired, Verdict
 from simulation.report.cells import Cell
 from simulation.report.metrics import METRICS
 
-__all__ = ["ALIKE", "AUROC", "COMPARED", "METRICS_ASKED", "PIXEL", "SIGNS", "Asked", "cell", "difference", "measured"]
+__all__ = [
+    "ALIKE",
+    "AUROC",
+    "COMPARED",
+    "HEADLINES",
+    "METRICS_ASKED",
+    "SIGNS",
+    "Asked",
+    "cell",
+    "difference",
+    "measured",
+]
 
 PLAIN = "plain"
 """`scoring` that stands for a method's plainest."""
@@ -52,11 +63,15 @@ class Asked:
         return plain if self.scoring == PLAIN else self.scoring or None
 
 
-AUROC, PIXEL = Asked("auroc"), Asked("pixel_auprc")
+AUROC = Asked("auroc")
+
+HEADLINES = (AUROC, Asked("pixel_auprc"), Asked("box_auroc"))
+"""What answers and figures are about: which image is sick, and where, by masks or by boxes."""
+
 ALIKE = (Asked("auroc", PLAIN, suffix=", plain residual"), Asked("auroc", "paper", suffix=", paper's scoring"))
 """The same for all methods, so that a model isn't praised for its scoring."""
 
-COMPARED = (AUROC, Asked("auprc"), PIXEL, Asked("dice"), Asked("box_auroc"), Asked("box_recall"))
+COMPARED = (AUROC, Asked("auprc"), Asked("pixel_auprc"), Asked("dice"), Asked("box_auroc"), Asked("box_recall"))
 """Metrics, more being better, whose bootstrap values cells keep."""
 
 METRICS_ASKED = (

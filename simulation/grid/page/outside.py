@@ -7,7 +7,7 @@ from functools import partial
 
 from simulation.grid.page.chapter import MEAN, Chapter, minus, shortcut_at, shortcut_rows, sites, sites_and_mean
 from simulation.grid.page.data import FEDERATED, StudyData
-from simulation.grid.page.numbers import AUROC, COMPARED, PIXEL, Asked, cell, measured
+from simulation.grid.page.numbers import COMPARED, HEADLINES, Asked, cell, measured
 from simulation.grid.page.panels import values
 from simulation.report.cells import Cell
 from simulation.report.sections import Panel, Section
@@ -24,7 +24,7 @@ AT_HELD_OUT = ("pooled", *FEDERATED, "local", OTHERS)
 def outside(data: StudyData) -> Chapter:
     """At each left-out and each held-out site."""
     sections = []
-    for asked in measured(data, (AUROC, PIXEL, Asked("detection_rate"), Asked("false_alarm_rate"))):
+    for asked in measured(data, (*HEADLINES, Asked("detection_rate"), Asked("false_alarm_rate"))):
         tables = [_left_out(data, asked), _left_out_differences(data, asked), _held_out(data, asked)]
         found = [made for made in tables if made]
         if found:

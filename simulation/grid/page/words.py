@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from ra_core.metrics import Estimate
 from ra_core.words import counted, listed
 from simulation.grid.page.data import FEDERATED, StudyData
-from simulation.grid.page.numbers import AUROC, PIXEL, Asked, measured
+from simulation.grid.page.numbers import AUROC, HEADLINES, Asked, measured
 from simulation.grid.paired import Paired, Verdict
 from simulation.report.cells import Cell
 from simulation.report.sections import QUESTIONS
@@ -115,7 +115,7 @@ def headline(data: StudyData, points_of: Mapping[str, Sequence[Point]]) -> list[
         data: the study.
         points_of: the answers of the chapters, by anchor.
     """
-    cards = [_ranking(data, asked, QUESTIONS[asked.metric]) for asked in measured(data, (AUROC, PIXEL))]
+    cards = [_ranking(data, asked, QUESTIONS[asked.metric]) for asked in measured(data, HEADLINES)]
     for question, (a, b), points in (
         ("Does federation help each hospital?", ("fedavg", "local"), points_of["federation"]),
         ("How far is federated from pooled?", ("fedavg", "pooled"), points_of["pooled"]),
@@ -183,7 +183,7 @@ def helped(data: StudyData) -> list[Point]:
     """At which sites federation is better and worse than the site's own model: of RA, and any harm by any of them."""
     points = []
     models = [(name, arm) for name in data.methods for arm in FEDERATED if data.has(name, arm, "local")]
-    for asked in measured(data, (AUROC, PIXEL)) if models else ():
+    for asked in measured(data, HEADLINES) if models else ():
         harmed, others, untold, found = [], Counter[str](), dict[str, None](), []
         for name, arm in models:
             by_site = _site_by_site(data, asked, (name, arm), (name, "local"))
@@ -217,7 +217,7 @@ def _harm(data: StudyData, harmed: Sequence[str], others: Mapping[str, int], unt
 def far_from(data: StudyData, arm: str) -> list[Point]:
     """Of RA: each federated way to train against another way."""
     points, ways = [], [way for way in FEDERATED if way != arm]
-    for asked in measured(data, (AUROC, PIXEL)):
+    for asked in measured(data, HEADLINES):
         other = (data.subject, arm)
         found = {a: data.answers.versus((data.subject, a), other, asked.metric, data.trained) for a in ways}
         told = [(verdict, f"with {listed(arms)}") for verdict, arms in _by_verdict(found).items()]
@@ -229,7 +229,7 @@ def far_from(data: StudyData, arm: str) -> list[Point]:
 def _outside(data: StudyData) -> list[Point]:
     """Of RA: what a site has from a model it had no part in."""
     points = []
-    for asked in measured(data, (AUROC, PIXEL)):
+    for asked in measured(data, HEADLINES):
         for arm, told in (("local", "its own"), ("fedavg", "the one it had a part in")):
             found = _site_by_site(data, asked, (data.subject, "leave_one_out"), (data.subject, arm))
             verdicts = [(verdict, f"at {listed(sites)}") for verdict, sites in _by_verdict(found).items()]

@@ -15,7 +15,7 @@ from simulation.grid.page import PAGE, RESULTS, TABLES, write_study
 from simulation.grid.page.data import FEDERATED
 from simulation.grid.page.doubts import doubts
 from simulation.grid.page.numbers import difference
-from simulation.grid.page.words import helped
+from simulation.grid.page.words import headline, helped
 from simulation.grid.paired import Paired, Verdict
 from simulation.grid.result import Number
 
@@ -452,6 +452,27 @@ def test_differences_have_their_sign_and_verdict():
     assert found.extra.endswith(Verdict.inconclusive.value)
     assert difference(Paired(None, None, None, 0, 0, "why")).note == "why"
     assert difference(None) is None
+
+
+def test_boxes_are_answered_for_as_masks_are(study):
+    """The same numbers by another name: the same answers."""
+
+    def boxed(result):
+        named = {"pixel_auprc": "box_auroc"}
+        numbers = [n.model_copy(update={"metric": named.get(n.metric, n.metric)}) for n in result.numbers]
+        return result.model_copy(update={"numbers": tuple(numbers)})
+
+    by_boxes = replace(study, results=[*map(boxed, study.results)])
+    expected = [point.prose.replace("Pixel AUPRC", "Box AUROC") for point in helped(study)]
+    assert [point.prose for point in helped(by_boxes)] == expected
+    assert any(prose.startswith("Box AUROC, RA") for prose in expected)
+    expected = [
+        doubt.replace("finding the place of a lesion", "marking what boxes are around") for doubt in doubts(study)
+    ]
+    assert doubts(by_boxes) == expected
+    assert [card.question for card in headline(by_boxes, {"federation": [], "pooled": []})][
+        1
+    ] == "Are the boxes marked? (Box AUROC)"
 
 
 def test_few_patients_seeds_and_borrowed_images_are_doubts(study):

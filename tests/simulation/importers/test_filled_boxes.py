@@ -75,10 +75,11 @@ def test_what_is_given_back_fills_the_same_mask_or_is_nothing(mask):
     [
         filled(),
         filled((3, 5, 20, 30), (10, 10, 40, 38)),
-        filled((3, 5, 20, 30), (20, 30, 24, 34)),  # touch at a corner
+        filled((3, 5, 20, 30), (20, 30, 24, 34)),
+        filled((3, 5, 20, 30), (20, 5, 24, 20)),
         filled((1, 1, 4, 4)) | (np.hypot(*np.ogrid[-20:20, -28:28]) < 9),
     ],
-    ids=["nothing", "overlapping", "touching", "a disc too"],
+    ids=["nothing", "overlapping", "touching at a corner", "touching at a side", "a disc too"],
 )
 def test_other_masks_have_no_boxes(mask):
     assert boxes_of(mask) == ()
@@ -94,6 +95,16 @@ def test_only_the_sites_rows_are_written_with_boxes_for_masks(root):
     assert {row.lesion_mask for row in rows.values()} == {""}
     assert rows["over.png"].pathology == "opacity"
     assert (told.boxed, told.masked, told.left) == (2, 0, {"lesion masks that are not filled boxes": 1})
+
+
+def test_a_row_with_boxes_keeps_those(root):
+    manifest = root / "manifest.csv"
+    manifest.write_text(re.sub("((one|over)_mask.png),", r"\1,3 4 5 6", manifest.read_text()))
+    told = write_boxes(manifest, "here", root / "boxes.csv")
+    rows = {row.path: row for row in Manifest.load(root / "boxes.csv", root).rows}
+    assert rows["one.png"].boxes == rows["over.png"].boxes == "3 4 5 6"
+    assert {row.lesion_mask for row in rows.values()} == {""}
+    assert (told.boxed, told.masked, told.left) == (3, 0, {})
 
 
 def test_boxes_lie_where_the_masks_lay(root):
