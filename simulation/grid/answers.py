@@ -81,6 +81,11 @@ class Answers:
         """Finished cells of a method trained in one way, in the order of the cells."""
         return self._cells.get((method, arm), [])
 
+    def models(self, method: str, arm: str, site: str) -> list[CellResult]:
+        """Finished cells of a site's model: its own (local), that without it (leave_one_out), else the arm's."""
+        variant = {"local": site, "leave_one_out": f"without {site}"}.get(arm, "")
+        return [result for result in self.of(method, arm) if result.variant == variant]
+
     def at(
         self,
         method: str,
@@ -93,8 +98,7 @@ class Answers:
     ) -> Estimate | None:
         """A number at one site, averaged over seeds; None where there is no cell, or no such number in it.
 
-        It is of the site's own model (local), of the one trained without it (leave_one_out), else of the arm's model.
-        Where a site can have no model, there is no value, and the note says why.
+        Which model's, `models` says. Where a site can have no model, there is no value, and the note says why.
 
         Args:
             method: name in the study.
@@ -105,11 +109,10 @@ class Answers:
             anomaly: as in the table.
             seeds: averaged over; all finished ones where none are given.
         """
-        variant = {"local": site, "leave_one_out": f"without {site}"}.get(arm, "")
         found = {
             result.seed: estimate
-            for result in self.of(method, arm)
-            if result.variant == variant and (seeds is None or result.seed in seeds)
+            for result in self.models(method, arm, site)
+            if seeds is None or result.seed in seeds
             if (estimate := self._estimate(result, site, metric, scoring, anomaly)) is not None
         }
         return over_seeds([found[seed] for seed in sorted(found)], self.confidence) if found else None

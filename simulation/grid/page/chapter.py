@@ -73,7 +73,7 @@ def column(asked: Asked, rows: Sequence[Wanted]) -> dict[str, Cell]:
 
 
 def minus(data: StudyData, asked: Asked, a: tuple[str, str], b: tuple[str, str], place: str = MEAN) -> Cell | None:
-    """Paired difference of two (method, way to train) at a trained site, or on average over all of them."""
+    """Paired difference of two (method, way to train) at a site, or on average over all trained ones."""
     return difference(data.answers.versus(a, b, asked.metric, data.trained if place == MEAN else (place,)))
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from ra_core.words import listed
 from simulation.grid.page.data import StudyData
 from simulation.grid.page.numbers import ALIKE, HEADLINES, measured
+from simulation.grid.page.scorings import scored_apart
 from simulation.grid.page.words import inner
 from simulation.grid.paired import FEW_FOR_EQUIVALENCE, FEW_TO_JUDGE, Verdict
 from simulation.report.doubts import QUESTIONS, borrowed
@@ -20,7 +21,8 @@ MANY = 2
 
 def doubts(data: StudyData) -> list[str]:
     """All that is to be told."""
-    found = [*_few(data), *_classical(data), *_choice(data), *_chance(data), *borrowed(data.sites.facts)]
+    found = [*_few(data), *_classical(data), *_choice(data), *_apart(data), *_chance(data)]
+    found += borrowed(data.sites.facts)
     return [*found, *_machines(data), *_always(data)]
 
 
@@ -71,6 +73,19 @@ def _choice(data: StudyData) -> Iterator[str]:
         yield (
             f"Synthetic anomalies choose the scoring and know nothing of any disease: {data.subject}, {model[1]}, "
             f"has a higher image AUROC with a fixed one at {listed(told)}."
+        )
+
+
+def _apart(data: StudyData) -> Iterator[str]:
+    """Where two ways to train differ by their scoring too."""
+    told = []
+    for site, ways in scored_apart(data).items():
+        each = [f"{listed(arms)} by {scoring}" for scoring, arms in ways.items()]
+        told.append(f"{site} ({'; '.join(each)})")
+    if told:
+        yield (
+            f"{data.subject} is scored differently from one way to train to another at {listed(told)}: differences "
+            "between ways to train there are those of scorings too."
         )
 
 

@@ -11,6 +11,7 @@ from simulation.grid.page.chapter import MEAN, Chapter, by_title, column, heads,
 from simulation.grid.page.data import StudyData
 from simulation.grid.page.numbers import ALIKE, COMPARED, HEADLINES, METRICS_ASKED, Asked, cell, difference, measured
 from simulation.grid.page.panels import differences, values
+from simulation.grid.page.scorings import scorings
 from simulation.grid.page.words import Point, against, budget
 from simulation.grid.paired import Paired
 from simulation.report.cells import Cell
@@ -46,6 +47,7 @@ def methods(data: StudyData) -> Chapter:
         "site where means are compared, which favours it, and as it is in tables by site."
     )
     sections = [found for arm in WAYS if (found := _arm(data, arm))]
+    sections += [found] if (found := scorings(data)) else []
     points = [point for arm in WAYS for point in _standings(data, arm)]
     lacking = "No method is finished at all sites."
     return Chapter("methods", "Which method finds most?", text, sections, lacking, points)

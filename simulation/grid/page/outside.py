@@ -25,7 +25,12 @@ def outside(data: StudyData) -> Chapter:
     """At each left-out and each held-out site."""
     sections = []
     for asked in measured(data, (*HEADLINES, Asked("detection_rate"), Asked("false_alarm_rate"))):
-        tables = [_left_out(data, asked), _left_out_differences(data, asked), _held_out(data, asked)]
+        tables = [
+            _left_out(data, asked),
+            _left_out_differences(data, asked),
+            _held_out(data, asked),
+            _held_out_differences(data, asked),
+        ]
         found = [made for made in tables if made]
         if found:
             sections.append(Section(asked.title, "", found, [p for p in _outside_panels(data, asked) if p]))
@@ -35,8 +40,8 @@ def outside(data: StudyData) -> Chapter:
         "out: sites whose images no model of other sites was trained on. Where sites keep parts of the model, a site "
         "that took no part trains these on its own healthy images with the shared ones frozen, for as many steps as "
         "the row says, or has no model: not estimable. So hold such a row against the site's own model (local), which "
-        "has seen these images too, and not against pooled alone. Detection rates belong with their false alarm rates: "
-        "both are at the threshold set on healthy validation images."
+        "has seen these images too, and not against pooled alone, as the last table does. Detection rates belong with "
+        "their false alarm rates: both are at the threshold set on healthy validation images."
     )
     lacking = "Needs held-out sites, or finished cells of leave_one_out."
     return Chapter("outside", "What has a hospital that took no part?", text, sections, lacking)
@@ -78,6 +83,24 @@ def _held_out(data: StudyData, asked: Asked) -> Table | None:
     if rows:
         rows += shortcut_rows(data, lambda name: partial(shortcut_at, data, asked, name))
     return table(f"{asked.title} at held-out sites", sites(data.answers.held_out, "held out"), rows)
+
+
+def _held_out_differences(data: StudyData, asked: Asked) -> Table | None:
+    """What federation costs at a scanner that no model has seen."""
+    if asked not in COMPARED:
+        return None
+    rows = [
+        Wanted(
+            f"{_adapted(data, name, arm)} minus pooled",
+            data.kind(name),
+            partial(minus, data, asked, (name, arm), (data.pooled_of(name), "pooled")),
+        )
+        for name in data.methods
+        for arm in FEDERATED
+        if data.pooled_of(name) and data.has(name, arm)
+    ]
+    caption = f"{asked.title} at held-out sites: federated minus pooled"
+    return table(caption, sites(data.answers.held_out, "held out"), rows)
 
 
 def _adapted(data: StudyData, method: str, arm: str) -> str:

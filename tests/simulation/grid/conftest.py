@@ -137,6 +137,7 @@ def result_of(cell):
         made_of="",
         config=cell.method,
         chosen=chosen,
+        synthetic={site: estimate(0.7, site, "synthetic", cell.key, counts=(9, 9)).value for site in chosen},
         adapted=200 if private else 0,
         numbers=tuple(Number.of(row) for row in rows),
         healthy=healthy_of(cell) if cell.arm in SHARED else {},

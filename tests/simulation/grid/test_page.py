@@ -1,6 +1,7 @@
 import csv
 import re
 import statistics
+from collections import Counter
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -452,6 +453,41 @@ def test_differences_have_their_sign_and_verdict():
     assert found.extra.endswith(Verdict.inconclusive.value)
     assert difference(Paired(None, None, None, 0, 0, "why")).note == "why"
     assert difference(None) is None
+
+
+def test_every_scoring_in_use_is_told_with_what_chose_it(page, study):
+    seen = Counter()
+    for row, site, cell in columns(page, "Scoring chosen, and its AUROC on synthetic anomalies"):
+        method, arm = row.split(", ")
+        models = [one for one in study.answers.models(method, arm, site) if site in one.chosen]
+        if not models:
+            assert cell == "–"
+            continue
+        assert told(cell) == pytest.approx(statistics.fmean(one.synthetic[site] for one in models), abs=6e-4)
+        assert cell.endswith(models[0].chosen[site])
+        seen[arm] += 1
+    assert seen["pooled"] == 5 * 6  # sites and methods
+    assert {"fedavg", "local", "leave_one_out", "encoder_only"} < {*seen}
+
+
+def test_ways_to_train_that_are_scored_differently_are_a_doubt(study):
+    def otherwise(result):
+        changed = (result.method, result.arm, result.seed) == ("RA", "fedavg", 1)
+        return result.model_copy(update={"chosen": {**result.chosen, "south": "paper"}}) if changed else result
+
+    assert "is scored differently" not in " ".join(doubts(study))
+    found = " ".join(doubts(replace(study, results=[*map(otherwise, study.results)])))
+    at = "south (pooled and local by residual_top; fedavg by paper or residual_top)"
+    assert f"RA is scored differently from one way to train to another at {at}: differences" in found
+
+
+def test_what_federation_costs_at_a_held_out_site_is_that_of_its_cells(page, mean):
+    found = [*columns(page, "Pixel AUPRC at held-out sites: federated minus pooled")]
+    assert {site for _, site, _ in found} == {"west", "covid"}
+    for row, site, cell in found:
+        method, arm = re.sub(r" \(adapted.*?\)", "", row.removesuffix(" minus pooled")).split(", ")
+        ours, theirs = (mean(method, way, "pixel_auprc", sites=(site,)) for way in (arm, "pooled"))
+        assert told(cell) == (None if ours is None else pytest.approx(ours - theirs, abs=6e-4))
 
 
 def test_boxes_are_answered_for_as_masks_are(study):
