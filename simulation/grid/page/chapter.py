@@ -74,7 +74,9 @@ def column(asked: Asked, rows: Sequence[Wanted]) -> dict[str, Cell]:
 
 def minus(data: StudyData, asked: Asked, a: tuple[str, str], b: tuple[str, str], place: str = MEAN) -> Cell | None:
     """Paired difference of two (method, way to train) at a site, or on average over all trained ones."""
-    return difference(data.answers.versus(a, b, asked.metric, data.trained if place == MEAN else (place,)))
+    places = data.trained if place == MEAN else (place,)
+    ours, theirs = (asked.scoring_of(data.plain(method)) for method, _ in (a, b))
+    return difference(data.answers.versus(a, b, asked.metric, places, (ours, theirs)))
 
 
 def shortcut_rows(data: StudyData, find: Callable[[str], Find]) -> list[Wanted]:

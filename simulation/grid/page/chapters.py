@@ -12,7 +12,7 @@ from simulation.grid.page.chapter import MEAN, Chapter, by_title, heads, minus, 
 from simulation.grid.page.data import FEDERATED, StudyData
 from simulation.grid.page.lesions import lesions
 from simulation.grid.page.methods import methods
-from simulation.grid.page.numbers import COMPARED, HEADLINES, Asked, cell, measured
+from simulation.grid.page.numbers import ALIKE, COMPARED, HEADLINES, Asked, cell, measured
 from simulation.grid.page.outside import outside
 from simulation.grid.page.panels import around, differences, grown
 from simulation.grid.page.words import far_from, helped
@@ -43,7 +43,7 @@ def _federation(data: StudyData) -> Chapter:
     models = [(name, arm) for name in data.methods for arm in FEDERATED if data.has(name, arm, "local")]
     places = sites_and_mean(data.trained)
     sections = []
-    for asked in measured(data, HEADLINES):
+    for asked in measured(data, (*HEADLINES, *ALIKE)):
         rows = [
             Wanted(
                 f"{data.label(name)}, {arm}", data.kind(name), partial(minus, data, asked, (name, arm), (name, "local"))
@@ -68,7 +68,7 @@ def _federation(data: StudyData) -> Chapter:
 
 def _pooled(data: StudyData) -> Chapter:
     models = [(name, arm) for name in data.methods if data.pooled_of(name) for arm in FEDERATED if data.has(name, arm)]
-    asked = measured(data, COMPARED)
+    asked = measured(data, (*COMPARED, *ALIKE))
     rows = [
         Wanted(
             f"{data.label(name)}, {arm}",
@@ -95,7 +95,7 @@ def _pooled(data: StudyData) -> Chapter:
 
 
 def _averaging(data: StudyData) -> Chapter:
-    ours, asked = data.subject, measured(data, COMPARED)
+    ours, asked = data.subject, measured(data, (*COMPARED, *ALIKE))
     ways = [arm for arm in FEDERATED if arm != "fedavg" and data.has(ours, arm, "fedavg")]
     rows = [
         Wanted(

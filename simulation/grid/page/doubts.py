@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from ra_core.words import listed
 from simulation.grid.page.data import StudyData
+from simulation.grid.page.methods import lost
 from simulation.grid.page.numbers import ALIKE, HEADLINES, measured
 from simulation.grid.page.scorings import scored_apart
 from simulation.grid.page.words import inner
@@ -21,7 +22,7 @@ MANY = 2
 
 def doubts(data: StudyData) -> list[str]:
     """All that is to be told."""
-    found = [*_few(data), *_classical(data), *_choice(data), *_apart(data), *_chance(data)]
+    found = [*_few(data), *lost(data), *_classical(data), *_choice(data), *_apart(data), *_chance(data)]
     found += borrowed(data.sites.facts)
     return [*found, *_machines(data), *_always(data)]
 

@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from ra_core.words import listed
 from simulation.grid.arms import ARMS
 from simulation.grid.page.chapter import MEAN, Chapter, by_title, column, heads, shortcut_at, shortcut_rows, sites
 from simulation.grid.page.data import StudyData
-from simulation.grid.page.numbers import ALIKE, COMPARED, HEADLINES, METRICS_ASKED, Asked, cell, difference, measured
+from simulation.grid.page.numbers import (
+    ALIKE,
+    COMPARED,
+    HEADLINES,
+    METRICS_ASKED,
+    RATES,
+    Asked,
+    cell,
+    difference,
+    measured,
+)
 from simulation.grid.page.panels import differences, values
 from simulation.grid.page.scorings import scorings
-from simulation.grid.page.words import Point, against, budget
-from simulation.grid.paired import Paired
+from simulation.grid.page.words import Point, against, budget, inner
+from simulation.grid.paired import Paired, Verdict
 from simulation.report.cells import Cell
 from simulation.report.sections import Section
 from simulation.report.tables import Table, Wanted, table
 from simulation.report.words import capital
 
-__all__ = ["methods"]
+__all__ = ["lost", "methods"]
 
 WAYS = ("pooled", "fedavg", "local")
 """To train; those that every method may have."""
 
-BY_SITE = (*HEADLINES, Asked("detection_rate"), Asked("false_alarm_rate"))
+BY_SITE = (*HEADLINES, *RATES)
 """What is told site by site too."""
 
 Lead = Callable[[StudyData, str, str, Asked], Paired | None]
@@ -105,6 +115,22 @@ def _standings(data: StudyData, arm: str) -> list[Point]:
         found |= {f"shortcut {name}": _short_lead(data, arm, name, asked) for name in data.answers.shortcuts}
         points.append(Point(f"{asked.title}, {data.subject}, {arm}", "", against(found)))
     return [point for point in points if point.found]
+
+
+def lost(data: StudyData) -> Iterator[str]:
+    """All numbers in which the study's main method is worse than another, a sentence a way to train."""
+    for arm in WAYS:
+        told = []
+        for name in _rivals(data, arm) if data.has(data.subject, arm) else ():
+            found = {asked.title: _lead(data, arm, name, asked) for asked in measured(data, (*COMPARED, *ALIKE))}
+            worse = [f"{title}: {inner(one)}" for title, one in found.items() if one and _is_worse(one)]
+            told += [f"{data.label(name)} ({'; '.join(worse)})"] if worse else []
+        if told:
+            yield f"{data.subject}, {arm}, is worse than {listed(told)}."
+
+
+def _is_worse(found: Paired) -> bool:
+    return found.value is not None and Verdict.of(found) is Verdict.worse
 
 
 def _rivals(data: StudyData, arm: str) -> list[str]:

@@ -18,6 +18,8 @@ __all__ = [
     "COMPARED",
     "HEADLINES",
     "METRICS_ASKED",
+    "RATES",
+    "RATES_ALIKE",
     "SIGNS",
     "Asked",
     "cell",
@@ -70,6 +72,10 @@ HEADLINES = (AUROC, Asked("pixel_auprc"), Asked("box_auroc"))
 
 ALIKE = (Asked("auroc", PLAIN, suffix=", plain residual"), Asked("auroc", "paper", suffix=", paper's scoring"))
 """The same for all methods, so that a model isn't praised for its scoring."""
+
+RATES = (Asked("detection_rate"), Asked("false_alarm_rate"))
+RATES_ALIKE = tuple(replace(rate, scoring=PLAIN, suffix=", plain residual") for rate in RATES)
+"""At the threshold from healthy validation images; as chosen, and alike for all methods."""
 
 COMPARED = (AUROC, Asked("auprc"), Asked("pixel_auprc"), Asked("dice"), Asked("box_auroc"), Asked("box_recall"))
 """Metrics, more being better, whose bootstrap values cells keep."""

@@ -7,7 +7,7 @@ from functools import partial
 
 from simulation.grid.page.chapter import MEAN, Chapter, minus, shortcut_at, shortcut_rows, sites, sites_and_mean
 from simulation.grid.page.data import FEDERATED, StudyData
-from simulation.grid.page.numbers import COMPARED, HEADLINES, Asked, cell, measured
+from simulation.grid.page.numbers import COMPARED, HEADLINES, RATES, RATES_ALIKE, Asked, cell, measured
 from simulation.grid.page.panels import values
 from simulation.report.cells import Cell
 from simulation.report.sections import Panel, Section
@@ -24,7 +24,7 @@ AT_HELD_OUT = ("pooled", *FEDERATED, "local", OTHERS)
 def outside(data: StudyData) -> Chapter:
     """At each left-out and each held-out site."""
     sections = []
-    for asked in measured(data, (*HEADLINES, Asked("detection_rate"), Asked("false_alarm_rate"))):
+    for asked in measured(data, (*HEADLINES, *RATES, *RATES_ALIKE)):
         tables = [
             _left_out(data, asked),
             _left_out_differences(data, asked),
@@ -113,10 +113,12 @@ def _adapted(data: StudyData, method: str, arm: str) -> str:
 def _somewhere(data: StudyData, asked: Asked, method: str, arm: str, place: str) -> Cell | None:
     """What a model has at a trained or held-out site, or on average over trained ones."""
     if arm == OTHERS:
-        return None if place == MEAN else cell(data.answers.elsewhere(method, place, asked.metric))
+        untold = place == MEAN or asked.scoring
+        return None if untold else cell(data.answers.elsewhere(method, place, asked.metric))
+    scoring = asked.scoring_of(data.plain(method))
     if place == MEAN:
-        return cell(data.answers.mean(method, arm, asked.metric, data.trained))
-    return cell(data.answers.at(method, arm, place, asked.metric))
+        return cell(data.answers.mean(method, arm, asked.metric, data.trained, scoring))
+    return cell(data.answers.at(method, arm, place, asked.metric, scoring))
 
 
 def _outside_panels(data: StudyData, asked: Asked) -> Iterator[Panel | None]:
