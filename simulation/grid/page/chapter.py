@@ -15,6 +15,7 @@ from simulation.report.tables import Wanted
 
 __all__ = [
     "MEAN",
+    "WAYS",
     "Chapter",
     "by_title",
     "column",
@@ -27,6 +28,9 @@ __all__ = [
 ]
 
 MEAN = "mean over trained sites"
+
+WAYS = ("pooled", "fedavg", "local")
+"""To train; those that every method may have."""
 
 Find = Callable[[str], Cell | None]
 

@@ -7,7 +7,7 @@ from functools import partial
 
 from ra_core.words import listed
 from simulation.grid.arms import ARMS
-from simulation.grid.page.chapter import MEAN, Chapter, by_title, column, heads, shortcut_at, shortcut_rows, sites
+from simulation.grid.page.chapter import MEAN, WAYS, Chapter, by_title, column, heads, shortcut_at, shortcut_rows, sites
 from simulation.grid.page.data import StudyData
 from simulation.grid.page.numbers import (
     ALIKE,
@@ -30,9 +30,6 @@ from simulation.report.tables import Table, Wanted, table
 from simulation.report.words import capital
 
 __all__ = ["lost", "methods"]
-
-WAYS = ("pooled", "fedavg", "local")
-"""To train; those that every method may have."""
 
 BY_SITE = (*HEADLINES, *RATES)
 """What is told site by site too."""

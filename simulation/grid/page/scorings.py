@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from functools import partial
 
-from simulation.grid.page.chapter import sites
+from simulation.grid.page.chapter import WAYS, sites
 from simulation.grid.page.data import StudyData
 from simulation.report.cells import Cell
 from simulation.report.sections import Section
@@ -37,7 +37,7 @@ def scored_apart(data: StudyData) -> dict[str, dict[str, list[str]]]:
     found: dict[str, dict[str, list[str]]] = {}
     for site in (*data.trained, *data.answers.held_out):
         ways: dict[str, list[str]] = {}
-        for arm in ("pooled", "fedavg", "local"):
+        for arm in WAYS:
             if names := _names(data, data.subject, arm, site):
                 ways.setdefault(" or ".join(names), []).append(arm)
         if len(ways) > 1:
