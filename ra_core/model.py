@@ -32,6 +32,7 @@ from ra_core.errors import DataError, WeightsError
 from ra_core.finding import find
 from ra_core.models.features import FeatureDetector, pretrained
 from ra_core.perceptual import Perceptual
+from ra_core.runtime import available
 from ra_core.scoring import Scorer, ScoringConfig, image_scores
 from ra_core.scorings import UNCALIBRATED, plain
 from ra_core.site_scorer import SiteScorer
@@ -283,11 +284,12 @@ def load(
         ArtifactError: model or calibration is missing or damaged, or they don't belong together; or the model was made
             with another pretrained network than the weights are of.
         WeightsError: the perceptual weights are nowhere, or are not those of the calibration.
+        ConfigError: the device isn't there.
     """
+    where = available(device)
     artifact = load_artifact(Path(model))
     folder = Path(calibration) if calibration is not None else _beside(Path(model))
     found = load_calibration(folder, artifact.card) if folder else None
-    where = torch.device(device)
     give_network(Path(model), artifact, weights, where)
     return Model(artifact, found, _perceptual(found, weights, where), where, limits, any_part)
 

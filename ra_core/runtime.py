@@ -14,10 +14,22 @@ from ra_core.config import Precision, RuntimeConfig
 from ra_core.errors import ConfigError
 from ra_core.models.configs import CONFIGS, MethodSettings
 
-__all__ = ["Runtime", "software_versions"]
+__all__ = ["Runtime", "available", "software_versions"]
 
 PACKAGES = ("federated-ra", "torch", "torchvision", "lpips", "numpy", "scikit-image", "pillow", "pydicom", "nibabel")
 """What results depend on, whatever the method."""
+
+
+def available(name: str) -> torch.device:
+    """The device of this name: cpu, cuda or cuda:N.
+
+    Raises:
+        ConfigError: it isn't there.
+    """
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(f"device '{name}' is not available", "set runtime.device to cpu")
+    return device
 
 
 @dataclass(frozen=True)
@@ -39,9 +51,7 @@ class Runtime:
         Raises:
             ConfigError: the device asked for isn't there.
         """
-        device = torch.device(config.device)
-        if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-            raise ConfigError(f"device '{config.device}' is not available", "set runtime.device to cpu")
+        device = available(config.device)
         if precision == "auto":
             precision = "bf16" if _fast_bf16(device) else "fp32"
         torch.set_num_threads(config.threads)

@@ -11,7 +11,7 @@ from rich.table import Table
 from ra_core.console import TerminalReporter
 from ra_core.files import cache_folder, sweep
 from ra_core.results import ResultRow
-from ra_core.runtime import Runtime
+from ra_core.runtime import Runtime, available
 from ra_core.settings import load_config
 from simulation.arms import Engine
 from simulation.cohort import CohortConfig, write_cohort
@@ -68,6 +68,7 @@ def run_study(
 ) -> list[Path]:
     """Compute a study's cells that aren't there yet; returns the files that were made. Arguments as of `Grid`."""
     reporter, settings = TerminalReporter(), load_config(config, GridConfig)
+    available(settings.runtime.device)
     perceptual = load_or_fetch(settings.study.perceptual, settings.runtime.device, reporter)
     grid = Grid(config, settings, root, _image_cache(cache), out, reporter, perceptual)
     try:

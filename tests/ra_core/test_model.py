@@ -35,7 +35,7 @@ from ra_core.calibration.watching import Tallies
 from ra_core.config import LimitsConfig
 from ra_core.data import load_image
 from ra_core.data.readers.refusal import Reason
-from ra_core.errors import ArtifactError, DataError, WeightsError
+from ra_core.errors import ArtifactError, ConfigError, DataError, WeightsError
 from ra_core.model import UNCALIBRATED, load
 from ra_core.scoring import HealthyStatistics, Scorer, ScoringConfig, image_scores
 from ra_core.site_scorer import SiteScorer
@@ -83,6 +83,12 @@ def test_without_a_calibration_there_is_a_score_and_no_decision(model_folder):
     assert result.decision_note == "no decision: the model came without a calibration of this site"
     assert not UNCALIBRATED.standardise
     assert not UNCALIBRATED.is_perceptual
+
+
+def test_a_device_that_is_not_there_is_told_before_anything_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(ConfigError, match="device 'cuda' is not available"):
+        load(tmp_path / "no model", device="cuda")
 
 
 def test_a_calibration_lies_beside_the_model_or_is_named(model_folder, artifact, tmp_path):

@@ -1,11 +1,14 @@
+from pathlib import Path
+
 import pytest
+import torch
 import yaml
 from typer.testing import CliRunner
 
 from ra_core.errors import ConfigError
 from ra_core.settings import load_config
 from simulation import commands
-from simulation.cli import app
+from simulation.cli import app, main
 from simulation.config import ExperimentConfig
 from simulation.grid.config import GridConfig
 
@@ -47,3 +50,15 @@ def test_a_commented_default_is_one_and_what_is_wrong_in_a_file_names_its_comman
     with pytest.raises(ConfigError) as caught:
         load_config(file, kind)
     assert f"`ra-simulate config {name}`" in caught.value.hint
+
+
+def test_a_study_for_a_gpu_says_that_none_is_here_before_anything_is_read(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    file = Path(commands.__file__).parent / "studies" / "grid_brain_paper.yaml"
+    monkeypatch.setattr(
+        "sys.argv", ["ra-simulate", "study", str(file), "--data", str(tmp_path), "--out", str(tmp_path)]
+    )
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == ConfigError.exit_code
+    assert "device 'cuda' is not available" in capsys.readouterr().err
