@@ -14,6 +14,8 @@ import psutil
 import torch
 
 from ra_core.daemons.events import read_events
+from ra_core.errors import ConfigError
+from ra_core.runtime import available
 
 MIB = 1 << 20
 
@@ -32,12 +34,10 @@ def this_machine(threads, *packages, device="cpu"):
 
 def device(name):
     """The name of a processor or GPU that is there, for argparse, which tells the usage where it isn't."""
-    if name.split(":")[0] not in ("cpu", "cuda"):
-        raise ArgumentTypeError("cpu, cuda or cuda:N")
     try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:  # AssertionError: this torch knows no CUDA
-        raise ArgumentTypeError(f"{name} is not here ({str(error).splitlines()[0]})") from None
+        available(name)
+    except ConfigError as error:
+        raise ArgumentTypeError(f"{error.message}: {error.hint}") from None
     return name
 
 

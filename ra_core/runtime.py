@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
@@ -24,12 +25,13 @@ def available(name: str) -> torch.device:
     """The device of this name: cpu, cuda or cuda:N.
 
     Raises:
-        ConfigError: it isn't there.
+        ConfigError: it isn't there, or is none of these.
     """
-    device = torch.device(name)
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ConfigError(f"device '{name}' is not available", "set runtime.device to cpu")
-    return device
+    asked = re.fullmatch(r"(cpu|cuda)(?::(\d+))?", name)
+    here = torch.cuda.device_count() if name.startswith("cuda") else 1
+    if not asked or int(asked[2] or 0) >= here:
+        raise ConfigError(f"device '{name}' is not available", "take cpu (runtime.device, --device), cuda or cuda:N")
+    return torch.device(name)
 
 
 @dataclass(frozen=True)

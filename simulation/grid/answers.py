@@ -117,11 +117,11 @@ class Answers:
         }
         return over_seeds([found[seed] for seed in sorted(found)], self.confidence) if found else None
 
-    def elsewhere(self, method: str, site: str, metric: str) -> Estimate | None:
-        """Mean of what other trained sites' own models have at a site; None where there are none."""
+    def elsewhere(self, method: str, site: str, metric: str, scoring: str | None = None) -> Estimate | None:
+        """Mean of what other trained sites' own models have at a site, scored as in `at`; None where there are none."""
         seeds = self.seeds(method, "local")
         found = [
-            self._estimate(result, site, metric)
+            self._estimate(result, site, metric, scoring)
             for result in self._shared(method, "local")
             if result.variant != site and result.seed in seeds
         ]

@@ -23,7 +23,8 @@ def write_boxes(manifest: Path, site: str, out: Path) -> Imported:
     """Write a site's rows anew, with boxes in place of the lesion masks that are made of filled boxes.
 
     What is no such mask, as where two boxes overlap, is left aside: its image stays without either, since where its
-    lesion ends is not known. A row that has boxes keeps those, and loses its mask.
+    lesion ends is not known. A row that has boxes keeps those, and loses its mask. Files of several pictures keep their
+    masks, as a box doesn't say on which slice it is.
 
     Args:
         manifest: of the data root that it lies in.
@@ -31,7 +32,7 @@ def write_boxes(manifest: Path, site: str, out: Path) -> Imported:
         out: the manifest to write, a file in the same folder that is not there yet.
 
     Raises:
-        DataError: the place is taken or another folder, a mask or its image can't be read, or no mask is of boxes.
+        DataError: the place is taken or another folder, a mask or its image can't be read, or no row has boxes then.
         ManifestError: the manifest breaks a rule.
     """
     root = manifest.parent
@@ -41,7 +42,7 @@ def write_boxes(manifest: Path, site: str, out: Path) -> Imported:
     listing = Listing()
     rows = [asdict(row) for row in _boxed(Manifest.load(manifest, root, site).rows, root, listing)]
     if not any(row["boxes"] for row in rows):
-        raise DataError(f"{manifest}: no lesion mask of site '{site}' is made of filled boxes", "nothing was written")
+        raise DataError(f"{manifest}: no lesion mask of site '{site}' is made of filled boxes", "keep that manifest")
     write_manifest(rows, out)
     return counted(rows, listing)
 
@@ -66,10 +67,13 @@ def _boxed(rows: Sequence[Row], root: Path, listing: Listing) -> Iterator[Row]:
             continue
         facts = open_source(root / row.path).facts
         if facts.kind == "nifti" or facts.frames > 1:
-            hint = "a box doesn't say on which slice it is: keep the masks"
-            raise DataError(f"{root / row.path}: a file of several pictures", hint)
+            listing.left["masks of files with several pictures, which stay"] += 1
+            yield row
+            continue
         inside = open_mask(root / row.lesion_mask, facts).picture(0).pixels > 0
         boxes = boxes_of(stored(inside, facts.turn))
         if not boxes:
-            listing.left["lesion masks that are not filled boxes"] += 1
+            listing.left[
+                f"lesion masks {'that are not filled boxes' if inside.any() else 'without anything in them'}"
+            ] += 1
         yield replace(row, lesion_mask="", boxes=boxes_text(boxes))

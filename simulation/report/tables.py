@@ -86,34 +86,44 @@ class _Notes:
         return sorted(self.texts.index(part) + 1 for part in parts)
 
 
-def table(caption: str, places: Sequence[Place], rows: Iterable[Wanted]) -> Table | None:
+def images(cell: Cell) -> str:
+    """How many images are behind a number."""
+    return f"{cell.n_healthy} healthy, {cell.n_anomalous} sick"
+
+
+def table(
+    caption: str, places: Sequence[Place], rows: Iterable[Wanted], counts: Callable[[Cell], str] = images
+) -> Table | None:
     """The table of all rows and places that have anything; None if nothing has.
 
-    A note that all cells of a column share stands at its head, one that all cells of a row share at the row's.
+    A note that all cells of a column share stands at its head, one that all cells of a row share at the row's, and so
+    do `counts`, what is behind a number.
     """
     wanted = [row for row in rows if any(row.find(place.name) for place in places)]
     places = [place for place in places if any(row.find(place.name) for row in wanted)]
     notes = _Notes()
     parts = [places[start : start + WIDEST] for start in range(0, len(places), WIDEST)]
-    blocks = [_block(part, wanted, notes) for part in parts]
+    blocks = [_block(part, wanted, notes, counts) for part in parts]
     return Table(caption, blocks, notes.texts) if blocks else None
 
 
-def _block(places: Sequence[Place], wanted: Sequence[Wanted], notes: _Notes) -> tuple[list[Column], list[Row]]:
+def _block(
+    places: Sequence[Place], wanted: Sequence[Wanted], notes: _Notes, counts: Callable[[Cell], str]
+) -> tuple[list[Column], list[Row]]:
     cells = [[row.find(place.name) for place in places] for row in wanted]
     by_column = [_shared(column) for column in zip(*cells, strict=True)]
-    counts = [_usual_counts(column) for column in zip(*cells, strict=True)]
+    usuals = [_usual(column, counts) for column in zip(*cells, strict=True)]
     columns = [
         Column(place, usual, notes.marks(shared))
-        for place, usual, shared in zip(places, counts, by_column, strict=True)
+        for place, usual, shared in zip(places, usuals, by_column, strict=True)
     ]
     rows = []
     for row, found in zip(wanted, cells, strict=True):
         shared = [part for part in _shared(found) if not all(part in above for above in by_column)]
         marks, entries = notes.marks(shared), []
-        for place, cell, usual, above in zip(places, found, counts, by_column, strict=True):
+        for place, cell, usual, above in zip(places, found, usuals, by_column, strict=True):
             own = [part for part in _parts(cell) if part not in shared and part not in above]
-            other = _counts(cell) if cell and _counts(cell) != usual else ""
+            other = counts(cell) if cell and counts(cell) != usual else ""
             entries.append(Entry(cell, notes.marks(own), other, row.chosen(place.name)))
         rows.append(Row(row.label, row.kind, marks, entries))
     return columns, rows
@@ -129,9 +139,5 @@ def _shared(cells: Iterable[Cell | None]) -> list[str]:
     return [part for part in notes[0] if all(part in other for other in notes)] if len(notes) > 1 else []
 
 
-def _counts(cell: Cell) -> str:
-    return f"{cell.n_healthy} healthy, {cell.n_anomalous} sick"
-
-
-def _usual_counts(cells: Iterable[Cell | None]) -> str:
-    return Counter(_counts(cell) for cell in cells if cell).most_common(1)[0][0]
+def _usual(cells: Iterable[Cell | None], counts: Callable[[Cell], str]) -> str:
+    return Counter(counts(cell) for cell in cells if cell).most_common(1)[0][0]

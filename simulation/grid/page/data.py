@@ -171,9 +171,9 @@ class StudyData:
         """The plainest scoring that a method has."""
         return "residual" if self.config.methods[method].settings.reconstructs else "distance"
 
-    def arm_of(self, method: str) -> str:
-        """The first of fedavg, pooled and local that a method has; empty where it has none."""
-        return next((arm for arm in ("fedavg", "pooled", "local") if self.has(method, arm)), "")
+    def arm_of(self, method: str, ways: Sequence[str] = ("fedavg", "pooled", "local")) -> str:
+        """The first of some ways to train that a method has; empty where it has none."""
+        return next((arm for arm in ways if self.has(method, arm)), "")
 
     def has(self, method: str, *arms: str) -> bool:
         """Whether a method has finished cells in all of these ways to train."""

@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Iterator
 
 from ra_core.words import listed
+from simulation.grid.page.chapter import WAYS
 from simulation.grid.page.data import StudyData
 from simulation.grid.page.methods import lost
 from simulation.grid.page.numbers import ALIKE, HEADLINES, measured
 from simulation.grid.page.scorings import scored_apart
 from simulation.grid.page.words import inner
-from simulation.grid.paired import FEW_FOR_EQUIVALENCE, FEW_TO_JUDGE, Verdict
+from simulation.grid.paired import FEW_FOR_EQUIVALENCE, FEW_TO_JUDGE, Paired, Verdict
 from simulation.report.doubts import QUESTIONS, borrowed
 
 __all__ = ["doubts"]
@@ -43,22 +44,22 @@ def _classical(data: StudyData) -> Iterator[str]:
     """Where a method that learns no anatomy is as good."""
     ours, answers = data.subject, data.answers
     for asked in measured(data, HEADLINES):
-        found = {
-            f"{name}, {arm}": answers.versus((ours, arm), (name, arm), asked.metric, data.trained)
-            for name in data.methods
-            if name in data.classical
-            for arm in ("fedavg", "pooled", "local")
-        }
+        told = []
+        for name in (name for name in data.methods if name in data.classical):
+            found = {arm: answers.versus((ours, arm), (name, arm), asked.metric, data.trained) for arm in WAYS}
+            told += [f"{name} ({listed(even)})"] if (even := [arm for arm, one in found.items() if _even(one)]) else []
         for name in answers.shortcuts:
             one = answers.versus_shortcut((ours, data.arm_of(ours)), name, asked.metric, data.trained)
-            found[f"shortcut {name}"] = one
-        known = {name: one for name, one in found.items() if one and one.value is not None}
-        told = [name for name, one in known.items() if Verdict.of(one) is not Verdict.better]
+            told += [f"the shortcut of {name}"] if _even(one) else []
         if told:
             yield (
                 f"In {QUESTIONS[asked.metric]}, {ours} is not shown to be better than {listed(told)}: that it "
                 "knows more of anatomy is not shown."
             )
+
+
+def _even(found: Paired | None) -> bool:
+    return found is not None and found.value is not None and Verdict.of(found) is not Verdict.better
 
 
 def _choice(data: StudyData) -> Iterator[str]:

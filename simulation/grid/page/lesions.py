@@ -28,7 +28,7 @@ TWIN = (
 
 def lesions(data: StudyData) -> Chapter:
     """Over all trained sites, and by site, since findings and counts are each site's own."""
-    models = [(name, arm) for name in data.methods if (arm := next((w for w in WAYS if data.has(name, w)), ""))]
+    models = [(name, arm) for name in data.methods if (arm := data.arm_of(name, WAYS))]
     places = (*([MEAN] if len(data.trained) > 1 else []), *data.trained, *data.answers.held_out)
     sections = [found for place in places if (found := _at(data, models, place))]
     healed = [made for metric in TWINS if (made := _healed(data, models, metric))]
@@ -84,7 +84,8 @@ def _twin(data: StudyData, metric: str, model: tuple[str, str], site: str) -> Ce
 
 def _group(data: StudyData, metric: str, model: tuple[str, str], place: str, group: str) -> Cell | None:
     if place == MEAN:
-        there = [site for site in data.trained if data.answers.at(*model, site, metric, anomaly=group)]
+        having = {n.test_site for r in data.results for n in r.numbers if (n.metric, n.anomaly) == (metric, group)}
+        there = [site for site in data.trained if site in having]
         return cell(data.answers.mean(*model, metric, there, anomaly=group))
     return cell(data.answers.at(*model, place, metric, anomaly=group))
 

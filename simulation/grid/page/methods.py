@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
-from ra_core.words import listed
+from ra_core.words import counted, listed
 from simulation.grid.arms import ARMS
 from simulation.grid.page.chapter import MEAN, WAYS, Chapter, by_title, column, heads, shortcut_at, shortcut_rows, sites
 from simulation.grid.page.data import StudyData
@@ -43,10 +43,9 @@ def methods(data: StudyData) -> Chapter:
     ours = data.subject
     text = (
         f"{budget(data)} "
-        f"Each number is the mean over the {len(data.trained)} trained sites, each counting the same; sites without "
-        "the images that a number is of are left out of it. Unless a column says otherwise, a method is scored as "
-        "chosen at each site on healthy validation images with synthetic "
-        "anomalies in them; the last two columns score every method alike: by its plain residual (its distance, for "
+        f"Each number is the mean over {counted(len(data.trained), 'trained site')}, each counting the same; sites "
+        "without the images that a number is of are left out of it. Unless a column says otherwise, a method is scored "
+        "as chosen at each site on healthy validation images with synthetic anomalies in them; the last two columns score every method alike: by its plain residual (its distance, for "
         "a method that reconstructs nothing), and as the paper scores RA. Higher is better everywhere but in LPIPS. "
         f"The second table of each way to train has {ours} minus the method, patient by patient, of the seeds "
         "that both have. A shortcut is a plain "
@@ -62,7 +61,7 @@ def methods(data: StudyData) -> Chapter:
 
 def _arm(data: StudyData, arm: str) -> Section | None:
     methods = [name for name in data.methods if data.has(name, arm)]
-    columns = [asked for asked in METRICS_ASKED if any(_mean(data, arm, asked, name) for name in methods)]
+    columns = [one for one in measured(data, METRICS_ASKED) if any(_mean(data, arm, one, name) for name in methods)]
     rows = _means(data, arm, methods, columns) if methods else []
     found = table(f"{arm}: {MEAN}", heads(asked.title for asked in columns), rows)
     if not found:
@@ -115,15 +114,18 @@ def _standings(data: StudyData, arm: str) -> list[Point]:
 
 
 def lost(data: StudyData) -> Iterator[str]:
-    """All numbers in which the study's main method is worse than another, a sentence a way to train."""
-    for arm in WAYS:
+    """Numbers in which the study's main method is worse than what else is trained so: a sentence a way to train."""
+    asked = measured(data, (*COMPARED, *ALIKE))
+    for arm in WAYS if asked else ():
+        leads = [(name, partial(_lead, data, arm, name)) for name in _rivals(data, arm)]
+        leads += [(f"shortcut {name}", partial(_short_lead, data, arm, name)) for name in data.answers.shortcuts]
         told = []
-        for name in _rivals(data, arm) if data.has(data.subject, arm) else ():
-            found = {asked.title: _lead(data, arm, name, asked) for asked in measured(data, (*COMPARED, *ALIKE))}
+        for name, lead in leads if data.has(data.subject, arm) else ():
+            found = {one.title: lead(one) for one in asked}
             worse = [f"{title}: {inner(one)}" for title, one in found.items() if one and _is_worse(one)]
-            told += [f"{data.label(name)} ({'; '.join(worse)})"] if worse else []
+            told += [f"{name} ({'; '.join(worse)})"] if worse else []
         if told:
-            yield f"{data.subject}, {arm}, is worse than {listed(told)}."
+            yield f"{data.subject}, {arm}, is worse on average over sites than {listed(told)}."
 
 
 def _is_worse(found: Paired) -> bool:

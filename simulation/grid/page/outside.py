@@ -40,7 +40,7 @@ def outside(data: StudyData) -> Chapter:
         "out: sites whose images no model of other sites was trained on. Where sites keep parts of the model, a site "
         "that took no part trains these on its own healthy images with the shared ones frozen, for as many steps as "
         "the row says, or has no model: not estimable. So hold such a row against the site's own model (local), which "
-        "has seen these images too, and not against pooled alone, as the last table does. Detection rates belong with "
+        "has seen these images too, and not against pooled alone, as the differences do. Detection rates belong with "
         "their false alarm rates: both are at the threshold set on healthy validation images."
     )
     lacking = "Needs held-out sites, or finished cells of leave_one_out."
@@ -80,7 +80,7 @@ def _held_out(data: StudyData, asked: Asked) -> Table | None:
         for name in data.methods
         for arm in AT_HELD_OUT
     ]
-    if rows:
+    if rows and not asked.scoring:
         rows += shortcut_rows(data, lambda name: partial(shortcut_at, data, asked, name))
     return table(f"{asked.title} at held-out sites", sites(data.answers.held_out, "held out"), rows)
 
@@ -93,7 +93,7 @@ def _held_out_differences(data: StudyData, asked: Asked) -> Table | None:
         Wanted(
             f"{_adapted(data, name, arm)} minus pooled",
             data.kind(name),
-            partial(minus, data, asked, (name, arm), (data.pooled_of(name), "pooled")),
+            partial(_cost, data, asked, name, arm),
         )
         for name in data.methods
         for arm in FEDERATED
@@ -101,6 +101,11 @@ def _held_out_differences(data: StudyData, asked: Asked) -> Table | None:
     ]
     caption = f"{asked.title} at held-out sites: federated minus pooled"
     return table(caption, sites(data.answers.held_out, "held out"), rows)
+
+
+def _cost(data: StudyData, asked: Asked, method: str, arm: str, site: str) -> Cell | None:
+    found = minus(data, asked, (method, arm), (data.pooled_of(method), "pooled"), site)
+    return found if found and found.value is not None else None
 
 
 def _adapted(data: StudyData, method: str, arm: str) -> str:
@@ -112,10 +117,9 @@ def _adapted(data: StudyData, method: str, arm: str) -> str:
 
 def _somewhere(data: StudyData, asked: Asked, method: str, arm: str, place: str) -> Cell | None:
     """What a model has at a trained or held-out site, or on average over trained ones."""
-    if arm == OTHERS:
-        untold = place == MEAN or asked.scoring
-        return None if untold else cell(data.answers.elsewhere(method, place, asked.metric))
     scoring = asked.scoring_of(data.plain(method))
+    if arm == OTHERS:
+        return None if place == MEAN else cell(data.answers.elsewhere(method, place, asked.metric, scoring))
     if place == MEAN:
         return cell(data.answers.mean(method, arm, asked.metric, data.trained, scoring))
     return cell(data.answers.at(method, arm, place, asked.metric, scoring))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import statistics
 from functools import partial
 
-from simulation.grid.page.chapter import WAYS, sites
-from simulation.grid.page.data import StudyData
+from simulation.grid.page.chapter import sites
+from simulation.grid.page.data import FEDERATED, StudyData
 from simulation.report.cells import Cell
 from simulation.report.sections import Section
 from simulation.report.tables import Wanted, table
@@ -22,7 +22,7 @@ def scorings(data: StudyData) -> Section | None:
         for arm in data.answers.arms
     ]
     places = [*sites(data.trained), *sites(data.answers.held_out, "held out")]
-    made = table("Scoring chosen, and its AUROC on synthetic anomalies", places, rows)
+    made = table("Scoring chosen, and its AUROC on synthetic anomalies", places, rows, _counts)
     text = (
         "Healthy validation images, once as they are and once with a synthetic anomaly of each kind put in, chose the "
         "scoring of a model at a site; the number is what it has there, averaged over kinds and seeds. Where two "
@@ -33,11 +33,11 @@ def scorings(data: StudyData) -> Section | None:
 
 
 def scored_apart(data: StudyData) -> dict[str, dict[str, list[str]]]:
-    """Sites at which the study's main method is scored differently by how it was trained: site, scoring, ways."""
+    """Sites at which the study's main method is scored differently by how it was trained: site, scorings, ways."""
     found: dict[str, dict[str, list[str]]] = {}
     for site in (*data.trained, *data.answers.held_out):
         ways: dict[str, list[str]] = {}
-        for arm in WAYS:
+        for arm in ("pooled", "local", *FEDERATED):
             if names := _names(data, data.subject, arm, site):
                 ways.setdefault(" or ".join(names), []).append(arm)
         if len(ways) > 1:
@@ -49,11 +49,17 @@ def _chosen(data: StudyData, method: str, arm: str, site: str) -> Cell | None:
     names = _names(data, method, arm, site)
     if not names:
         return None
-    found = [r.synthetic[site] for r in data.answers.models(method, arm, site) if site in r.synthetic]
-    known = statistics.fmean(found) if found else None
+    found = [r.synthetic.get(site) for r in data.answers.models(method, arm, site)]
+    known = [one for one in found if one is not None]
+    value = statistics.fmean(known) if len(known) == len(found) else None
     images = {facts.name: facts for facts in data.sites.facts}
-    count = images[images[site].reference].n_val  # healthy ones may be another site's
-    return Cell(known, None, None, count, count, extra=" or ".join(names), lack="–")
+    lender = images[site].reference
+    note = f"validation images of {lender}" if lender != site else ""
+    return Cell(value, None, None, images[lender].n_val, 0, note, extra=" or ".join(names), lack="–")
+
+
+def _counts(cell: Cell) -> str:
+    return f"{cell.n_healthy} validation images"
 
 
 def _names(data: StudyData, method: str, arm: str, site: str) -> list[str]:

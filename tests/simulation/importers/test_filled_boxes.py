@@ -4,9 +4,11 @@ import re
 
 import numpy as np
 import pytest
+from dicoms import write_dicom
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from scorable import write_nifti
 from typer.testing import CliRunner
 
 from ra_core.config import PreprocessingConfig
@@ -105,6 +107,33 @@ def test_a_row_with_boxes_keeps_those(root):
     assert rows["one.png"].boxes == rows["over.png"].boxes == "3 4 5 6"
     assert {row.lesion_mask for row in rows.values()} == {""}
     assert (told.boxed, told.masked, told.left) == (3, 0, {})
+
+
+def test_a_turned_picture_has_its_boxes_as_it_is_stored(root):
+    """A mask is drawn on the picture as its file stores it, and so are boxes, though both are shown upside down."""
+    pixels = np.random.default_rng(1).integers(0, 4000, SHAPE).astype(np.uint16)
+    write_dicom(root / "film.dcm", pixels, PatientOrientation=["L", "H"], ImagerPixelSpacing=[0.2, 0.1])
+    manifest = root / "manifest.csv"
+    manifest.write_text(manifest.read_text() + "\nfilm.dcm,here,chest,CR,test,anomalous,,p film,two_mask.png,")
+    write_boxes(manifest, "here", root / "boxes.csv")
+    (row,) = (row for row in Manifest.load(root / "boxes.csv", root).rows if row.path == "film.dcm")
+    assert parse_boxes(row.boxes) == (Box(1, 2, 9, 9), Box(30, 12, 50, 33))
+
+
+def test_a_volume_keeps_its_mask_and_an_empty_mask_is_counted_apart(root):
+    Image.fromarray(filled()).save(root / "one_mask.png")
+    volume = np.random.default_rng(1).normal(size=(40, 40, 3)).astype(np.float32)
+    write_nifti(root / "volume.nii", volume)
+    write_nifti(root / "mask.nii", (volume > 1).astype(np.uint8))
+    manifest = root / "manifest.csv"
+    manifest.write_text(manifest.read_text() + "\nvolume.nii,here,chest,CR,test,anomalous,,p vol,mask.nii,")
+    told = write_boxes(manifest, "here", root / "boxes.csv")
+    assert (told.boxed, told.masked) == (1, 1)
+    assert told.left == {
+        "lesion masks that are not filled boxes": 1,
+        "lesion masks without anything in them": 1,
+        "masks of files with several pictures, which stay": 1,
+    }
 
 
 def test_boxes_lie_where_the_masks_lay(root):
