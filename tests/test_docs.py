@@ -201,7 +201,7 @@ def test_every_number_of_the_results_stands_in_the_studys_tables(study):
         assert missing == [], label
     whole = plain((RESULTS / study / "tables.md").read_text(encoding="utf-8"))
     prose = plain(" ".join(line for line in section.splitlines() if not line.startswith("|")))
-    told = re.findall(rf"(?:({NUMBER})(, | \())?({NUMBER} to {NUMBER})[);]", prose)
+    told = re.findall(rf"(?:({NUMBER})(, | \()|\()({NUMBER} to {NUMBER})[,);]", prose)
     assert told
     assert [value + mark + ends for value, mark, ends in told if not stands_in(whole, value, ends)] == []
 
