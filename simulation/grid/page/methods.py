@@ -125,7 +125,8 @@ def lost(data: StudyData) -> Iterator[str]:
             worse = [f"{title}: {inner(one)}" for title, one in found.items() if one and _is_worse(one)]
             told += [f"{name} ({'; '.join(worse)})"] if worse else []
         if told:
-            yield f"{data.subject}, {arm}, is worse on average over sites than {listed(told)}."
+            where = " on average over sites" if len(data.trained) > 1 else ""
+            yield f"{data.subject}, {arm}, is worse{where} than {listed(told)}."
 
 
 def _is_worse(found: Paired) -> bool:
