@@ -86,6 +86,10 @@ class Answers:
         variant = {"local": site, "leave_one_out": f"without {site}"}.get(arm, "")
         return [result for result in self.of(method, arm) if result.variant == variant]
 
+    def having(self, metric: str, anomaly: str) -> list[str]:
+        """Trained sites of which any cell has such a number."""
+        return [site for site in self.trained if site in self._sites.get((metric, anomaly), ())]
+
     def at(
         self,
         method: str,
@@ -223,6 +227,13 @@ class Answers:
         found: dict[tuple[str, str], list[CellResult]] = defaultdict(list)
         for result in self.results:
             found[result.method, result.arm].append(result)
+        return found
+
+    @cached_property
+    def _sites(self) -> Mapping[tuple[str, str], set[str]]:
+        found: dict[tuple[str, str], set[str]] = defaultdict(set)
+        for number in (number for result in self.results for number in result.numbers):
+            found[number.metric, number.anomaly].add(number.test_site)
         return found
 
     @cached_property

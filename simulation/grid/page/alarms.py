@@ -9,7 +9,7 @@ from functools import partial
 from ra_core.thresholds.record import WAYS, Way
 from simulation.grid.alarms import SHARED, Alarms
 from simulation.grid.averages import over_seeds
-from simulation.grid.page.chapter import Chapter, sites
+from simulation.grid.page.chapter import Chapter, all_sites
 from simulation.grid.page.data import StudyData
 from simulation.grid.page.numbers import cell
 from simulation.grid.result import SHOWN_BESIDE
@@ -70,7 +70,7 @@ def _table(data: StudyData, arm: str, found: Mapping[str, Sequence[str]], scorin
         for name, keys in found.items()
         for way in WAYS
     ]
-    places = [*sites(data.trained), *sites(data.answers.held_out, "held out")]
+    places = all_sites(data)
     return table(f"{arm}, {scoring}: achieved rate of false alarms, {_asked(data):.3g} asked", places, rows)
 
 

@@ -17,6 +17,7 @@ __all__ = [
     "MEAN",
     "WAYS",
     "Chapter",
+    "all_sites",
     "by_title",
     "column",
     "heads",
@@ -59,6 +60,11 @@ class Chapter:
 def sites(names: Sequence[str], kind: str = "trained") -> list[Place]:
     """Columns, one a site."""
     return [Place(name, kind) for name in names]
+
+
+def all_sites(data: StudyData) -> list[Place]:
+    """Columns, one a trained site and one a held-out one."""
+    return [*sites(data.trained), *sites(data.answers.held_out, "held out")]
 
 
 def sites_and_mean(names: Sequence[str]) -> list[Place]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from ra_core.words import listed
-from simulation.grid.page.chapter import MEAN, WAYS, Chapter, heads, sites
+from simulation.grid.page.chapter import MEAN, WAYS, Chapter, all_sites, heads
 from simulation.grid.page.data import StudyData
 from simulation.grid.page.numbers import cell
 from simulation.grid.result import TWINS
@@ -74,7 +74,7 @@ def _healed(data: StudyData, models: Sequence[tuple[str, str]], metric: str) -> 
         Wanted(f"{data.label(name)}, {arm}", data.kind(name), partial(_twin, data, metric, (name, arm)))
         for name, arm in models
     ]
-    places = [*sites(data.trained), *sites(data.answers.held_out, "held out")]
+    places = all_sites(data)
     return table(METRICS[metric][0], places, rows)
 
 
@@ -84,9 +84,7 @@ def _twin(data: StudyData, metric: str, model: tuple[str, str], site: str) -> Ce
 
 def _group(data: StudyData, metric: str, model: tuple[str, str], place: str, group: str) -> Cell | None:
     if place == MEAN:
-        having = {n.test_site for r in data.results for n in r.numbers if (n.metric, n.anomaly) == (metric, group)}
-        there = [site for site in data.trained if site in having]
-        return cell(data.answers.mean(*model, metric, there, anomaly=group))
+        return cell(data.answers.mean(*model, metric, data.answers.having(metric, group), anomaly=group))
     return cell(data.answers.at(*model, place, metric, anomaly=group))
 
 

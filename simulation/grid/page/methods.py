@@ -105,10 +105,9 @@ def _leads(data: StudyData, arm: str, compared: Sequence[Asked]) -> list[Wanted]
 
 def _standings(data: StudyData, arm: str) -> list[Point]:
     """The verdicts of these differences in words."""
-    points = []
-    for asked in measured(data, (*HEADLINES, *ALIKE)) if data.has(data.subject, arm) else ():
-        found = {data.label(name): _lead(data, arm, name, asked) for name in _rivals(data, arm)}
-        found |= {f"shortcut {name}": _short_lead(data, arm, name, asked) for name in data.answers.shortcuts}
+    points, leads = [], _over_each(data, arm)
+    for asked in measured(data, (*HEADLINES, *ALIKE)):
+        found = {data.label(name) if name in data.methods else name: lead(asked) for name, lead in leads.items()}
         points.append(Point(f"{asked.title}, {data.subject}, {arm}", "", against(found)))
     return [point for point in points if point.found]
 
@@ -116,17 +115,25 @@ def _standings(data: StudyData, arm: str) -> list[Point]:
 def lost(data: StudyData) -> Iterator[str]:
     """Numbers in which the study's main method is worse than what else is trained so: a sentence a way to train."""
     asked = measured(data, (*COMPARED, *ALIKE))
-    for arm in WAYS if asked else ():
-        leads = [(name, partial(_lead, data, arm, name)) for name in _rivals(data, arm)]
-        leads += [(f"shortcut {name}", partial(_short_lead, data, arm, name)) for name in data.answers.shortcuts]
+    for arm in WAYS:
         told = []
-        for name, lead in leads if data.has(data.subject, arm) else ():
+        for name, lead in _over_each(data, arm).items():
             found = {one.title: lead(one) for one in asked}
             worse = [f"{title}: {inner(one)}" for title, one in found.items() if one and _is_worse(one)]
             told += [f"{name} ({'; '.join(worse)})"] if worse else []
         if told:
             where = " on average over sites" if len(data.trained) > 1 else ""
             yield f"{data.subject}, {arm}, is worse{where} than {listed(told)}."
+
+
+def _over_each(data: StudyData, arm: str) -> dict[str, Callable[[Asked], Paired | None]]:
+    """What the study's main method has over each other one and each shortcut, by name; to be asked for a number."""
+    if not data.has(data.subject, arm):
+        return {}
+    found: dict[str, Callable[[Asked], Paired | None]]
+    found = {name: partial(_lead, data, arm, name) for name in _rivals(data, arm)}
+    found |= {f"shortcut {name}": partial(_short_lead, data, arm, name) for name in data.answers.shortcuts}
+    return found
 
 
 def _is_worse(found: Paired) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from functools import partial
 
-from simulation.grid.page.chapter import sites
+from simulation.grid.page.chapter import all_sites
 from simulation.grid.page.data import FEDERATED, StudyData
 from simulation.report.cells import Cell
 from simulation.report.sections import Section
@@ -21,7 +21,7 @@ def scorings(data: StudyData) -> Section | None:
         for name in data.methods
         for arm in data.answers.arms
     ]
-    places = [*sites(data.trained), *sites(data.answers.held_out, "held out")]
+    places = all_sites(data)
     made = table("Scoring chosen, and its AUROC on synthetic anomalies", places, rows, _counts)
     text = (
         "Healthy validation images, once as they are and once with a synthetic anomaly of each kind put in, chose the "

@@ -544,9 +544,8 @@ def test_boxes_are_answered_for_as_masks_are(study):
         doubt.replace("finding the place of a lesion", "marking what boxes are around") for doubt in doubts(study)
     ]
     assert doubts(by_boxes) == expected
-    assert [card.question for card in headline(by_boxes, {"federation": [], "pooled": []})][
-        1
-    ] == "Are the boxes marked? (Box AUROC)"
+    cards = headline(by_boxes, {"federation": [], "pooled": []})
+    assert cards[1].question == "Are the boxes marked? (Box AUROC)"
 
 
 def test_few_patients_seeds_and_borrowed_images_are_doubts(study):
