@@ -7,7 +7,6 @@ is, from one line to the next: twice as many sites (or weights) take 2^exponent 
 import argparse
 import math
 import tempfile
-from itertools import chain, pairwise
 from pathlib import Path
 
 import torch
@@ -50,9 +49,14 @@ def measured(folder, settings, sites):
 
 def table(what, rows):
     print(f"\n{what:>14} {'MiB over imports':>18} {'exponent':>10} {'seconds a round':>18} {'exponent':>10}")
-    for before, now in pairwise(chain([None], rows)):
-        memory, seconds = (exponent(before, now, column) if before else "" for column in (1, 2))
+    shown = []
+    for now in rows:
+        memory, seconds = (exponent(shown[-1], now, column) if shown else "" for column in (1, 2))
         print(f"{now[0]:14.4g} {now[1]:18.1f} {memory:>10} {now[2]:18.2f} {seconds:>10}", flush=True)
+        shown.append(now)
+    if len(shown) > 1:
+        more, memory, seconds = (last / first for first, last in zip(shown[0], shown[-1], strict=True))
+        print(f"{more:.3g} x {what}: {memory:.3g} x the memory, {seconds:.3g} x the seconds")
 
 
 def exponent(before, now, column):

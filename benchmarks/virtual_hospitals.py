@@ -47,12 +47,19 @@ def main():
     print(this_machine(1, "flwr", "ray"))
     print(f"engine {given.engine}; MiB are what processes have for themselves, the highest sum of all at one moment")
     print(" sites    seconds  joining    round  closing  delivery  messages/s      MiB  of them")
+    found = []
     for count in given.sites:
         with tempfile.TemporaryDirectory(prefix="ra-") as name:
-            print(line(Path(name), count, ENGINES[given.engine]), flush=True)
+            told, seconds = line(Path(name), count, ENGINES[given.engine])
+        print(told, flush=True)
+        found.append((count, seconds))
+    if len(found) > 1:
+        sites, seconds = (last / first for first, last in zip(found[0], found[-1], strict=True))
+        print(f"{sites:.3g} x the sites: {seconds:.3g} x the seconds in all")
 
 
 def line(folder, count, engine):
+    """A line of the table, and its seconds in all."""
     nodes = hospitals(folder, count)
     begun = time.perf_counter()
     with sampled(str(folder / "run" / "nodes.json")) as peak:
@@ -61,7 +68,8 @@ def line(folder, count, engine):
     parts = exchanges(read_events(folder / "run" / "events.jsonl")[0])
     shares = ", ".join(f"{name} {mib:.0f}" for name, mib in peak.most_common(4))
     told = " ".join(f"{part:8.1f}" for part in parts)
-    return f"{count:6d} {seconds:10.1f} {told} {4 * count / sum(parts):12.1f} {peak.total():8.0f}  {shares}"
+    rate = 4 * count / sum(parts)
+    return f"{count:6d} {seconds:10.1f} {told} {rate:12.1f} {peak.total():8.0f}  {shares}", seconds
 
 
 def hospitals(folder, count, images=IMAGES):
