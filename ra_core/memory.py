@@ -15,8 +15,8 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 def keep_memory() -> None:
     """From now on, use freed memory again in place of giving that of large tensors back to the system at once.
 
-    Each page of it would be cleared and mapped anew, in every step of a training. The process stays as large as it once
-    was.
+    Each page of it would be cleared and mapped anew, in every step of a training and with every image that is scored.
+    The process stays as large as it once was.
     """
     if allocator := _glibc():
         allocator.mallopt(M_MMAP_MAX, 0)

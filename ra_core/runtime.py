@@ -13,6 +13,7 @@ import torch
 
 from ra_core.config import Precision, RuntimeConfig
 from ra_core.errors import ConfigError
+from ra_core.memory import keep_memory
 from ra_core.models.configs import CONFIGS, MethodSettings
 
 __all__ = ["Runtime", "available", "software_versions"]
@@ -48,7 +49,7 @@ class Runtime:
 
     @classmethod
     def resolve(cls, config: RuntimeConfig, precision: Precision) -> Runtime:
-        """Settle what precision "auto" means here and set torch's threads and determinism for this process.
+        """Settle what precision "auto" means here, and set memory, torch's threads and determinism for this process.
 
         Raises:
             ConfigError: the device asked for isn't there.
@@ -56,6 +57,7 @@ class Runtime:
         device = available(config.device)
         if precision == "auto":
             precision = "bf16" if _fast_bf16(device) else "fp32"
+        keep_memory()
         torch.set_num_threads(config.threads)
         torch.set_deterministic_debug_mode("error")  # as `use_deterministic_algorithms`, which imports torch's compiler
         torch.backends.cudnn.allow_tf32 = False  # fp32 means float32 on a GPU too

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from ra_core.config import AugmentationConfig, TrainingConfig
 from ra_core.errors import NonFiniteError, TooFewImagesError
-from ra_core.memory import keep_memory
 from ra_core.models.method import GradientMethod, Images, Method, StepState, laid_out_as
 from ra_core.privacy.steps import PrivateSteps, require_apart
 from ra_core.rng import generator
@@ -70,7 +69,6 @@ class LocalTrainer:
                 f"{len(train)} training and {len(val)} validation images: at least one of each is needed",
                 "check the manifest's splits",
             )
-        keep_memory()
         self.method = method.to(runtime.device)
         self.train, self.val = train, val
         self.config, self.runtime, self.seed = config, runtime, seed

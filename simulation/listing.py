@@ -30,7 +30,7 @@ HEADS = {
 }
 
 PRESETS = {
-    "small": ("what processors can train in minutes to hours; the default", "this project, docs/recipe.md"),
+    "small": ("what processors can train in minutes to hours; the default", "this project, docs/method.md"),
     "paper": (
         "the settings of the RA paper's models, or of a method's own authors where it has none",
         "each method's line below its name: docs/method.md says where from",

@@ -30,8 +30,8 @@ the same patients, so that the values of two of them differ by the paired differ
 SHOWN_BESIDE = ("residual", "paper", "distance")
 """Scorings that tables have beside the chosen one, alike for all methods: the plain residual or distance, RA's."""
 
-PAIRED_BESIDE = ("auroc",)
-"""Metrics whose bootstrap values are kept of these: tables have no other."""
+PAIRED_BESIDE = ("auroc", "pixel_auprc")
+"""Metrics whose bootstrap values are kept of these: tables have no other. Older cells have image AUROC's alone."""
 
 STEPS = 65534
 """Bootstrap values are kept as multiples of 1 / STEPS."""

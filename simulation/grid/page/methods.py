@@ -45,7 +45,7 @@ def methods(data: StudyData) -> Chapter:
         f"{budget(data)} "
         f"Each number is the mean over {counted(len(data.trained), 'trained site')}, each counting the same; sites "
         "without the images that a number is of are left out of it. Unless a column says otherwise, a method is scored "
-        "as chosen at each site on healthy validation images with synthetic anomalies in them; the last two columns "
+        "as chosen at each site on healthy validation images with synthetic anomalies in them; the last columns "
         "score every method alike: by its plain residual (its distance, for a method that reconstructs nothing), and "
         "as the paper scores RA. Higher is better everywhere but in LPIPS. The second table of each way to train has "
         f"{ours} minus the method, patient by patient, of the seeds that both have. A shortcut is a plain number of "

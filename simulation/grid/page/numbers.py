@@ -70,8 +70,12 @@ AUROC = Asked("auroc")
 HEADLINES = (AUROC, Asked("pixel_auprc"), Asked("box_auroc"))
 """What answers and figures are about: which image is sick, and where, by masks or by boxes."""
 
-ALIKE = (Asked("auroc", PLAIN, suffix=", plain residual"), Asked("auroc", "paper", suffix=", paper's scoring"))
-"""The same for all methods, so that a model isn't praised for its scoring."""
+FIXED = {PLAIN: ", plain residual", "paper": ", paper's scoring"}
+"""Scorings that are the same for all methods, so that a model isn't praised for its scoring."""
+
+ALIKE = tuple(Asked("auroc", scoring, suffix=suffix) for scoring, suffix in FIXED.items())
+PLACES_ALIKE = tuple(Asked("pixel_auprc", scoring, suffix=suffix) for scoring, suffix in FIXED.items())
+"""Means alone: older cells have no bootstrap values of these."""
 
 RATES = (Asked("detection_rate"), Asked("false_alarm_rate"))
 RATES_ALIKE = tuple(replace(rate, scoring=PLAIN, suffix=", plain residual") for rate in RATES)
@@ -87,6 +91,7 @@ METRICS_ASKED = (
     Asked("ssim", "reconstruction", "healthy"),
     Asked("lpips", "reconstruction", "healthy"),
     *ALIKE,
+    *PLACES_ALIKE,
 )
 
 
