@@ -49,13 +49,15 @@ audit: install ## installed packages with known vulnerabilities; fails, and says
 	$(BIN)/python .ci/audit.py
 
 bench: install ## the figures of docs/performance.md and the pages that it names; while nothing else works here
-	$(BIN)/python benchmarks/step.py --methods --private
+	$(BIN)/python benchmarks/step.py --repeats 5 --gains --methods --private
+	$(BIN)/python benchmarks/step.py --preset paper --gains
 	$(BIN)/python benchmarks/scoring.py
 	$(BIN)/python benchmarks/reading.py
 	$(BIN)/python benchmarks/start_up.py --every
 	$(BIN)/python benchmarks/simulated_round.py
 	$(BIN)/python benchmarks/study_jobs.py
 	$(BIN)/python benchmarks/federation.py
+	$(BIN)/python benchmarks/federation.py --sites 1 --simulated
 	$(BIN)/python benchmarks/growth.py
 	$(BIN)/python benchmarks/traffic.py
 	$(BIN)/python benchmarks/masking.py
@@ -64,7 +66,6 @@ bench: install ## the figures of docs/performance.md and the pages that it names
 
 BENCH := $(OUT)/bench
 bench-long: install ## those that take hours; the last one needs a C++ compiler
-	$(BIN)/python benchmarks/step.py --preset paper
 	$(BIN)/python benchmarks/virtual_hospitals.py --sites 1000
 	$(BIN)/python benchmarks/virtual_hospitals.py --sites 1000 --engine in-process
 	$(BIN)/python benchmarks/federation.py --sites 3 --masked --simulated --quick --rounds 1 --steps 5

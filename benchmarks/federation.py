@@ -145,12 +145,14 @@ def pure_training(loopback):
 
 
 def tell_times(rounds, pure):
-    fetched, worked, sent, combined = (fmean(parts) for parts in zip(*rounds, strict=True))
+    fetched, worked, sent, combined = sorted(rounds, key=sum)[len(rounds) // 2]  # of one round, so that they add up
     whole = fetched + worked + sent + combined
     over = whole - pure["training"]
     all_rounds = ", ".join(f"{sum(parts):.1f}" for parts in rounds)
     print(f"a round takes {whole:.1f} s ({all_rounds}), its pure training {pure['training']:.1f} s")
-    print(f"overhead {over:.1f} s, {over / whole:.0%} of the round; of it, in seconds:")
+    print(
+        f"overhead {over:.1f} s, {over / whole:.0%} of the round, {whole / pure['training']:.2f} x; of it, in seconds:"
+    )
     rest = worked - sum(pure.values())
     print(f"load of the machine: {', '.join(f'{load:.1f}' for load in os.getloadavg())} in 1, 5, 15 minutes")
     if rest < 0:

@@ -43,8 +43,8 @@ def main():
     for count in given.sites:
         for dropped in sorted({0, count - threshold_of(count)}):
             print(line(count, dropped, given.parameters))
-    print(f"vector: {8 * round_layout({'w': (given.parameters,)}, METRICS, 3).size:,} bytes masked, ", end="")
-    print(f"{4 * given.parameters:,} bytes plain")
+    masked, bare = 8 * round_layout({"w": (given.parameters,)}, METRICS, 3).size, 4 * given.parameters
+    print(f"vector: {masked:,} bytes masked, {bare:,} bytes plain, {masked / bare:.2f} x")
 
 
 def threshold_of(count):

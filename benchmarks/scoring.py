@@ -17,11 +17,14 @@ from timing import in_turns
 from ra_core.clahe import equalize
 from ra_core.config import PerceptualConfig, RuntimeConfig
 from ra_core.model import load
-from ra_core.models.configs import RAConfig
+from ra_core.models.configs import CONFIGS, RAConfig
+from ra_core.models.features import FeatureDetector
+from ra_core.models.method import FittedMethod
 from ra_core.models.registry import build_method
 from ra_core.perceptual import Perceptual
 from ra_core.runtime import Runtime
 from ra_core.scoring import SCORINGS, Scorer
+from ra_core.scorings import plain
 from ra_core.site_scorer import SiteScorer
 
 TOLERANCE = 1e-3
@@ -32,6 +35,9 @@ PAPER, PERCEPTUAL = (next(s for s in SCORINGS if s.name == name) for name in ("p
 THREE_PASSES = [PAPER, PERCEPTUAL]
 PRESETS = {"small": RAConfig(), "paper": RAConfig(preset="paper")}
 QUICK = {"tiny": RAConfig(channels=(4, 8), latent=8)}
+FITTED = 80
+"""Images that methods without steps are computed from: more than principal components."""
+
 HEAD = "by itself, images a second"
 
 
@@ -44,6 +50,7 @@ def main():
     reference, presets = Reference("alex", network), QUICK if given.quick else PRESETS
     with torch.inference_mode():
         calls(network, reference, presets, given)
+        every_method(network, given)
         print(f"\n| `ra-client score`, PNG files, paper's map | images a second | start-up, s | {HEAD} | ratio |")
         print("|---|---|---|---|---|")
         for name, config in presets.items():
@@ -84,10 +91,30 @@ def calls(network, reference, presets, given):
     compare(reference.maps(x, x_hat, PLAIN), scorer.maps(x, x_hat, SCORINGS), torch.cat([x, x_hat]).cpu())
 
 
+def every_method(network, given):
+    """Print what each method scores a second by its plainest map, as methods are compared in studies."""
+    x, scorer, rates = pictures(given)[0], Scorer(network), {}
+    print("\n| method, its plain map | library, images a second | over RA's |\n|---|---|---|")
+    for name, kind in CONFIGS.items():
+        method = build_method(kind(), SIZE, 0).to(given.device).eval()
+        if isinstance(method, FeatureDetector):
+            method.look_through(network)
+        if isinstance(method, FittedMethod):
+            method.fit(noise(given, FITTED).split(given.batch))
+        work = partial(method.maps, x, scorer, [plain(method.scorings)])
+        work()
+        rates[name] = given.batch / in_turns({name: work}, given)[name]
+        print(f"| {name} | {rates[name]:.1f} | {rates[name] / rates['ra']:.2f} |", flush=True)
+
+
 def pictures(given):
     """Images and what stands for their reconstructions: noise, whose speed is that of any picture."""
-    drawn = torch.rand(2, given.batch, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
-    return drawn.to(given.device).unbind()
+    return noise(given, 2 * given.batch).chunk(2)
+
+
+def noise(given, count):
+    drawn = torch.rand(count, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+    return drawn.to(given.device)
 
 
 def one_by_one(reference, method, images, scorings):

@@ -31,16 +31,22 @@ def files(name, config, scoring, reference, network, given):
         pictures = Path(folder) / "in"
         write_pictures(pictures, given.files)
         model, method = untrained(config, scoring, network, Path(folder) / "model")
-        outs = [Path(folder) / f"out{turn}" for turn in range(given.repeats)]
-        times = [command(pictures, model, out, given) for out in outs]
         method.to(given.device)
-        begun = time.perf_counter()
-        for path in pictures.iterdir():
-            x = torch.from_numpy(load_image(path, PreprocessingConfig(size=SIZE)).pixels)[None].to(given.device)
-            reference.maps(x, method.reconstruct(x), [scoring])
-        alone = (time.perf_counter() - begun) / given.files
-    start, each = (statistics.median(part) for part in zip(*times, strict=True))
+        times = []
+        for turn in range(given.repeats):
+            ours = command(pictures, model, Path(folder) / f"out{turn}", given)
+            times.append((*ours, by_itself(pictures, method, scoring, reference, given)))
+    start, each, alone = (statistics.median(part) for part in zip(*times, strict=True))
     print(f"| {name} | {1 / each:.2f} | {start:.2f} | {1 / alone:.2f} | {alone / each:.2f} |", flush=True)
+
+
+def by_itself(pictures, method, scoring, reference, given):
+    """Seconds of a file as it is written."""
+    begun = time.perf_counter()
+    for path in pictures.iterdir():
+        x = torch.from_numpy(load_image(path, PreprocessingConfig(size=SIZE)).pixels)[None].to(given.device)
+        reference.maps(x, method.reconstruct(x), [scoring])
+    return (time.perf_counter() - begun) / given.files
 
 
 def command(pictures, model, out, given):

@@ -4,7 +4,7 @@ import argparse
 import tempfile
 import time
 from pathlib import Path
-from statistics import fmean
+from statistics import median
 
 import torch
 from looks import round_seconds, this_machine
@@ -36,12 +36,12 @@ def main():
         run_in_process(study, [node], runtime, folder / "run", lambda *_: None)
         *rounds, _closing = round_seconds(read_events(folder / "run" / "events.jsonl")[0])  # which trains nothing
         training = pure_training(study, node, runtime)
-    whole = fmean(rounds)
+    whole = median(rounds)
     print(f"{given.steps} steps of {'a tiny' if given.quick else 'the default'} model")
     print(
         f"a round takes {whole:.2f} s ({', '.join(f'{one:.2f}' for one in rounds)}), its pure training {training:.2f} s"
     )
-    print(f"overhead {whole - training:.2f} s, {(whole - training) / whole:.1%} of the round")
+    print(f"overhead {whole - training:.2f} s, {(whole - training) / whole:.1%} of the round, {whole / training:.2f} x")
 
 
 def pure_training(study, node, runtime):

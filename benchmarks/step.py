@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import torch
+from gains import told_gains
 from looks import device, this_machine
 from reference_step import reference_apart
 from steps import Way, noise_images, runtime_of, step_of, ways
@@ -50,6 +51,9 @@ def main():
     config = RAConfig(preset=given.preset, warmup_steps=0, **(QUICK if given.quick else {}))
     with tempfile.TemporaryDirectory(prefix="ra-") as folder:
         against_reference(config, precisions, peaks, Path(folder), given)
+    if given.gains:
+        for precision in precisions:
+            told_gains(config, precision, noise_images(given), given)
     if given.methods:
         every_method(peaks, given)
     if given.private:
@@ -65,6 +69,7 @@ def arguments():
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--repeats", type=int, default=3, help="of each, of which the median is told")
     parser.add_argument("--compile", action="store_true", help="compiled by torch too, which needs a C++ compiler")
+    parser.add_argument("--gains", action="store_true", help="without single changes of ours, too")
     parser.add_argument("--methods", action="store_true", help="a step of every other method too, preset small")
     parser.add_argument("--private", action="store_true", help="a step that keeps patients private too, preset small")
     parser.add_argument("--quick", action="store_true", help="a tiny model, to see that all works")

@@ -16,7 +16,7 @@ from looks import this_machine
 from ra_core.clipping import truncated
 from ra_core.config import RuntimeConfig, TrainingConfig
 from ra_core.data import HeldImages
-from ra_core.fixed_point import encode
+from ra_core.fixed_point import decode, encode
 from ra_core.messages.packing import pack, unpack
 from ra_core.models.configs import RAConfig
 from ra_core.models.registry import build_method
@@ -49,24 +49,52 @@ def main():
     runtime = Runtime.resolve(RuntimeConfig(threads=torch.get_num_threads()), "auto")
     print(this_machine(runtime.threads, "numpy"))
     config = RAConfig(warmup_steps=0, **({"channels": [4, 8], "latent": 8} if given.quick else {}))
-    method, images = build_method(config, SIDE, 0), patients()
+    method, rounded, images = build_method(config, SIDE, 0), build_method(config, SIDE, 0), patients()
     kind = "tiny" if given.quick else "preset small"
     print(f"RA, {kind}, {SIDE} x {SIDE}, {PATIENTS} virtual patients, {given.steps} steps a round")
     for number in range(1, given.rounds + 1):
         codes = one_round(method, images, runtime, number, given.steps)
+        one_round(rounded, images, runtime, number, given.steps, BFLOAT16_DIGITS)
         if number in (1, given.rounds):
             tell(f"update of round {number}, exact", codes)
-            tell(f"update of round {number}, bfloat16", truncated({"all": codes}, BFLOAT16_DIGITS)["all"])
+            tell(f"update of round {number}, bfloat16", short(codes, BFLOAT16_DIGITS))
     tell("model, float32", weights(method).astype(np.float32))
+    errors = [healthy_error(one, images) for one in (method, rounded)]
+    print("error on these images after the last round: ", end="")
+    print("exact {:.6f}, bfloat16 {:.6f}, {:.4f} x".format(*errors, errors[1] / errors[0]))
 
 
-def one_round(method, images, runtime, number, steps):
-    """The update as it leaves a site: codes of all weights, one after another."""
+def one_round(method, images, runtime, number, steps, digits=None):
+    """The update as it leaves a site: codes of all weights, one after another; the model has taken it when this ends.
+
+    With `digits`, no more of each code than these leading ones.
+    """
     before, start = weights(method), (number - 1) * steps
     end = start + steps
     training = TrainingConfig(steps=end + 1, validate_every=end + 1)
     LocalTrainer(method, images, images, training, runtime, 0, start).run(end)
-    return encode(weights(method) - before)
+    codes = encode(weights(method) - before)
+    codes = codes if digits is None else short(codes, digits)
+    take(method, before + decode(codes))
+    return codes
+
+
+def short(codes, digits):
+    return truncated({"all": codes}, digits)["all"]
+
+
+def take(method, values):
+    """Give a method these weights, one after another."""
+    parameters = list(method.parameters())
+    pieces = torch.from_numpy(values).split([parameter.numel() for parameter in parameters])
+    with torch.no_grad():
+        for parameter, piece in zip(parameters, pieces, strict=True):
+            parameter.copy_(piece.view(parameter.shape))
+
+
+def healthy_error(method, images):
+    with torch.inference_mode():
+        return float(method.eval().healthy_error(images.images(range(len(images)))).mean())
 
 
 def weights(method):
@@ -89,7 +117,9 @@ def tell(what, values):
     same = np.array_equal(unpack(sent, values.dtype)["all"], values)
     read = time.perf_counter() - packed
     bits = "the same" if same else "OTHER"
-    print(f"  federation.compress: {len(sent.data):,} bytes, {bits} bits; {packed - begun:.2f} s and {read:.2f} s back")
+    ratio = f"{len(raw) / len(sent.data):.2f} x"
+    times = f"{packed - begun:.2f} s and {read:.2f} s back"
+    print(f"  federation.compress: {len(sent.data):,} bytes, {ratio} less, {bits} bits; {times}")
 
 
 def entropy(values):

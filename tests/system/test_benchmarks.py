@@ -22,12 +22,16 @@ NUMBER = r" +-?[\d.]+"
 TINIEST = {
     "scoring.py": (
         "--quick --batch 2 --files 2 --repeats 1 --threads 1",
-        r"\| `model.score\(array\)`.* tiny( \| [\d.]+){3} \|\n(.*\n)+CLAHE: 0 of(.*\n)+\| tiny( \| [\d.]+){4} \|",
+        r"\| `model.score\(array\)`.* tiny( \| [\d.]+){3} \|\n(.*\n)+CLAHE: 0 of(.*\n)+"
+        r"\| mahalanobis( \| [\d.]+){2} \|\n(.*\n)+\| tiny( \| [\d.]+){4} \|",
     ),
     "reading.py": ("--images 20 --work score", r"score: 20 images take 1\.00 times the memory of 20"),
     "start_up.py": ("--quick --repeats 1", rf"goal 3\.0 s\n{NUMBER} x  the interp.*\n{NUMBER} s  until"),
     "growth.py": ("--sites 2 3 --mib 1", r"\n1\.5 x sites: .* x the seconds\n(.*\n)+ +1\.023"),
-    "traffic.py": ("--quick --rounds 1 --steps 1", r"model, float32: (.*\n)+  federation\.compress: .* the same bits"),
+    "traffic.py": (
+        "--quick --rounds 1 --steps 1",
+        r"model, float32: (.*\n)+  federation\.compress: .* the same bits.*\nerror .* x\n",
+    ),
     "simulated_round.py": ("--quick --rounds 1 --steps 1", rf"overhead{NUMBER} s, -?[\d.]+% of the round"),
     "virtual_hospitals.py": ("--sites 1 --engine in-process", rf"\n +1({NUMBER}){{7}}  this benchmark"),
 }
@@ -96,12 +100,15 @@ def test_a_site_trains_alone_and_each_part_takes_time(desk):
 
 def test_a_step_has_the_losses_of_the_step_as_it_is_written_down(desk):
     """It ends badly where they differ by more than 1e-4."""
-    said = run(desk, "step.py", "--quick", "--size", 32, "--batch", 2, "--repeats", 1, "--threads", 1, "--private")
+    said = run(
+        desk, "step.py", "--quick", "--size", 32, "--batch", 2, "--repeats", 1, "--threads", 1, "--private", "--gains"
+    )
     (apart,) = re.findall(r"ours, fp32: losses are (\S+) of themselves apart", said)
     assert float(apart) <= 1e-4
     assert re.search(r"ours, fp32 +[\d.]+ ms +[\d.]+ GFLOP +\d+% of peak +[\d.]+ x", said)
     assert re.search(r"ours, fp32, with its batch +[\d.]+ ms", said)
     assert "aten::convolution_backward" in said
+    assert re.search(r"without group norms plane by plane +[\d.]+ ms +[\d.]+ x", said)
     assert re.search(r"  private +[\d.]+ ms +[\d.]+ x", said)
 
 
