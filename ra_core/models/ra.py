@@ -116,7 +116,7 @@ class RA(Variational):
 
     @staticmethod
     def _latents(mu: Tensor, logvar: Tensor, state: StepState) -> tuple[Tensor, Tensor]:
-        """z and z_p, those of images and those of the prior: two (N, Z) -> the same."""
+        """Latents of images, z, and of the prior, z_p: two (N, Z) -> the same."""
         z = sample(mu, logvar, state.noise("z", *mu.shape))
         return z, state.noise("prior", *mu.shape)
 
