@@ -150,10 +150,7 @@ def tell_times(rounds, pure):
     over = whole - pure["training"]
     all_rounds = ", ".join(f"{sum(parts):.1f}" for parts in rounds)
     print(f"a round takes {whole:.1f} s ({all_rounds}), its pure training {pure['training']:.1f} s")
-    ratio = whole / pure["training"]
-    print(
-        f"overhead {over:.1f} s, {over / whole:.0%} of the round, which takes {ratio:.2f} x its training; in seconds:"
-    )
+    print(f"overhead {over:.1f} s, {over / whole:.0%} of the round, {whole / pure['training']:.2f} x the training")
     rest = worked - sum(pure.values())
     print(f"load of the machine: {', '.join(f'{load:.1f}' for load in os.getloadavg())} in 1, 5, 15 minutes")
     if rest < 0:
