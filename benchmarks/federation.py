@@ -164,6 +164,7 @@ def tell_times(rounds, pure):
         "until the server has the answer": sent,
         "combining, checkpoint and records": combined,
     }
+    print("of the overhead, in seconds:")
     for what, seconds in rows.items():
         print(f"  {seconds:6.2f}  {what}")
 

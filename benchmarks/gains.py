@@ -5,7 +5,7 @@ from unittest.mock import patch
 
 import torch
 from steps import step_of
-from timing import in_turns
+from timing import tell_turns
 from torch import nn
 
 from ra_core.models.blocks import FrozenBatchNorm2d, GroupNorm
@@ -15,26 +15,21 @@ from ra_core.models.ra import RA
 latents = RA._latents
 
 
-def told_gains(config, precision, x, given):
-    """Print milliseconds of each, and how often the step with all goes into the step without one."""
+def tell_gains(config, precision, x, given):
+    """Print what a step takes with all changes, and without each."""
     steps = {"all": step_of(config, precision, x, given)}
     for name, taken_back in changes(config).items():
         with taken_back():
             step = step_of(config, precision, x, given)
         steps[f"without {name}"] = within(taken_back, step)
-    for step in steps.values():
-        step()  # the first one chooses convolutions
-    seconds = in_turns(steps, given)
-    print(f"\nwhat single changes gain, {precision}; median of {given.repeats}")
-    for name, took in seconds.items():
-        print(f"  {name:60}{took * 1e3:10.1f} ms{took / seconds['all']:7.2f} x")
+    tell_turns(f"what single changes gain, {precision}", steps, given)
 
 
 def changes(config):
     """By name, contexts in which each is taken back; none that the settings don't use."""
     found = {
         "x_f decoded apart, with no way back to the encoder": lambda: patch.object(RA, "_latents", joined),
-        "channels-last maps, and with them norms plane by plane": contiguous,
+        "channels-last maps": contiguous,
     }
     if config.norm == "group":
         found["group norms plane by plane"] = theirs
@@ -62,6 +57,7 @@ def theirs():
 
 @contextlib.contextmanager
 def contiguous():
+    """Group norms are torch's own then: plane by plane, with a copy to channels-last, is for that layout alone."""
     with patch.object(EncoderDecoder, "memory_format", torch.contiguous_format), theirs():
         yield
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 from federation import lone_server, model_bytes, write_study
-from looks import MIB, this_machine
+from looks import MIB, grown, this_machine
 
 TINY = {"preprocessing": {"size": 32}, "method": {"channels": [4, 4, 4], "latent": 4, "warmup_steps": 0}}
 WIDTHS = {1: 45, 4: 90, 16: 181, 64: 364}
@@ -55,7 +55,7 @@ def table(what, rows):
         print(f"{now[0]:14.4g} {now[1]:18.1f} {memory:>10} {now[2]:18.2f} {seconds:>10}", flush=True)
         shown.append(now)
     if len(shown) > 1:
-        more, memory, seconds = (last / first for first, last in zip(shown[0], shown[-1], strict=True))
+        more, memory, seconds = grown(shown)
         print(f"{more:.3g} x {what}: {memory:.3g} x the memory, {seconds:.3g} x the seconds")
 
 

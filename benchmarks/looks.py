@@ -41,6 +41,11 @@ def device(name):
     return name
 
 
+def grown(rows):
+    """How often each number of the first row goes into that of the last."""
+    return [last / first for first, last in zip(rows[0], rows[-1], strict=True)]
+
+
 def processor():
     """The name that its maker gave it; Python's own word is often the architecture alone."""
     file = Path("/proc/cpuinfo")

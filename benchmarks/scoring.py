@@ -12,6 +12,7 @@ import torch
 from looks import device, this_machine
 from reference_scoring import Reference, clahe
 from scoring_files import SIZE, files, untrained
+from steps import noise_images
 from timing import in_turns
 
 from ra_core.clahe import equalize
@@ -59,6 +60,7 @@ def main():
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.set_defaults(size=SIZE)
     parser.add_argument("--device", type=device, default="cpu", help="cpu, cuda or cuda:N")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
@@ -100,7 +102,7 @@ def every_method(network, given):
         if isinstance(method, FeatureDetector):
             method.look_through(network)
         if isinstance(method, FittedMethod):
-            method.fit(noise(given, FITTED).split(given.batch))
+            method.fit(noise_images(given, FITTED).split(given.batch))
         work = partial(method.maps, x, scorer, [plain(method.scorings)])
         work()
         rates[name] = given.batch / in_turns({name: work}, given)[name]
@@ -109,12 +111,7 @@ def every_method(network, given):
 
 def pictures(given):
     """Images and what stands for their reconstructions: noise, whose speed is that of any picture."""
-    return noise(given, 2 * given.batch).chunk(2)
-
-
-def noise(given, count):
-    drawn = torch.rand(count, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
-    return drawn.to(given.device)
+    return noise_images(given, 2 * given.batch).chunk(2)
 
 
 def one_by_one(reference, method, images, scorings):

@@ -32,7 +32,7 @@ IMPORTS = {
     "what else the site's app needs": "import client.app, client.opening",
 }
 OTHERS = ("the interpreter", "torch", "Flower's apps")
-"""Parts that no change here makes shorter: what the others are compared with."""
+"""Parts that are not ours: what all is compared with."""
 
 STUDY = {
     "training": {"precision": "fp32"},

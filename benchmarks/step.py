@@ -11,11 +11,11 @@ import time
 from pathlib import Path
 
 import torch
-from gains import told_gains
+from gains import tell_gains
 from looks import device, this_machine
 from reference_step import reference_apart
 from steps import Way, noise_images, runtime_of, step_of, ways
-from timing import counted, in_turns, peak
+from timing import counted, in_turns, peak, tell_turns
 from torch.profiler import ProfilerActivity, profile
 
 from ra_core.models.adam import Adam
@@ -53,7 +53,7 @@ def main():
         against_reference(config, precisions, peaks, Path(folder), given)
     if given.gains:
         for precision in precisions:
-            told_gains(config, precision, noise_images(given), given)
+            tell_gains(config, precision, noise_images(given), given)
     if given.methods:
         every_method(peaks, given)
     if given.private:
@@ -158,12 +158,7 @@ def private(given):
         "plain": step_of(config, "fp32", patients[: given.batch], given),
         "private": lambda: steps.step(method, lambda drawn, _: patients[list(drawn)], state),
     }
-    for work in works.values():
-        work()
-    seconds = in_turns(works, given)
-    print(f"\na private step of RA, preset small, fp32; median of {given.repeats}")
-    for name, took in seconds.items():
-        print(f"  {name:36}{took * 1e3:10.1f} ms{took / seconds['plain']:7.2f} x")
+    tell_turns("a private step of RA, preset small, fp32", works, given)
 
 
 def told(name, seconds, flops, most, ratio):

@@ -17,6 +17,17 @@ def in_turns(works, given):
     return {name: statistics.median(row[name] for row in taken) for name in timers}
 
 
+def tell_turns(title, works, given):
+    """Print milliseconds of each by name, and how often the first one's go into them; each is called once before."""
+    for work in works.values():
+        work()  # the first call chooses convolutions
+    seconds = in_turns(works, given)
+    first, *_ = seconds.values()
+    print(f"\n{title}; median of {given.repeats}")
+    for name, took in seconds.items():
+        print(f"  {name:60}{took * 1e3:10.1f} ms{took / first:7.2f} x")
+
+
 def counted(work):
     """What it gives, and its floating-point operations of matrix products and convolutions."""
     with FlopCounterMode(display=False) as counter:

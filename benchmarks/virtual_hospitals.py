@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import yaml
-from looks import looking, memory, this_machine
+from looks import grown, looking, memory, this_machine
 from PIL import Image
 from reading import head
 
@@ -54,7 +54,7 @@ def main():
         print(told, flush=True)
         found.append((count, seconds))
     if len(found) > 1:
-        sites, seconds = (last / first for first, last in zip(found[0], found[-1], strict=True))
+        sites, seconds = grown(found)
         print(f"{sites:.3g} x the sites: {seconds:.3g} x the seconds in all")
 
 
