@@ -10,9 +10,6 @@ from torch import nn
 
 from ra_core.models.blocks import FrozenBatchNorm2d, GroupNorm
 from ra_core.models.encoder_decoder import EncoderDecoder
-from ra_core.models.ra import RA
-
-latents = RA._latents
 
 
 def tell_gains(config, precision, x, given):
@@ -27,10 +24,7 @@ def tell_gains(config, precision, x, given):
 
 def changes(config):
     """By name, contexts in which each is taken back; none that the settings don't use."""
-    found = {
-        "x_f decoded apart, with no way back to the encoder": lambda: patch.object(RA, "_latents", joined),
-        "channels-last maps": contiguous,
-    }
+    found = {"channels-last maps": contiguous}
     if config.norm == "group":
         found["group norms plane by plane"] = theirs
     if config.norm == "frozen_batch":
@@ -44,11 +38,6 @@ def within(context, work):
             return work()
 
     return done
-
-
-@staticmethod
-def joined(*given):
-    return (torch.cat(latents(*given)),)
 
 
 def theirs():

@@ -10,11 +10,12 @@ from torch.utils.flop_counter import FlopCounterMode
 def in_turns(works, given):
     """Median seconds of each by name; all are called once in each round, so that load of the machine hits all.
 
-    The timer waits for a GPU's work.
+    Every other round goes backwards, so that none always comes after the same one. The timer waits for a GPU's work.
     """
-    timers = {name: Timer("work()", globals={"work": work}, num_threads=given.threads) for name, work in works.items()}
-    taken = [{name: timer.timeit(1).median for name, timer in timers.items()} for _ in range(given.repeats)]
-    return {name: statistics.median(row[name] for row in taken) for name in timers}
+    timers = [(name, Timer("work()", globals={"work": w}, num_threads=given.threads)) for name, w in works.items()]
+    rounds = (timers[:: -1 if turn % 2 else 1] for turn in range(given.repeats))
+    taken = [{name: timer.timeit(1).median for name, timer in one} for one in rounds]
+    return {name: statistics.median(row[name] for row in taken) for name in works}
 
 
 def tell_turns(title, works, given):

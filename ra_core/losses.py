@@ -56,8 +56,7 @@ def reversed_similarity(real: Sequence[Tensor], reconstructed: Sequence[Tensor])
     """
     total = torch.zeros((), device=real[0].device)
     for level, other in zip(real, reconstructed, strict=True):
-        # (N, H·W·C): the order in which the networks' maps lie, so that nothing is copied
-        a, b = (_wide(one).permute(0, 2, 3, 1).flatten(1) for one in (level, other))
+        a, b = _wide(level).flatten(1), _wide(other).flatten(1)  # (N, C·H·W)
         total = total + 0.5 * F.mse_loss(a, b) + (1 - F.cosine_similarity(a, b, dim=1)).mean()
     return total
 
