@@ -82,7 +82,7 @@ class RA(Variational):
     def _encoder_step(self, x: Tensor, state: StepState) -> tuple[dict[str, float], Tensor]:
         """Loss terms, and the images [x̂; x_f] for the decoder's turn.
 
-        The decoder stays as it was meanwhile and would draw the same images again: that pass is a fifteenth of a step.
+        The decoder stays as it was meanwhile and would draw the same images again: that pass is a fourteenth of a step.
         """
         loss, found, generated = self._encoder_loss(x, state)
         state.check(**found)

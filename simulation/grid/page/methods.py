@@ -14,6 +14,7 @@ from simulation.grid.page.numbers import (
     COMPARED,
     HEADLINES,
     METRICS_ASKED,
+    PLACES_ALIKE,
     RATES,
     Asked,
     cell,
@@ -45,9 +46,10 @@ def methods(data: StudyData) -> Chapter:
         f"{budget(data)} "
         f"Each number is the mean over {counted(len(data.trained), 'trained site')}, each counting the same; sites "
         "without the images that a number is of are left out of it. Unless a column says otherwise, a method is scored "
-        "as chosen at each site on healthy validation images with synthetic anomalies in them; the last columns "
+        "as chosen at each site on healthy validation images with synthetic anomalies in them; the last two columns "
         "score every method alike: by its plain residual (its distance, for a method that reconstructs nothing), and "
-        "as the paper scores RA. Higher is better everywhere but in LPIPS. The second table of each way to train has "
+        "as the paper scores RA; where masks allow, a table of its own does the same for places. Higher is better "
+        "everywhere but in LPIPS. The table of differences of each way to train has "
         f"{ours} minus the method, patient by patient, of the seeds that both have. A shortcut is a plain number of "
         "the picture that knows nothing of disease; its image AUROC is read in the better direction at each site where "
         "means are compared, which favours it, and as it is in tables by site."
@@ -69,7 +71,7 @@ def _arm(data: StudyData, arm: str) -> Section | None:
     compared = [asked for asked in columns if asked in (*COMPARED, *ALIKE)]
     leads = _leads(data, arm, compared)
     caption = f"{arm}: {data.subject} minus the method, {MEAN}"
-    tables = [found, table(caption, heads(asked.title for asked in compared), leads)]
+    tables = [found, _places(data, arm, methods), table(caption, heads(asked.title for asked in compared), leads)]
     tables += [_by_site(data, arm, methods, asked) for asked in measured(data, BY_SITE)]
     panels = []
     for asked in HEADLINES:
@@ -83,12 +85,24 @@ def _arm(data: StudyData, arm: str) -> Section | None:
     return Section(f"Trained {arm}", text, [made for made in tables if made], [p for p in panels if p])
 
 
-def _means(data: StudyData, arm: str, methods: Sequence[str], columns: Sequence[Asked]) -> list[Wanted]:
-    """Of methods and shortcuts, over trained sites."""
-    rows = [
+def _places(data: StudyData, arm: str, methods: Sequence[str]) -> Table | None:
+    """How well each method finds places where all are scored alike; a shortcut has no such scoring."""
+    columns = measured(data, PLACES_ALIKE)
+    rows = _method_means(data, arm, methods, columns)
+    return table(f"{arm}: places, scored alike, {MEAN}", heads(asked.title for asked in columns), rows)
+
+
+def _method_means(data: StudyData, arm: str, methods: Sequence[str], columns: Sequence[Asked]) -> list[Wanted]:
+    """Over trained sites."""
+    return [
         Wanted(data.label(name), data.kind(name), by_title(columns, partial(_mean, data, arm, method=name)))
         for name in methods
     ]
+
+
+def _means(data: StudyData, arm: str, methods: Sequence[str], columns: Sequence[Asked]) -> list[Wanted]:
+    """Of methods and shortcuts, over trained sites."""
+    rows = _method_means(data, arm, methods, columns)
     return rows + shortcut_rows(data, lambda name: by_title(columns, partial(_short, data, name=name)))
 
 

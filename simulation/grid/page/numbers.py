@@ -18,6 +18,7 @@ __all__ = [
     "COMPARED",
     "HEADLINES",
     "METRICS_ASKED",
+    "PLACES_ALIKE",
     "RATES",
     "RATES_ALIKE",
     "SIGNS",
@@ -75,7 +76,7 @@ FIXED = {PLAIN: ", plain residual", "paper": ", paper's scoring"}
 
 ALIKE = tuple(Asked("auroc", scoring, suffix=suffix) for scoring, suffix in FIXED.items())
 PLACES_ALIKE = tuple(Asked("pixel_auprc", scoring, suffix=suffix) for scoring, suffix in FIXED.items())
-"""Means alone: older cells have no bootstrap values of these."""
+"""Tables have means of these, and no differences: older cells keep no bootstrap values of them."""
 
 RATES = (Asked("detection_rate"), Asked("false_alarm_rate"))
 RATES_ALIKE = tuple(replace(rate, scoring=PLAIN, suffix=", plain residual") for rate in RATES)
@@ -91,7 +92,6 @@ METRICS_ASKED = (
     Asked("ssim", "reconstruction", "healthy"),
     Asked("lpips", "reconstruction", "healthy"),
     *ALIKE,
-    *PLACES_ALIKE,
 )
 
 

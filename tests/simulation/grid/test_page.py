@@ -35,6 +35,8 @@ COLUMNS = {  # metric, scoring, anomaly
     "LPIPS": ("lpips", "reconstruction", "healthy"),
     "Image AUROC, plain residual": ("auroc", "plain", "all"),
     "Image AUROC, paper's scoring": ("auroc", "paper", "all"),
+    "Pixel AUPRC, plain residual": ("pixel_auprc", "plain", "all"),
+    "Pixel AUPRC, paper's scoring": ("pixel_auprc", "paper", "all"),
 }
 
 
@@ -103,6 +105,15 @@ def test_every_number_of_the_methods_is_that_of_their_cells(page, mean, arm):
             assert told(cell) == (None if expected is None else pytest.approx(expected, abs=6e-4))
             seen += 1
     assert seen == 8 * (5 if arm == "fedavg" else 6)
+
+
+@pytest.mark.parametrize("arm", ["pooled", "fedavg", "local"])
+def test_places_scored_alike_are_those_of_their_cells(page, mean, arm):
+    found = [*columns(page, f"{arm}: places, scored alike, {MEAN}")]
+    for method, column, cell in found:
+        expected = mean(method, arm, *COLUMNS[column])
+        assert told(cell) == (None if expected is None else pytest.approx(expected, abs=6e-4))
+    assert sum(told(cell) is not None for _, _, cell in found) > 2
 
 
 def test_differences_to_ra_are_of_the_seeds_that_both_have(page, mean):
