@@ -181,7 +181,7 @@ class Grid:
         self, waiting: Sequence[Cell], seconds: dict[str, float], bench: Workbench, jobs: int, limit: float | None
     ) -> None:
         total, began, left = round(sum(seconds.values())), time.monotonic(), dict(seconds)
-        with self.reporter.task("cells", total) as move:
+        with self.reporter.task("estimated seconds", total) as move:
 
             def show(text: str) -> None:
                 move(total - round(sum(left.values())), text)
